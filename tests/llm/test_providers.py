@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from voice_agent.config import LlmConfig, Secret
+from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
+from voice_agent.llm import errors
+from voice_agent.llm.providers import BY_NAME, PROVIDERS, check_model, choose_model, is_reasoning, resolve
+
+KEY = Secret("canary-4f9d2c7e1b8a")
+
+
+def keys(*names: str):  # type: ignore[no-untyped-def]  # a lookup
+    return lambda name: KEY if name in names else None
+
+
+@pytest.mark.parametrize(
+    ("served", "chosen"),
+    [
+        (["llama3.1-8b", "llama-3.3-70b", "qwen-3-32b"], "llama-3.3-70b"),
+        (["deepseek-r1-distill-llama-70b", "llama-3.3-70b-versatile", "llama-guard-3-8b"], "llama-3.3-70b-versatile"),
+        (
+            ["meta-llama/Llama-3.1-70B", "meta-llama/Llama-3.1-70B-Instruct-Turbo"],
+            "meta-llama/Llama-3.1-70B-Instruct-Turbo",
+        ),
+        (
+            ["accounts/fireworks/models/llama-v3p3-70b-instruct", "accounts/fireworks/models/qwq-32b"],
+            "accounts/fireworks/models/llama-v3p3-70b-instruct",
+        ),
+        (["gpt-oss-120b", "llama3.1-8b", "zai-glm-4.7"], "llama3.1-8b"),
+        (["gpt-oss-120b", "qwen-3-235b-a22b-instruct-2507", "llama3.1-8b"], "qwen-3-235b-a22b-instruct-2507"),
+        (["zai-glm-4.7", "gpt-oss-120b"], "gpt-oss-120b"),
+        (["text-embedding-3-large", "/models/my-own.gguf"], "/models/my-own.gguf"),
+        (["llama3.3:latest", "nomic-embed-text:latest"], "llama3.3:latest"),
+    ],
+)
+def test_choice(served: list[str], chosen: str) -> None:
+    choice = choose_model(served)
+    assert choice.model == chosen
+    assert choice.reason
+    assert choose_model(served[::-1]).model == chosen
+
+
+def test_choice_says_why() -> None:
+    assert choose_model(["llama-3.3-70b", "x"]).reason == "a Llama 70B is served"
+    assert "only reasoning models" in choose_model(["gpt-oss-20b", "gpt-oss-120b"]).reason
+    assert choose_model(["gpt-4o", "gpt-4.1-mini", "o3", "gpt-5-mini"], BY_NAME["openai"]).model == "gpt-4.1-mini"
+    with pytest.raises(ProviderModelError, match=r"llm\.model"):
+        choose_model(["whisper-large-v3"])
+
+
+@pytest.mark.parametrize(
+    "name", ["o3-mini", "gpt-5", "openai/gpt-oss-20b", "deepseek-r1", "qwen3:8b", "grok-4-reasoning"]
+)
+def test_reasoning(name: str) -> None:
+    assert is_reasoning(name)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "llama3.1-8b", "qwen-3-235b-a22b-instruct-2507", "grok-4-non-reasoning"])
+def test_not_reasoning(name: str) -> None:
+    assert not is_reasoning(name)
+
+
+def test_check_model() -> None:
+    assert check_model("llama3.2", ["llama3.2:latest"]).model == "llama3.2"
+    assert check_model("a/b:nitro", ["a/b"]).model == "a/b:nitro"
+    with pytest.raises(ProviderModelError, match="and 5 more"):
+        check_model("no", [f"m{n:02}" for n in range(25)])
+
+
+def test_the_first_key_decides_and_cerebras_comes_first() -> None:
+    assert PROVIDERS[0].name == "cerebras"
+    every = [row.key_env for row in PROVIDERS if row.key_env]
+    assert resolve(LlmConfig(), keys(*every)).provider.name == "cerebras"
+    groq = resolve(LlmConfig(model="m"), keys("GROQ_API_KEY", "OPENAI_API_KEY"))
+    assert (groq.provider.name, groq.model, groq.api_key) == ("groq", "m", KEY)
+    assert resolve(LlmConfig(), keys()).kind == "embedded"
+
+
+def test_names() -> None:
+    assert resolve(LlmConfig(spec="embedded"), keys("CEREBRAS_API_KEY")).kind == "embedded"
+    assert resolve(LlmConfig(spec="ollama"), keys()).base_url == "http://127.0.0.1:11434/v1"
+    assert resolve(LlmConfig(provider="Groq"), keys("GROQ_API_KEY")).provider.name == "groq"
+    assert resolve(LlmConfig(api_key=KEY), keys()).provider.name == "cerebras"
+    sim = resolve(LlmConfig(spec="sim:ttft=170ms,tps=2314"), keys("CEREBRAS_API_KEY"))
+    assert sim.simulated
+    assert sim.kind == "sim"
+    assert sim.label == "simulated (170 ms + 2314 tok/s)"
+
+
+def test_an_address_wins() -> None:
+    end = resolve(LlmConfig(base_url="http://10.0.0.1:8000/v1/", api_key=KEY, model="m"), keys("CEREBRAS_API_KEY"))
+    assert (end.base_url, end.provider.name, end.api_key, end.model) == ("http://10.0.0.1:8000/v1", "custom", KEY, "m")
+    known = resolve(LlmConfig(base_url="https://api.groq.com/openai/v1"), keys("GROQ_API_KEY"))
+    assert (known.provider.name, known.api_key) == ("groq", KEY)
+
+
+def test_a_providers_key_goes_to_no_other_host() -> None:
+    assert resolve(LlmConfig(base_url="https://evil.example/v1"), keys("CEREBRAS_API_KEY")).api_key is None
+    proxied = resolve(LlmConfig(base_url="https://proxy.example/v1", provider="groq"), keys("GROQ_API_KEY"))
+    assert (proxied.provider.name, proxied.api_key) == ("groq", None)
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        LlmConfig(base_url="api.cerebras.ai/v1"),
+        LlmConfig(base_url="http://host:port/v1"),
+        LlmConfig(base_url=f"https://{KEY.reveal()}"[:8]),
+        LlmConfig(base_url=f"https://u:{KEY.reveal()}@host/v1"),
+        LlmConfig(base_url=f"https://host/v1?key={KEY.reveal()}"),
+        LlmConfig(base_url=KEY.reveal()),
+        LlmConfig(base_url="http://h/v1", spec="embedded"),
+        LlmConfig(provider="groq", spec="embedded"),
+        LlmConfig(spec="sim:ttft=fast"),
+        LlmConfig(provider="nobody"),
+    ],
+)
+def test_settings_that_cannot_be(cfg: LlmConfig) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(cfg, keys())
+    assert KEY.reveal() not in str(caught.value)
+
+
+def test_a_missing_key_names_its_variable() -> None:
+    with pytest.raises(ProviderAuthError, match="SAMBANOVA_API_KEY"):
+        resolve(LlmConfig(provider="sambanova"), keys("CEREBRAS_API_KEY"))
+
+
+def test_an_endpoint_does_not_show_its_key() -> None:
+    assert KEY.reveal() not in repr(resolve(LlmConfig(api_key=KEY), keys()))
+
+
+@pytest.mark.parametrize(
+    "text", ["Incorrect key: sk-abcdEFGH12345678", "Bearer abc.def", "key csk-aaaa****bbbb1234", "x" * 40, KEY.reveal()]
+)
+def test_scrub(text: str) -> None:
+    shown = errors.scrub(text, KEY)
+    assert "***" in shown
+    assert not any(part in shown for part in ("EFGH", "abc.def", "bbbb", "xxxx", KEY.reveal()))
+
+
+def test_scrub_keeps_words() -> None:
+    assert errors.scrub("Tokens per minute limit exceeded", KEY) == "Tokens per minute limit exceeded"
+    assert len(errors.scrub("word " * 100, None)) == 200

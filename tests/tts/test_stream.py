@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, APIError, tts
+from livekit.agents.voice import io
+from numpy.typing import NDArray
+
+from voice_agent.budget import probe
+from voice_agent.errors import ModelError, SpeechError
+from voice_agent.tts import Piece, PiperTTS, Voice
+
+REPLY = "Sure, I can help you with that. What would you like to know?"
+
+
+@pytest.fixture
+async def piper(voice: Voice) -> AsyncIterator[PiperTTS]:
+    mouth = PiperTTS()
+    mouth._voice = voice  # the same files, loaded once for all tests
+    yield mouth
+    await mouth.aclose()
+
+
+def samples(frames: list[rtc.AudioFrame]) -> NDArray[np.int16]:
+    return np.concatenate([np.frombuffer(f.data, np.int16) for f in frames] or [np.zeros(0, np.int16)])
+
+
+async def speak(mouth: PiperTTS, tokens: list[str], *, pause_s: float = 0.0) -> list[tts.SynthesizedAudio]:
+    events = list[tts.SynthesizedAudio]()
+    async with mouth.stream() as stream:
+
+        async def feed() -> None:
+            for token in tokens:
+                stream.push_text(token)
+                await asyncio.sleep(pause_s)
+            stream.end_input()
+
+        feeding = asyncio.create_task(feed())
+        async for event in stream:
+            events.append(event)
+        await feeding
+    return events
+
+
+async def test_a_reply_is_spoken_through_livekit(piper: PiperTTS) -> None:
+    trace = probe.GenerationTrace("g")
+    with probe.generation(trace):
+        events = await speak(piper, [REPLY[i : i + 4] for i in range(0, len(REPLY), 4)])
+    audio = samples([e.frame for e in events])
+    assert 2.0 < audio.size / piper.sample_rate < 6.0
+    assert len({e.segment_id for e in events}) == 1
+    assert events[-1].is_final
+    assert list(trace.marks) == ["chunk_ready", "tts_first_audio"]
+    assert trace.marks["chunk_ready"] < trace.marks["tts_first_audio"]
+
+
+async def test_a_reply_starts_with_sound_and_in_a_small_frame(piper: PiperTTS) -> None:
+    events = await speak(piper, ["Well, ", "good morning."])
+    audio = samples([e.frame for e in events])
+    first_audible = int(np.flatnonzero(np.abs(audio.astype(int)) > 300)[0])
+    assert first_audible / piper.sample_rate == pytest.approx(0.005, abs=0.001)
+    assert events[0].frame.duration <= 0.02
+
+
+async def test_the_first_clause_sounds_while_the_model_still_writes(piper: PiperTTS) -> None:
+    async with piper.stream() as stream:
+        stream.push_text("Of course,")
+        assert (await anext(stream)).frame.duration > 0  # though nothing more has come
+        stream.push_text(" that is easy.")
+        stream.end_input()
+        rest = [e async for e in stream]
+    assert sum(e.frame.duration for e in rest) > 1.0
+
+
+async def test_words_come_in_order_whatever_the_pace(piper: PiperTTS) -> None:
+    quick = samples([e.frame for e in await speak(piper, [REPLY])]).size
+    slow = samples([e.frame for e in await speak(piper, REPLY.split(" "), pause_s=0.01)]).size
+    # run together, the words are another text ("SureI"), but as many sounds
+    assert slow == pytest.approx(quick, rel=0.5)
+
+
+async def test_cancelling_stops_the_voice_and_drops_what_is_late(piper: PiperTTS) -> None:
+    stream = piper.stream()
+    stream.push_text("This is a long sentence, " * 40)
+    stream.end_input()
+    await anext(stream)
+    await stream.aclose()
+    left = [e async for e in stream]
+    assert sum(e.frame.duration for e in left) < 60  # 40 clauses are more than a minute
+    assert not piper._stops
+    # the thread is free for the next reply, which is whole
+    assert (await piper.synthesize("Next one.").collect()).duration > 0.4
+    assert [e async for e in stream] == []
+
+
+async def test_closing_the_voice_ends_a_stream_that_speaks(voice: Voice) -> None:
+    mouth = PiperTTS()
+    mouth._voice = voice
+    stream = mouth.stream()
+    stream.push_text("This is a long sentence, " * 40)
+    await anext(stream)
+    await mouth.aclose()
+    await stream.aclose()
+    assert not mouth._stops
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "\U0001f600", "...", "**", "\x00"])
+async def test_nothing_to_say_is_no_failure(piper: PiperTTS, text: str) -> None:
+    events = await speak(piper, [text])
+    assert sum(e.frame.duration for e in events) <= 0.02
+    assert not samples([e.frame for e in events]).any()
+    frames = [e.frame async for e in piper.synthesize(text)]
+    assert not samples(frames).any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\x00b \ud800 c",
+        "\u4f60\u597d\u3002",
+        "\u043f\u0440\u0438\u0432\u0435\u0442",
+        "x" * 700,
+        "$3.50 & 5 km",
+        "<b>no</b> | yes |",
+        "[[not phonemes]] but text",
+        "\u202eabc\u202c",
+        "1234567890" * 20,
+    ],
+)
+async def test_odd_text_is_spoken(piper: PiperTTS, text: str) -> None:
+    events = await speak(piper, [text])
+    assert np.abs(samples([e.frame for e in events]).astype(int)).max() > 1000
+
+
+async def test_a_failure_says_what_to_do_and_is_not_repeated(piper: PiperTTS) -> None:
+    class Broken(Voice):
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def speak(self, *_: object, **__: object) -> Iterator[Piece]:
+            self.calls += 1
+            raise SpeechError("the voice failed: try another")
+
+    broken = Broken()
+    piper._voice = broken
+    errors = list[tts.TTSError]()
+    piper.on("error", errors.append)
+    with pytest.raises(APIError, match="try another") as caught:
+        await speak(piper, ["Hello."])
+    assert isinstance(caught.value.__cause__, SpeechError)
+    assert broken.calls == 1
+    assert [e.recoverable for e in errors] == [False]
+
+
+async def test_a_voice_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        PiperTTS(tmp_path / "absent.onnx")
+    with pytest.raises(SpeechError, match="count from 0"):
+        PiperTTS(speaker=7)
+
+
+async def test_prewarming_returns_at_once_and_loads(voice: Voice) -> None:
+    mouth = PiperTTS()
+    mouth.prewarm()
+    await mouth.load()
+    assert mouth._voice is not None
+    assert mouth.sample_rate == voice.sample_rate
+    assert (mouth.model, mouth.provider, mouth.language) == ("en_US-joe-medium", "piper", "en-us")
+    await mouth.aclose()
+
+
+class _Recorder(io.AudioOutput):
+    """An audio output that plays at once."""
+
+    def __init__(self) -> None:
+        super().__init__(label="recorder", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=None)
+        self.frames = list[rtc.AudioFrame]()
+        self._position_s = 0.0
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        self.frames.append(frame)
+        self._position_s += frame.duration
+
+    def flush(self) -> None:
+        super().flush()
+        self.on_playback_finished(playback_position=self._position_s, interrupted=False)
+        self._position_s = 0.0
+
+    def clear_buffer(self) -> None:
+        return
+
+
+async def test_it_speaks_in_an_agent_session(piper: PiperTTS) -> None:
+    session = AgentSession[None](tts=piper, tts_text_transforms=None)
+    recorder = _Recorder()
+    session.output.audio = recorder
+    await session.start(Agent(instructions=""))
+    try:
+        await asyncio.wait_for(session.say(REPLY, add_to_chat_ctx=False).wait_for_playout(), 30)
+    finally:
+        await session.aclose()
+    assert 2.0 < samples(recorder.frames).size / piper.sample_rate < 6.0

@@ -1,0 +1,59 @@
+"""The default agent: LiveKit's, with a trace around each generation so that the ledger knows which one was played."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import Agent, FlushSentinel, ModelSettings, llm
+
+# LiveKit binds the speech handle of a generation to the tasks that make it; no public name leads from llm_node and
+# tts_node to it (1.8.9), and without it a provisional generation cannot be told from the one that is played.
+from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
+
+from .budget import probe
+from .budget.attach import SessionLedger
+
+
+class VoiceAgent(Agent):
+    """``instructions`` and tools as LiveKit's Agent takes them.
+
+    ``on_reply_ready(user_text)``: the reply to that text has its first audio (it may be provisional).
+    """
+
+    def __init__(self, *, ledger: Callable[[], SessionLedger], on_reply_ready: Callable[[str], None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._ledger = ledger
+        self._on_reply_ready = on_reply_ready
+        self._asked_on: dict[str, str] = {}
+
+    async def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterable[llm.ChatChunk | str | FlushSentinel]:
+        trace = self._adopt()
+        if trace is not None:
+            last = next((m for m in reversed(chat_ctx.items) if m.type == "message" and m.role == "user"), None)
+            self._asked_on = {**self._asked_on, trace.id: (last.text_content or "") if last is not None else ""}
+        async for chunk in Agent.default.llm_node(self, chat_ctx, tools, model_settings):
+            yield chunk
+
+    async def tts_node(self, text: AsyncIterable[str], model_settings: ModelSettings) -> AsyncIterable[rtc.AudioFrame]:
+        trace = self._adopt()
+        first = True
+        async for frame in Agent.default.tts_node(self, text, model_settings):
+            if first and trace is not None:
+                first = False
+                asked_on = self._asked_on.pop(trace.id, "")
+                trace.mark("tts_first_audio")
+                if asked_on:
+                    self._on_reply_ready(asked_on)
+            yield frame
+
+    def _adopt(self) -> probe.GenerationTrace | None:
+        handle = _SpeechHandleContextVar.get(None)
+        if handle is None:
+            return None
+        trace = self._ledger().generation(handle.id)
+        probe.adopt(trace)
+        return trace

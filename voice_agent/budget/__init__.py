@@ -1,0 +1,42 @@
+"""The ledger that walks beside the road: what each turn's milliseconds went to, and whether that was allowed.
+
+Read in this order: ``path.py`` (marks, and how the time between them is cut up), ``ledger.py`` (a turn, a budget, a
+verdict), ``stats.py`` (a session), ``export.py`` (JSON lines), ``report.py`` (the screen; not imported here, since it
+needs rich), ``probe.py`` (how the stages tell), ``attach.py`` (how an ``AgentSession`` is listened to).
+"""
+
+from __future__ import annotations
+
+from .ledger import (
+    Budget,
+    Failure,
+    Mark,
+    Models,
+    Speculation,
+    Stage,
+    Step,
+    Turn,
+    TurnBuilder,
+    Usage,
+    Verdict,
+    verdict,
+)
+from .stats import SessionStats, Spread, Summary
+
+__all__ = [
+    "Budget",
+    "Failure",
+    "Mark",
+    "Models",
+    "SessionStats",
+    "Speculation",
+    "Spread",
+    "Stage",
+    "Step",
+    "Summary",
+    "Turn",
+    "TurnBuilder",
+    "Usage",
+    "Verdict",
+    "verdict",
+]

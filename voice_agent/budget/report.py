@@ -1,0 +1,268 @@
+"""Turns on the screen: one line a turn, a bar split by stage on one scale, and a footer that never hides the cut-offs.
+
+Made for 80 columns, and for terminals without colour: every stage has its letter, every label its word.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.live import Live
+from rich.style import Style
+from rich.text import Text
+
+from .ledger import Budget, Mark, Stage, Turn, Verdict, verdict
+from .path import NS_PER_MS
+from .stats import SessionStats, Summary
+
+_LETTER = {
+    Stage.STT: "s",
+    Stage.DISPATCH: "d",
+    Stage.LLM: "l",
+    Stage.CHUNK: "c",
+    Stage.TTS: "t",
+    Stage.ENDPOINTING: "e",
+    Stage.OUTPUT: "o",
+    Stage.UNATTRIBUTED: "?",
+}
+_COLOUR = {
+    Stage.STT: "cyan",
+    Stage.DISPATCH: "white",
+    Stage.LLM: "magenta",
+    Stage.CHUNK: "blue",
+    Stage.TTS: "green",
+    Stage.ENDPOINTING: "yellow",
+    Stage.OUTPUT: "bright_black",
+    Stage.UNATTRIBUTED: "bright_white",
+}
+_SCALE = 1.6
+"""A bar's full width, in budgets: what is over the budget has room to show, and all bars stay comparable."""
+
+
+class ConsoleReport:
+    """Writes to ``console`` as turns end. On a terminal: bars, colours, a footer that stays below; else plain lines.
+
+    Use it as a context manager, so that the footer is taken down again; without, there is no footer. Colours follow
+    ``NO_COLOR`` as rich does.
+    """
+
+    def __init__(self, console: Console | None = None, budget: Budget | None = None) -> None:
+        self.console = console or Console()
+        self._budget = budget or Budget()
+        self._stats = SessionStats()
+        self._live: Live | None = None
+
+    def __enter__(self) -> ConsoleReport:
+        if self.console.is_terminal:
+            self._live = Live(Text(), console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    @property
+    def stats(self) -> SessionStats:
+        """What the turns reported so far amount to."""
+        return self._stats
+
+    def turn(self, turn: Turn) -> None:
+        """Print one finished turn and bring the footer up to date."""
+        judged = verdict(turn, self._budget)
+        first = self._stats.summary().turns == 0
+        self._stats.add(turn, judged)
+        if not self.console.is_terminal:
+            self.console.print(self._safe(plain_line(turn, judged)), soft_wrap=True, markup=False, highlight=False)
+            return
+        if first:
+            self.console.print(legend(self._budget, self.console.width))
+        self.console.print(turn_line(turn, judged, self._budget, self.console.width, self._safe), no_wrap=True)
+        if self._live is not None:
+            footer = Text(self._stats.summary().headline(), style="bold", no_wrap=True, overflow="crop")
+            self._live.update(footer, refresh=True)
+
+    def summary(self, summary: Summary | None = None) -> None:
+        """Print a session's figures (default: of the turns reported here), with a line for every stage."""
+        summary = summary or self._stats.summary()
+        lines = [*textwrap.wrap(summary.headline(), self.console.width)]
+        lines += [f"  {stage:<13}{spread}" for stage, spread in summary.stages.items()]
+        if summary.turns:
+            lines += textwrap.wrap(summary.details(), self.console.width)
+        self.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+    def _safe(self, text: str) -> str:
+        """``text`` as this console can show it: no control characters, no letters that its encoding lacks."""
+        visible = "".join(character if character.isprintable() else " " for character in text)
+        encoding = self.console.encoding
+        return visible.encode(encoding, "replace").decode(encoding)
+
+
+def bar_width(columns: int) -> int:
+    """Cells of a bar on a screen of so many columns."""
+    return max(12, min(48, columns * 3 // 10))
+
+
+def bar(turn: Turn, judged: Verdict, budget: Budget, width: int) -> Text:
+    """``width`` cells: a letter of its stage for each piece of time, ``|`` at the budget, ``>`` if it goes on."""
+    scale_ns = budget.total_ms * NS_PER_MS * _SCALE
+    text = Text()
+    path = turn.path
+    for step in path:
+        # Both edges are rounded on the scale, so pieces keep their place whatever lies before them.
+        begin, end = (
+            min(width, round((ns - path[0].start_ns) / scale_ns * width)) for ns in (step.start_ns, step.end_ns)
+        )
+        guilty = step.stage == judged.guilty
+        style = Style(color="white", bgcolor="red", bold=True) if guilty else Style(color=_COLOUR[step.stage])
+        text.append(_LETTER[step.stage] * (end - begin), style)
+    if (turn.voice_to_voice_ns or 0) > scale_ns:
+        text.right_crop(1)
+        text.append(">", Style(color="red", bold=True))
+    text.append(" " * (width - len(text)))
+    limit = min(width - 1, round(width / _SCALE))
+    return Text.assemble(text[:limit], ("|", "bold red" if judged.over else "dim"), text[limit + 1 :])
+
+
+def labels(turn: Turn, judged: Verdict) -> Text:
+    """What a turn has to be blamed for, the worst first."""
+    parts: list[tuple[str, str]] = []
+    if turn.error is not None:
+        parts.append((f"failed {turn.error.kind}", "bold red"))
+    if turn.cut_off:
+        parts.append(("cut off", "bold red"))
+    if not turn.answered and turn.error is None:
+        parts.append(("no answer", "bold red"))
+    if judged.over and judged.guilty is not None:
+        parts.append((f"{judged.guilty} +{judged.guilty_by_ms:.0f}", "red"))
+    if turn.interrupted:
+        parts.append(("interrupted", "yellow"))
+    if turn.reopened:
+        parts.append(("reopened", "yellow"))
+    if turn.audio_gaps:
+        parts.append((f"gaps {turn.audio_gaps}", "yellow"))
+    if turn.simulated:
+        parts.append((f"sim {'+'.join(turn.simulated)}", "dim"))
+    return Text(", ").join(Text(*part) for part in parts)
+
+
+def turn_line(turn: Turn, judged: Verdict, budget: Budget, columns: int, safe: Callable[[str], str] = str) -> Text:
+    """One turn in at most ``columns`` cells: number, total, bar, labels, and what room is left for the two texts."""
+    total = turn.voice_to_voice_ms
+    figure = f"{total:.0f} ms" if total is not None else f"-{turn.overlap_ms:.0f} ms" if turn.overlap_ms else "-- ms"
+    line = Text.assemble(
+        f"{turn.id!s:>3} ",
+        (f"{figure:>7} ", "bold red" if judged.over or total is None else "bold"),
+        bar(turn, judged, budget, bar_width(columns)),
+        " ",
+        labels(turn, judged),
+    )
+    if line.cell_len > columns:
+        line.truncate(columns)
+    room = columns - line.cell_len - 2
+    if room >= 12:
+        line.append("  ")
+        line.append(_both(safe(turn.user_text), safe(turn.agent_text), room), "dim")
+    return line
+
+
+def plain_line(turn: Turn, judged: Verdict) -> str:
+    """One turn for a log file: the same, in words."""
+    total = turn.voice_to_voice_ms
+    parts = [f"turn {turn.id}", "no voice-to-voice time" if total is None else f"{total:.1f} ms"]
+    if total is not None:
+        parts.append(" ".join(f"{stage} {ms:.1f}" for stage, ms in turn.spans_ms.items() if ms))
+    if judged.over:
+        parts.append(f"over budget by {judged.over_by_ms:.1f} ms")
+    if said := labels(turn, judged).plain:
+        parts.append(said)
+    parts.append(f'"{turn.user_text}" -> "{turn.agent_text}"')
+    return " | ".join(parts)
+
+
+def legend(budget: Budget, columns: int) -> Text:
+    """What the letters of a bar stand for, and its scale: two lines."""
+    names = [
+        Text.assemble((letter, Style(color=_COLOUR[stage], bold=True)), f" {stage}")
+        for stage, letter in _LETTER.items()
+    ]
+    cell_ms = budget.total_ms * _SCALE / bar_width(columns)
+    scale = Text(f"| budget {budget.total_ms:.0f} ms, > goes on; one letter is {cell_ms:.0f} ms", "dim")
+    return Text("\n").join((Text("  ").join(names), scale))
+
+
+def explain(turn: Turn, budget: Budget | None = None) -> str:
+    """The whole ledger of a turn in text: marks in order of time, the path, what was hidden, what was speculated."""
+    budget = budget or Budget()
+    judged = verdict(turn, budget)
+    total = turn.voice_to_voice_ms
+    lines = [f"turn {turn.id}" + (f" ({turn.item})" if turn.item else "")]
+    lines += [f"  user   {turn.user_text!r}", f"  agent  {turn.agent_text!r}"]
+    if turn.error is not None:
+        lines.append(f"  failed: {turn.error}")
+
+    ended = turn.marks[Mark.SPEECH_ENDED]
+    present = [(at, mark) for mark, at in turn.marks.items() if at is not None]
+    order = list(Mark)
+    present.sort(key=lambda entry: (entry[0], order.index(entry[1])))
+    origin = ended if ended is not None else present[0][0] if present else 0.0
+    lines.append("marks, in ms after " + ("the user's last sound" if ended is not None else "the first of them"))
+    lines += [f"  {(at - origin) * 1000:+9.1f}  {mark}" for at, mark in present]
+    if missing := [str(mark) for mark, at in turn.marks.items() if at is None]:
+        lines.append(f"  did not happen: {', '.join(missing)}")
+
+    if total is None:
+        because = (
+            f"the agent was audible {turn.overlap_ms:.1f} ms before the user had finished"
+            if turn.overlap_ms
+            else "one of its two ends is missing"
+        )
+        lines.append(f"voice to voice: none; {because}")
+    else:
+        lines.append(f"voice to voice {total:.1f} ms, of a budget of {budget.total_ms:.0f} ms")
+        for step in turn.path:
+            hidden = f"  and {step.hidden_ns / NS_PER_MS:.1f} hidden before it" if step.hidden_ns else ""
+            if step.ns or step.hidden_ns:
+                between = f"{step.start_mark} -> {step.end_mark}"
+                lines.append(f"  {step.ns / NS_PER_MS:9.1f}  {step.stage:<13}{between}{hidden}")
+    if judged.over:
+        lines.append(
+            f"over by {judged.over_by_ms:.1f} ms; guilty: {judged.guilty}, {judged.guilty_by_ms:.1f} ms over its share"
+        )
+
+    asked = turn.speculation
+    lines.append(
+        f"LLM requests {asked.requests}: {asked.used} asked ahead and used, {asked.thrown_away} thrown away,"
+        f" {asked.tokens_wasted} tokens wasted"
+    )
+    if turn.lead_ms is not None:
+        when = "before" if turn.lead_ms >= 0 else "after"
+        lines.append(f"the reply was asked for {abs(turn.lead_ms):.1f} ms {when} the turn was committed")
+    facts = (turn.models.provider, turn.models.model, turn.models.stt_model, turn.models.voice)
+    if any(facts):
+        lines.append("made by " + ", ".join(fact for fact in facts if fact))
+    if flags := labels(turn, Verdict(None)).plain:
+        lines.append(flags)
+    return "\n".join(lines)
+
+
+def _both(user: str, agent: str, room: int) -> str:
+    """Both texts in ``room`` cells: a short one leaves its room to the other."""
+    user, agent = " ".join(user.split()), " ".join(agent.split())
+    arrow = " > "
+    half = (room - len(arrow)) // 2
+    rest = room - len(arrow)
+    user_room = max(half, rest - cell_len(agent))
+    shown = _trim(user, user_room)
+    return shown + arrow + _trim(agent, rest - cell_len(shown)) if agent else _trim(user, room)
+
+
+def _trim(text: str, room: int) -> str:
+    return text if cell_len(text) <= room else set_cell_size(text, max(0, room - 2)).rstrip() + ".."

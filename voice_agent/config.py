@@ -1,0 +1,437 @@
+"""Settings: defaults < TOML file < environment < flags, each value checked, each mistake explained.
+
+The whole configuration is one frozen :class:`Config` of six sections. To add a setting, add one line to its
+section; the file key ``[section] key``, the variable ``VOICE_AGENT_SECTION_KEY``, the flag ``section.key=value``, the
+checks and the row in ``docs/configuration.md`` all follow from that line.
+
+This module is the only one that reads the environment: the others are handed values. :mod:`voice_agent.config_page`
+writes ``docs/configuration.md`` from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+
+from .errors import ConfigError
+
+ENV_PREFIX = "VOICE_AGENT_"
+ENV_FILE = "VOICE_AGENT_CONFIG"
+
+T = TypeVar("T")
+FlagValue = str | int | float | bool | None
+
+
+class Secret:
+    """A string that does not show itself: ``str``, ``repr`` and formatting give ``***``.
+
+    Call :meth:`reveal` where it is sent, and nowhere else. It cannot be pickled, so that it reaches no dump.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self  # immutable; dataclasses.asdict copies what it finds
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule(Generic[T]):
+    """What a setting's line says besides its name, type and default."""
+
+    doc: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[T, ...] = ()
+
+
+def setting(
+    default: T, doc: str, *, minimum: float | None = None, maximum: float | None = None, choices: tuple[T, ...] = ()
+) -> T:
+    """One setting. ``minimum`` and ``maximum`` are allowed themselves; ``choices`` lists all that is allowed."""
+    rule = _Rule(" ".join(doc.split()), minimum, maximum, choices)
+    # Typed as its default, like dataclasses.field: the class body then reads as the values it makes.
+    return field(default=default, metadata={"rule": rule})
+
+
+class _Section:
+    """Base of the sections: a value made in code is held to the same limits as one that was loaded."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for key in _keys(type(self)).values():
+            _check(key, getattr(self, key.name), f"{type(self).__name__}({key.name}=...)")
+
+
+@dataclass(frozen=True, slots=True)
+class SttConfig(_Section):
+    """The ears: Whisper."""
+
+    model: str = setting(
+        "base",
+        "Whisper model: `tiny.en` and `base` are installed with the package; else the path of a CTranslate2 model"
+        " folder, or a hub id, fetched on first use.",
+    )
+    device: str = setting("cpu", "Where Whisper runs. `cuda` is untested.", choices=("cpu", "cuda", "auto"))
+    compute_type: str = setting("int8", "CTranslate2 number format, such as `int8`, `float16`, `float32`.")
+    language: str = setting("en", "Language code spoken by the user, such as `en` or `de`.")
+    hotwords: str = setting("", "Words that Whisper should favour, separated by spaces.")
+    threads: int = setting(1, "CPU threads. Two were slower than one for the decoder.", minimum=1, maximum=64)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnConfig(_Section):
+    """The turn: when the user has finished."""
+
+    patience: float = setting(
+        0.5, "From eager (0) to patient (1): every wait is halved at 0 and doubled at 1.", minimum=0.0, maximum=1.0
+    )
+    judge: str = setting(
+        "embedded", "Who judges whether a text is complete: the embedded model, or rules alone.", choices=("embedded", "rules")
+    )
+    acoustic: bool = setting(True, "Ask the acoustic end-of-turn model (v1-mini) when the text leaves doubt.")
+    speech_threshold: float = setting(0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95)
+    start_windows: int = setting(2, "Windows of 32 ms with speech, in a row, that start a turn.", minimum=1, maximum=20)
+    score_sure: float = setting(-2.2, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0)
+    score_unsure: float = setting(-3.2, "Completeness from which the text may be whole.", maximum=0.0)
+    score_unfinished: float = setting(-4.2, "Completeness below which the text is surely unfinished.", maximum=0.0)
+    score_ask_early: float = setting(-2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0)
+    wait_sure_s: float = setting(0.16, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0)
+    wait_unsure_s: float = setting(0.6, "Silence before the commit when it may be whole.", minimum=0.03, maximum=10.0)
+    wait_unfinished_s: float = setting(1.8, "Silence before the commit when it is unfinished.", minimum=0.03, maximum=20.0)
+    hold_for_reply_s: float = setting(
+        0.12, "How much longer to listen while the reply is not ready: it costs the user nothing.", minimum=0.0, maximum=5.0
+    )
+    acoustic_sure: float = setting(0.8, "Acoustic probability that shortens a wait.", minimum=0.0, maximum=1.0)
+    acoustic_unfinished: float = setting(0.02, "Acoustic probability that stretches a wait.", minimum=0.0, maximum=1.0)
+    pause_counts_from_s: float = setting(0.2, "Pauses inside a turn count from this length on.", minimum=0.03, maximum=5.0)
+    pause_factor: float = setting(1.1, "After pauses in this turn, wait this many times the longest.", minimum=0.0, maximum=5.0)
+    usual_pause_factor: float = setting(
+        0.4, "Wait at least this share of the pauses that this speaker usually makes.", minimum=0.0, maximum=5.0
+    )
+    wait_after_pauses_s: float = setting(0.34, "At most this much, for pauses made before.", minimum=0.0, maximum=5.0)
+    reopen_s: float = setting(2.5, "Speech this soon after its end reopens a turn nobody has answered audibly.", minimum=0.0)
+    give_up_s: float = setting(0.7, "Sound without words is forgotten after this silence.", minimum=0.1, maximum=10.0)
+    text_final_before_end_s: float = setting(
+        0.1, "A text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=0.5
+    )
+    ask_before_commit_s: float = setting(
+        0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0
+    )
+    max_asks: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
+    max_early_asks: int = setting(2, "Of these, while the user still speaks.", minimum=0, maximum=50)
+    early_ask_spacing_s: float = setting(0.25, "Time between two requests made while the user speaks.", minimum=0.0)
+
+    @property
+    def patience_factor(self) -> float:
+        """What every wait is multiplied by: 0.5 at patience 0, 1 at 0.5, 2 at 1."""
+        return float(2.0 ** (2.0 * self.patience - 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class LlmConfig(_Section):
+    """The mind: a language model behind the OpenAI-compatible API."""
+
+    provider: str | None = setting(None, "Provider by name. Left out: the first whose key is set, else embedded.")
+    base_url: str | None = setting(None, "Address of any OpenAI-compatible endpoint, up to and including `/v1`.")
+    api_key: Secret | None = setting(None, "Key for the endpoint. Better in the environment than in a file.")
+    model: str | None = setting(None, "Model id. Left out: chosen from what the endpoint says it serves.")
+    spec: str | None = setting(
+        None, "Short form of it all: `embedded`, `sim:ttft=170ms,tps=2314`, or a provider's name."
+    )
+    connect_timeout_s: float = setting(3.0, "Longest wait for the connection, in seconds.", minimum=0.05, maximum=60)
+    first_content_timeout_s: float = setting(
+        4.0, "Longest wait for the first word of an answer, in seconds.", minimum=0.05, maximum=120
+    )
+    total_timeout_s: float = setting(30.0, "Longest time for a whole answer, in seconds.", minimum=0.1, maximum=600)
+    max_completion_tokens: int = setting(220, "Longest answer, in tokens.", minimum=1, maximum=100_000)
+    temperature: float = setting(0.6, "Sampling temperature.", minimum=0.0, maximum=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TtsConfig(_Section):
+    """The mouth: a Piper voice."""
+
+    voice: str = setting(
+        "en_US-joe-medium",
+        "Piper voice: this one is installed with the package; else the path of an `.onnx` file (its `.onnx.json`"
+        " beside it), or a voice's name, fetched on first use.",
+    )
+    speaker: int | None = setting(None, "Speaker number, for a voice with several.", minimum=0)
+    length_scale: float | None = setting(
+        None, "Slower above 1, faster below. Left out: the voice's own.", minimum=0.25, maximum=4.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig(_Section):
+    """Milliseconds from the end of the user's speech to the first sound of the answer."""
+
+    total_ms: float = setting(500.0, "The whole way, voice to voice.", minimum=1)
+    endpointing_ms: float = setting(200.0, "Waiting to be sure that the user has finished.", minimum=0)
+    stt_ms: float = setting(100.0, "From the end of speech to the text.", minimum=0)
+    llm_ms: float = setting(200.0, "From the request to the first content.", minimum=0)
+    tts_ms: float = setting(80.0, "From the first speakable words to their first sound.", minimum=0)
+    output_ms: float = setting(30.0, "From that sound's being ready to its being heard.", minimum=0)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig(_Section):
+    """What the agent is and says of itself."""
+
+    instructions: str = setting(
+        "You are a friendly voice assistant on a live call. Answer in one to three short spoken sentences, and put"
+        " the answer in the first few words. Use plain words: no markdown, lists, headings, emoji, code or web"
+        " addresses, since everything you write is read aloud. If you did not understand, or do not know, say so"
+        " briefly and ask one short question.",
+        "What the language model is told about its job.",
+    )
+    greeting: str = setting("", "Said when a conversation starts. Empty: the user speaks first.")
+    apology: str = setting(
+        "Sorry, I had trouble with that. Could you say it again?", "Said when the language model fails."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set. ``Config()`` is the defaults; :func:`load` reads the other layers."""
+
+    stt: SttConfig = field(default_factory=SttConfig)
+    turn: TurnConfig = field(default_factory=TurnConfig)
+    llm: LlmConfig = field(default_factory=LlmConfig)
+    tts: TtsConfig = field(default_factory=TtsConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+
+class Described(NamedTuple):
+    """One row of :func:`describe`. ``default`` and ``allowed`` are text, as a user would write it."""
+
+    section: str
+    key: str
+    type: str
+    default: str
+    allowed: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A setting as the checks see it. ``kind`` is the type without ``| None``."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    rule: _Rule[Any]
+
+    @property
+    def type_name(self) -> str:
+        plain = {str: "text", int: "whole number", float: "number", bool: "true or false", Secret: "text"}
+        return plain[self.kind] + (", or left out" if self.optional else "")
+
+    @property
+    def allowed(self) -> str:
+        rule = self.rule
+        if rule.choices:
+            return " | ".join(str(choice) for choice in rule.choices)
+        if rule.minimum is not None and rule.maximum is not None:
+            return f"{rule.minimum:g} to {rule.maximum:g}"
+        if rule.minimum is not None:
+            return f"{rule.minimum:g} or more"
+        return f"{rule.maximum:g} or less" if rule.maximum is not None else "any"
+
+    @property
+    def wanted(self) -> str:
+        return self.type_name if self.allowed == "any" else f"{self.type_name}: {self.allowed}"
+
+
+def sections() -> dict[str, type[_Section]]:
+    """The sections of :class:`Config` by name."""
+    return typing.get_type_hints(Config)
+
+
+def _keys(section: type[_Section]) -> dict[str, _Key]:
+    hints = typing.get_type_hints(section)
+    found = {}
+    for item in dataclasses.fields(section):  # type: ignore[arg-type]  # every subclass is a dataclass
+        hint = hints[item.name]
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        (kind,) = (option for option in options if option is not types.NoneType)
+        found[item.name] = _Key(item.name, kind, types.NoneType in options, item.default, item.metadata["rule"])
+    return found
+
+
+def _did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _refuse(key: _Key, value: object, where: str) -> NoReturn:
+    shown = "***" if key.kind is Secret else repr(value)
+    raise ConfigError(f"{where}: {shown} is not allowed; {key.name} takes {key.wanted}")
+
+
+def _check(key: _Key, value: object, where: str) -> None:
+    """Hold a value of any origin to the setting's type and limits."""
+    if value is None and key.optional:
+        return
+    fits = isinstance(value, (int, float) if key.kind is float else key.kind)
+    if not fits or (isinstance(value, bool) and key.kind is not bool):
+        _refuse(key, value, where)
+    if isinstance(value, float) and not math.isfinite(value):
+        _refuse(key, value, where)
+    rule = key.rule
+    if rule.choices and value not in rule.choices:
+        _refuse(key, value, where)
+    if isinstance(value, int | float):
+        too_low = rule.minimum is not None and value < rule.minimum
+        too_high = rule.maximum is not None and value > rule.maximum
+        if too_low or too_high:
+            _refuse(key, value, where)
+
+
+def _bool(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    return words[text.strip().lower()]
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {int: int, float: float, bool: _bool, str: str, Secret: Secret}
+
+
+def _accept(key: _Key, value: object, where: str, *, text: bool) -> Any:
+    """Turn a raw value (``text``: from the environment or a flag) into the setting's type, or raise ConfigError."""
+    if text and isinstance(value, str):
+        if value == "" and key.optional:
+            return None
+        try:
+            value = _PARSERS[key.kind](value)
+        except (ValueError, KeyError):
+            _refuse(key, value, where)
+    elif key.kind is Secret and isinstance(value, str):
+        value = Secret(value)
+    _check(key, value, where)
+    return float(value) if key.kind is float and isinstance(value, int) else value
+
+
+def _from_file(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        with path.open("rb") as stream:
+            table = tomllib.load(stream)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; name an existing TOML file or leave it out") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    found: dict[str, dict[str, Any]] = {}
+    known = sections()
+    for name, entries in table.items():
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section [{name}]; {_did_you_mean(name, known)}")
+        if not isinstance(entries, dict):
+            raise ConfigError(f"{path}: {name} is a section; write [{name}] and its keys below")
+        keys = _keys(known[name])
+        for key, value in entries.items():
+            if key not in keys:
+                raise ConfigError(f"{path}: unknown key {key!r} in [{name}]; {_did_you_mean(key, keys)}")
+            found.setdefault(name, {})[key] = _accept(keys[key], value, f"{path}: [{name}] {key}", text=False)
+    return found
+
+
+def _from_names(names: Mapping[str, tuple[str, str]], given: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
+    """Read ``given`` values whose names are looked up in ``names`` (name -> section and key)."""
+    found: dict[str, dict[str, Any]] = {}
+    known = sections()
+    for name, value in given.items():
+        if name not in names:
+            raise ConfigError(f"{what} {name}: unknown setting; {_did_you_mean(name, names)}")
+        section, key = names[name]
+        accepted = _accept(_keys(known[section])[key], value, f"{what} {name}", text=True)
+        found.setdefault(section, {})[key] = accepted
+    return found
+
+
+def load(
+    file: Path | None = None, env: Mapping[str, str] | None = None, flags: Mapping[str, FlagValue] | None = None
+) -> Config:
+    """Read the configuration: defaults, then ``file``, then ``env``, then ``flags``; later ones win.
+
+    ``file`` defaults to the one named by ``VOICE_AGENT_CONFIG``, ``env`` to this process's environment. ``flags`` maps
+    dotted names (``turn.patience``) to values; text is converted. Raises ConfigError, naming the place, the key and
+    what is allowed.
+    """
+    env = os.environ if env is None else env
+    if file is None and env.get(ENV_FILE):
+        file = Path(env[ENV_FILE])
+    pairs = [(name, key) for name, section in sections().items() for key in _keys(section)]
+    variables = {ENV_PREFIX + f"{name}_{key}".upper(): (name, key) for name, key in pairs}
+    dotted = {f"{name}.{key}": (name, key) for name, key in pairs}
+    ours = {name: value for name, value in env.items() if name.startswith(ENV_PREFIX) and name != ENV_FILE}
+
+    layers = [
+        _from_file(file) if file is not None else {},
+        _from_names(variables, ours, "environment variable"),
+        _from_names(dotted, flags or {}, "flag"),
+    ]
+    config = Config()
+    for layer in layers:
+        for name, values in layer.items():
+            section = dataclasses.replace(getattr(config, name), **values)
+            config = dataclasses.replace(config, **{name: section})
+    return config
+
+
+def provider_key(name: str, env: Mapping[str, str] | None = None) -> Secret | None:
+    """A provider's key from its own variable, such as ``CEREBRAS_API_KEY``; None if unset or blank."""
+    value = (os.environ if env is None else env).get(name, "").strip()
+    return Secret(value) if value else None
+
+
+def cache_dir(env: Mapping[str, str] | None = None) -> Path:
+    """The folder for this package's fetched and joined models (``XDG_CACHE_HOME``, else ``~/.cache``)."""
+    base = (os.environ if env is None else env).get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification says that a relative path is to be ignored.
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "voice-agent"
+
+
+def describe() -> list[Described]:
+    """Every setting, in the order of the sections."""
+    rows = []
+    for name, section in sections().items():
+        for key in _keys(section).values():
+            default = "" if key.default is None else str(key.default)
+            rows.append(Described(name, key.name, key.type_name, default, key.allowed, key.rule.doc))
+    return rows

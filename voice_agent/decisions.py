@@ -1,0 +1,102 @@
+"""What the ears and the turn say to each other: values, and the protocol between the two.
+
+The ears (``stt``) report windows and hypotheses; a turn taker (``turn``, or plain silence) answers with decisions. They
+do not import each other: both import this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech began at ``at_s`` (start of the first window with speech)."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the model now, provisionally, on ``text``. ``early``: the user is still speaking."""
+
+    text: str
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The user has finished. ``speech_ended_s``: end of the last window with speech; ``waited_s``: silence until now.
+
+    ``wanted_s`` is the silence the evidence asked for; ``waited_s`` may be more where the reply was not ready anyway.
+    ``score`` and ``acoustic`` are the evidence (None where there was none).
+    """
+
+    text: str
+    speech_ended_s: float
+    waited_s: float
+    wanted_s: float
+    score: float | None = None
+    acoustic: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """The user went on before anything was audible: ``text`` is the beginning of the same turn."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Sound without words: no turn."""
+
+    reason: str
+
+
+Decision = SpeechStarted | Ask | Commit | Reopen | Discard
+
+
+class TurnTaker(Protocol):
+    """Evidence in (times are seconds of audio since the stream began), decisions out through the bound function.
+
+    All methods are called on the event loop and must not block.
+    """
+
+    def bind(self, emit: Callable[[Decision], None]) -> None: ...
+
+    def window(self, end_s: float, probability: float, pcm: Int16) -> None: ...
+
+    def text(self, text: str, covers_s: float, now_s: float) -> None: ...
+
+    def advance(self, now_s: float) -> None: ...
+
+    @property
+    def in_speech(self) -> bool: ...
+
+    @property
+    def speech_ended_s(self) -> float: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """One committed turn as the ears saw it. ``*_at`` are seconds on the monotonic clock, as the ledger wants them."""
+
+    text: str
+    speech_started_at: float
+    speech_ended_at: float
+    transcript_ready_at: float
+    committed_at: float
+    commit: Commit
+    reopened: bool = False
+    evidence: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,117 @@
+"""Every error this package raises on purpose, in one tree.
+
+::
+
+    VoiceAgentError                  base: catch this to catch everything below
+    ├── UsageError                   a command line or call that makes no sense
+    ├── ConfigError                  an unknown key or a value that is not allowed
+    ├── AudioError                   a recording that cannot be used
+    ├── ModelError                   a model that cannot be found, fetched or loaded
+    ├── SpeechError                  speech recognition or synthesis failed while running
+    └── ProviderError                the language-model provider failed
+        ├── ProviderAuthError        the key is missing, wrong or not allowed
+        ├── ProviderModelError       the provider does not serve that model
+        ├── RateLimitedError         (retryable) too many requests; ``retry_after_s``
+        ├── ProviderUnavailableError (retryable) no connection, or a 5xx answer
+        ├── ProviderStreamError      (retryable) the stream broke or made no sense
+        └── DeadlineError            (retryable) no answer in time; ``deadline_s``
+
+A message says what happened and what to do next. It never carries a secret.
+``retryable`` says whether the same request may succeed if it is simply sent again.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AudioError",
+    "ConfigError",
+    "DeadlineError",
+    "ModelError",
+    "ProviderAuthError",
+    "ProviderError",
+    "ProviderModelError",
+    "ProviderStreamError",
+    "ProviderUnavailableError",
+    "RateLimitedError",
+    "SpeechError",
+    "UsageError",
+    "VoiceAgentError",
+]
+
+
+class VoiceAgentError(Exception):
+    """Base of every deliberate error; its message is fit to show to a user as it stands."""
+
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(VoiceAgentError):
+    """A command line or a call that makes no sense as given."""
+
+
+class ConfigError(VoiceAgentError):
+    """A configuration key that does not exist, or a value that is not allowed."""
+
+
+class AudioError(VoiceAgentError):
+    """A recording or an audio device that cannot be used."""
+
+
+class ModelError(VoiceAgentError):
+    """A model that cannot be found, fetched or loaded."""
+
+
+class SpeechError(VoiceAgentError):
+    """Speech recognition or synthesis failed while running."""
+
+
+class ProviderError(VoiceAgentError):
+    """The language-model provider failed; subclasses say how."""
+
+
+class ProviderAuthError(ProviderError):
+    """The provider's key is missing, wrong, or not allowed to do this."""
+
+
+class ProviderModelError(ProviderError):
+    """The provider does not serve the model that was asked for."""
+
+
+class RateLimitedError(ProviderError):
+    """The provider asks for fewer requests.
+
+    ``retry_after_s`` is the wait in seconds the provider asked for, or ``None`` when it named none.
+    """
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider could not be reached, or answered that it cannot serve now (5xx)."""
+
+    retryable: ClassVar[bool] = True
+
+
+class ProviderStreamError(ProviderError):
+    """The provider's stream ended early or carried something that cannot be read."""
+
+    retryable: ClassVar[bool] = True
+
+
+class DeadlineError(ProviderError):
+    """The provider did not answer within the time allowed.
+
+    ``deadline_s`` is the limit, in seconds, that was reached.
+    """
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, deadline_s: float) -> None:
+        super().__init__(message)
+        self.deadline_s = deadline_s

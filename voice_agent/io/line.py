@@ -1,0 +1,113 @@
+"""The real-time line of a scripted conversation: both sides on one time axis, written to disk as it goes.
+
+Sample 0 of the line is one instant of the monotonic clock (:attr:`Line.started_at`). What the user says is placed by
+counting samples; what the agent says by when it would leave a loudspeaker that plays in real time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import wave
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ..audio import resample
+from ..clock import SYSTEM, Clock
+from ..decisions import Int16
+
+USER_RATE = 16_000
+RECORD_RATE = 24_000
+AUDIBLE = 300  # of 32767: quieter than this (-41 dBFS) is not heard as the start of speech
+
+
+class Track:
+    """One channel: int16 samples placed anywhere, silence elsewhere. Later samples overwrite earlier ones."""
+
+    def __init__(self) -> None:
+        self._pcm: Int16 = np.zeros(RECORD_RATE * 60, np.int16)
+        self.end = 0
+
+    def place(self, start: int, pcm: Int16) -> None:
+        """Write ``pcm`` from sample ``start`` on."""
+        stop = start + len(pcm)
+        if stop > len(self._pcm):
+            self._pcm = np.concatenate([self._pcm, np.zeros(max(stop - len(self._pcm), len(self._pcm)), np.int16)])
+        self._pcm[start:stop] = pcm
+        self.end = max(self.end, stop)
+
+    def silence_from(self, start: int) -> None:
+        """Take back everything from sample ``start`` on: it was not heard."""
+        self._pcm[start : self.end] = 0
+        self.end = min(self.end, start)
+
+    def read(self, start: int, stop: int) -> Int16:
+        """Samples ``start`` to ``stop``, silence past the end."""
+        out = np.zeros(stop - start, np.int16)
+        have = self._pcm[start : min(stop, len(self._pcm))]
+        out[: len(have)] = have
+        return out
+
+
+class Line:
+    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, also after a crash."""
+
+    def __init__(self, path: Path | None = None, clock: Clock = SYSTEM) -> None:
+        self.clock = clock
+        self.started_at = clock.now()
+        self.user = Track()
+        self.agent = Track()
+        self._written = 0
+        self._wav: wave.Wave_write | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._wav = wave.open(str(path), "wb")  # noqa: SIM115 - closed in close()
+            self._wav.setnchannels(2)
+            self._wav.setsampwidth(2)
+            self._wav.setframerate(RECORD_RATE)
+
+    def start(self) -> None:
+        """Now is sample 0."""
+        self.started_at = self.clock.now()
+
+    def seconds(self, at: float) -> float:
+        """A time of the monotonic clock as seconds on the line."""
+        return at - self.started_at
+
+    def place_user(self, sample_16k: int, pcm: Int16) -> None:
+        """The user's 16 kHz ``pcm`` is spoken from ``sample_16k`` on."""
+        self.user.place(sample_16k * RECORD_RATE // USER_RATE, resample(pcm, USER_RATE, RECORD_RATE))
+
+    def place_agent(self, at: float, pcm: Int16, rate: int) -> None:
+        """The agent's ``pcm`` is heard from the time ``at`` on."""
+        self.agent.place(round(self.seconds(at) * RECORD_RATE), resample(pcm, rate, RECORD_RATE))
+
+    def cut_agent(self, at: float) -> None:
+        """Nothing of the agent is heard from the time ``at`` on."""
+        self.agent.silence_from(max(0, round(self.seconds(at) * RECORD_RATE)))
+
+    def write(self, until_s: float | None = None) -> None:
+        """Write what can no longer change, up to ``until_s`` (default: everything)."""
+        if self._wav is None:
+            return
+        end = max(self.user.end, self.agent.end) if until_s is None else int(until_s * RECORD_RATE)
+        if end <= self._written:
+            return
+        stereo = np.stack([self.user.read(self._written, end), self.agent.read(self._written, end)], axis=1)
+        self._wav.writeframes(stereo.tobytes())  # also mends the header, so that the file is whole after each write
+        self._written = end
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self._wav is not None:
+            self.write()
+            with contextlib.suppress(OSError):
+                self._wav.close()
+            self._wav = None
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, a: type[BaseException] | None, b: BaseException | None, c: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,53 @@
+"""The mind: a LiveKit ``llm.LLM`` for any OpenAI-compatible endpoint, and two endpoints of our own.
+
+Read in this order: ``providers`` (who answers), ``client`` and ``stream`` (how they are asked), ``deltas`` (what they
+say), ``errors`` (how they fail), ``pool`` (warm connections), ``embedded`` and ``sim`` (servers started by us).
+
+Names are imported when first used, since LiveKit and llama.cpp take a second to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import ChatLLM, Counters
+    from .embedded import EmbeddedModel
+    from .providers import PROVIDERS, Choice, Endpoint, Provider, choose_model, resolve
+    from .sim import SimServer, SimSpec, parse_spec
+    from .start import running
+    from .stream import Deadlines
+
+__all__ = [
+    "PROVIDERS",
+    "ChatLLM",
+    "Choice",
+    "Counters",
+    "Deadlines",
+    "EmbeddedModel",
+    "Endpoint",
+    "Provider",
+    "SimServer",
+    "SimSpec",
+    "choose_model",
+    "parse_spec",
+    "resolve",
+    "running",
+]
+
+_HOMES = {
+    "client": ("ChatLLM", "Counters"),
+    "embedded": ("EmbeddedModel",),
+    "providers": ("PROVIDERS", "Choice", "Endpoint", "Provider", "choose_model", "resolve"),
+    "sim": ("SimServer", "SimSpec", "parse_spec"),
+    "start": ("running",),
+    "stream": ("Deadlines",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

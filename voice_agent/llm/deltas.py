@@ -1,0 +1,153 @@
+"""What a model says: raw chunks of a chat-completions stream in, speakable text and whole tool calls out. Pure.
+
+Chunks are the JSON objects as they came (``dict``), not the ``openai`` package's classes: building those takes 110 µs
+a chunk here, and a fast provider sends 2,000 chunks a second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit.agents import utils
+from livekit.agents.llm import CompletionUsage, FunctionToolCall
+from livekit.agents.llm.utils import ThinkingTokenFilter, strip_thinking_tokens
+
+
+@dataclass(slots=True)
+class _ToolCall:
+    id: str
+    name: str = ""
+    arguments: str = ""
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one chunk brought. ``content`` is to be spoken; ``started`` tells that an answer (or a tool) has begun."""
+
+    content: str = ""
+    tool_calls: tuple[FunctionToolCall, ...] = ()
+    started: bool = False
+
+
+@dataclass(slots=True)
+class DeltaReader:
+    """State of one stream. ``finish_reason`` is None until the model said that it is done."""
+
+    finish_reason: str | None = None
+    spoken: bool = False
+    received_chars: int = 0
+    received_chunks: int = 0
+    _thinking: ThinkingTokenFilter = field(default_factory=ThinkingTokenFilter)
+    _calls: list[tuple[object, _ToolCall]] = field(default_factory=list)
+
+    def feed(self, chunk: Mapping[str, Any]) -> Piece:
+        """Read one chunk. Reasoning, in its own field or between ``<think>`` tags, is dropped.
+
+        Raises ValueError, TypeError or AttributeError for a chunk of another shape.
+        """
+        choices = chunk.get("choices") or ()
+        if not choices:
+            return Piece()  # usage and timings come so; Azure sends such a chunk first
+        choice = choices[0]
+        delta: Mapping[str, Any] = choice.get("delta") or {}
+        done = choice.get("finish_reason")
+        raw = delta.get("content")
+        self._count(raw, delta.get("reasoning_content") or delta.get("reasoning"))
+        text = strip_thinking_tokens(raw, self._thinking, final=done is not None) or ""
+        if not self.spoken:
+            text = text.lstrip()  # a blank line after the reasoning is not the first word
+            self.spoken = bool(text)
+        for fragment in delta.get("tool_calls") or ():
+            self._add(fragment)
+        calls: tuple[FunctionToolCall, ...] = ()
+        if done is not None:
+            self.finish_reason = str(done)
+            calls = self._take_calls()
+        return Piece(text, calls, bool(text or calls or self._calls))
+
+    @property
+    def truncated_call(self) -> bool:
+        """Whether the token limit cut a tool call whose arguments cannot be read."""
+        if self.finish_reason != "length":
+            return False
+        try:
+            for _, call in self._calls:
+                json.loads(call.arguments or "{}")
+        except json.JSONDecodeError:
+            return True
+        return False
+
+    @property
+    def estimated_tokens(self) -> int:
+        """Completion tokens so far, for streams that end without usage: a chunk is a token or more, ~4 letters one."""
+        return max(self.received_chunks, -(-self.received_chars // 4))
+
+    def _count(self, *texts: object) -> None:
+        letters = sum(len(text) for text in texts if isinstance(text, str))
+        if letters:
+            self.received_chunks += 1
+            self.received_chars += letters
+
+    def _add(self, fragment: Mapping[str, Any]) -> None:
+        function: Mapping[str, Any] = fragment.get("function") or {}
+        index, call_id = fragment.get("index", 0), fragment.get("id")
+        call = next((one for at, one in reversed(self._calls) if at == index), None)
+        # Some servers number every parallel call 0 and tell them apart by id only.
+        if call is None or (call_id and call.id != call_id and call.name and function.get("name")):
+            call = _ToolCall(call_id or utils.shortuuid("call_"))
+            self._calls.append((index, call))
+        if name := function.get("name"):
+            call.name = name
+        arguments = function.get("arguments")
+        if arguments:
+            call.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
+        if extra := fragment.get("extra_content"):
+            call.extra = extra
+        self._count(arguments)
+
+    def _take_calls(self) -> tuple[FunctionToolCall, ...]:
+        if self.truncated_call:
+            return ()  # kept, so that truncated_call still tells
+        calls, self._calls = self._calls, []
+        return tuple(
+            FunctionToolCall(name=call.name, arguments=call.arguments or "{}", call_id=call.id, extra=call.extra)
+            for _, call in calls
+            if call.name
+        )
+
+
+def usage_of(chunk: Mapping[str, Any]) -> CompletionUsage | None:
+    """Token counts of a chunk: ``usage``, or Groq's ``x_groq.usage``; None if it has none."""
+    usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
+    if not isinstance(usage, Mapping) or "completion_tokens" not in usage:
+        return None
+    prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+    return CompletionUsage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=int(usage.get("total_tokens") or prompt + completion),
+        prompt_cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
+        reasoning_tokens=int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0),
+    )
+
+
+def timings_of(chunk: Mapping[str, Any]) -> dict[str, float]:
+    """The provider's own ``queue_ms``, ``prompt_ms``, ``completion_ms``, those that the chunk has.
+
+    Cerebras: ``time_info`` in seconds. Groq: beside its usage, in seconds. llama.cpp: ``timings`` in milliseconds.
+    """
+    groq = (chunk.get("x_groq") or {}).get("usage") or {}
+    found: dict[str, float] = {}
+    for source in (chunk.get("usage") or {}, groq, chunk.get("time_info") or {}):
+        for name in ("queue", "prompt", "completion"):
+            if isinstance(value := source.get(f"{name}_time"), int | float):
+                found[f"{name}_ms"] = round(value * 1000, 3)
+    llama = chunk.get("timings") or {}
+    for theirs, ours in (("prompt_ms", "prompt_ms"), ("predicted_ms", "completion_ms")):
+        if isinstance(value := llama.get(theirs), int | float):
+            found[ours] = round(float(value), 3)
+    return found

@@ -1,0 +1,219 @@
+"""How providers fail, turned into our exceptions with what to do next. Pure: no network, no clock.
+
+These are plain :class:`~voice_agent.errors.ProviderError`, on purpose not LiveKit's ``APIError``: LiveKit repeats a
+request by itself for the latter only (``LLMStream._main_task``), and a repeat that nobody sees is a late turn that
+nobody can explain. ``AgentSession`` and ``FallbackAdapter`` treat both alike otherwise.
+
+No message carries a key: a provider's own words are cut short and scrubbed, and left out where they would be about
+the key. The original exception is not chained for the same reason (its request holds the key).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import openai
+
+from ..config import Secret
+from ..errors import (
+    DeadlineError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderModelError,
+    ProviderStreamError,
+    ProviderUnavailableError,
+    RateLimitedError,
+)
+
+_LOOKS_LIKE_KEY = re.compile(r"\b(?:Bearer\s+\S+|[a-z]{2,5}[-_][A-Za-z0-9*_\-]{8,}|[A-Za-z0-9_\-]{32,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who was asked for what, for the message: provider's name, host, model, the variable of its key, the key."""
+
+    provider: str
+    host: str
+    model: str | None
+    key_env: str | None = None
+    api_key: Secret | None = None
+
+    @property
+    def key_setting(self) -> str:
+        return f"{self.key_env} (or llm.api_key)" if self.key_env else "llm.api_key"
+
+
+def scrub(text: str, secret: Secret | None) -> str:
+    """``text`` on one line, at most 200 characters, without the key and without what looks like one."""
+    if secret:
+        text = text.replace(secret.reveal(), "***")
+    text = _LOOKS_LIKE_KEY.sub("***", " ".join(text.split()))
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _words(body: object, asked: Asked) -> str:
+    """The provider's own message, as `` (it said: ...)``, or nothing."""
+    text = ""
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        text = str(inner.get("message") or inner.get("detail") or "") if isinstance(inner, Mapping) else str(inner)
+    elif isinstance(body, str) and not body.lstrip().startswith("<"):
+        text = body
+    text = scrub(text, asked.api_key).rstrip(".")
+    return f' (it said: "{text}")' if text else ""
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600
+
+
+def status_in(body: object) -> int | None:
+    """The HTTP status that an error object carries in ``code`` or ``status``, as routers do under a 200 or a 500."""
+    if not isinstance(body, Mapping):
+        return None
+    inner = body.get("error", body)
+    if not isinstance(inner, Mapping):
+        return None
+    for name in ("code", "status", "status_code"):
+        value = inner.get(name)
+        if isinstance(value, str) and re.fullmatch(r"[45]\d\d", value):
+            value = int(value)
+        if isinstance(value, int) and _is_status(value):
+            return value
+    kind = f"{inner.get('code')} {inner.get('type')}"
+    return 429 if "rate_limit" in kind or "too_many_requests" in kind else None
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds from ``retry-after-ms`` or ``retry-after``; None if absent or a date (clocks differ)."""
+    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            wait_s = float(headers[name]) / scale
+        except (KeyError, ValueError):
+            continue
+        if 0 <= wait_s < 86_400 * 31:
+            return wait_s
+    return None
+
+
+def from_status(status: int, body: object, asked: Asked, headers: Mapping[str, str] | None = None) -> ProviderError:
+    """The exception for an HTTP answer (or an error object in a stream) of ``status``."""
+    inside = status_in(body)
+    if inside is not None and (status < 400 or status >= 500):
+        status = inside  # a 429 wrapped by a router
+    who, words = asked.provider, _words(body, asked)
+    if status in (401, 403):
+        # Their words are left out: some providers repeat parts of the key.
+        what = "refused the key" if asked.api_key else "wants a key, and none is set"
+        return ProviderAuthError(f"{who} {what} ({status}); check {asked.key_setting} and what the key may use")
+    if status == 402:
+        return ProviderAuthError(f"{who} wants payment (402){words}; check the account, or use another provider")
+    if status == 404:
+        return ProviderModelError(
+            f"{who} found no model {asked.model!r} at this address (404){words}; check llm.model and llm.base_url"
+        )
+    if status == 429:
+        wait_s = retry_after_s(headers or {})
+        when = f"again in {wait_s:g} s" if wait_s is not None else "later"
+        return RateLimitedError(
+            f"{who} allows no more requests for now (429){words}; ask {when}, or use another provider or plan",
+            retry_after_s=wait_s,
+        )
+    if status in (408, 504):
+        return ProviderUnavailableError(f"{who} took too long ({status}){words}; try again, or use another provider")
+    if status >= 500:
+        return ProviderUnavailableError(
+            f"{who} cannot answer now ({status}){words}; try again, or use another provider (--provider)"
+        )
+    if status >= 400:
+        return ProviderError(
+            f"{who} refused the request ({status}){words}; check llm.model and the llm settings, and start a new"
+            " conversation if this one has grown too long"
+        )
+    return ProviderStreamError(f"{who} sent an error{words}; try again, or use another provider")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _from_connection(error: BaseException, asked: Asked, connect_s: float) -> ProviderError:
+    chain = list(_chain(error))
+    texts = " ".join(str(link) for link in chain)
+    where = f"{asked.provider} at {asked.host}"
+    if any(isinstance(link, ssl.SSLError) for link in chain) or "CERTIFICATE" in texts or "SSL" in texts:
+        return ProviderUnavailableError(
+            f"no safe connection to {where} (TLS failed); check that llm.base_url says https only where the server"
+            " speaks it, the machine's date, and any proxy between"
+        )
+    if any(isinstance(link, httpx2.ConnectTimeout) for link in chain):
+        return DeadlineError(
+            f"no connection to {where} within {connect_s:g} s; check the network, or raise llm.connect_timeout_s",
+            deadline_s=connect_s,
+        )
+    if any(isinstance(link, socket.gaierror) for link in chain) or "Name or service" in texts or "getaddr" in texts:
+        return ProviderUnavailableError(f"the name {asked.host} is not known; check llm.base_url and the network")
+    if any(isinstance(link, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError) for link in chain):
+        return ProviderStreamError(f"{asked.provider} hung up in mid-answer; try again, or use another provider")
+    return ProviderUnavailableError(
+        f"no connection to {where}; check that the server runs, llm.base_url, and the network"
+    )
+
+
+def explain(error: Exception, asked: Asked, connect_s: float) -> ProviderError:
+    """Any exception of the ``openai`` package or of the transport below it -> ours. Raise it ``from None``."""
+    if isinstance(error, ProviderError):
+        return error
+    if isinstance(error, openai.APIStatusError):
+        return from_status(error.status_code, error.body, asked, error.response.headers)
+    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | OSError):
+        return _from_connection(error, asked, connect_s)
+    if isinstance(error, openai.APIError):
+        # An error object in the stream; the status was 200.
+        return from_status(200, error.body, asked)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return not_understood(asked)
+    return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
+
+
+def not_understood(asked: Asked) -> ProviderStreamError:
+    """For an answer that is no stream of chat completions."""
+    return ProviderStreamError(
+        f"{asked.provider} sent something that is not a chat-completions stream; check that llm.base_url ends where"
+        " the API starts (mostly /v1)"
+    )
+
+
+def late(what: str, deadline_s: float, setting: str, asked: Asked) -> DeadlineError:
+    """For one of our own deadlines that passed."""
+    return DeadlineError(
+        f"{asked.provider} gave no {what} within {deadline_s:g} s; try again, use a faster provider or model, or raise"
+        f" {setting}",
+        deadline_s=deadline_s,
+    )
+
+
+def refused_field(body: object, fields: Any) -> str | None:
+    """Which of the optional request ``fields`` a 400 or 422 complains about, or None if about something else."""
+    inner = body.get("error", body) if isinstance(body, Mapping) else body
+    param = inner.get("param") if isinstance(inner, Mapping) else None
+    if isinstance(param, str):
+        for name in fields:
+            if param == name or param.startswith(name + "."):
+                return str(name)
+    text = json.dumps(body, default=str)
+    found = [(text.find(name), name) for name in fields if re.search(rf"\b{name}\b", text)]
+    # "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead": the one named first is meant.
+    return str(min(found)[1]) if found else None

@@ -1,0 +1,6 @@
+"""The ears: ``whisper`` (PCM in, text out), ``utterance`` (again and again while it lasts), ``stream`` (LiveKit's STT)."""
+
+from .stream import FastWhisperSTT, transcribe
+from .whisper import Hypothesis, WhisperEngine
+
+__all__ = ["FastWhisperSTT", "Hypothesis", "WhisperEngine", "transcribe"]

@@ -1,0 +1,337 @@
+"""A LiveKit ``stt.STT`` that hears while the user speaks.
+
+Alone, in anybody's agent: ``AgentSession(stt=FastWhisperSTT("base"), vad=..., ...)`` gives interim transcripts and, after
+a short silence, the final one. With a turn taker (see :mod:`voice_agent.turn`) it also says when the turn ends:
+``AgentSession(stt=FastWhisperSTT("base", taker=...), turn_handling={"turn_detection": "stt", ...})``.
+
+Frames arrive on the event loop; the VAD (0.03 ms a window) runs there, so nothing can starve it; Whisper has a thread
+of its own. A pass starts as soon as the last one has ended and there is something new to hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import stt
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
+from livekit.agents.utils import AudioBuffer, is_given
+from livekit.local_inference import VAD
+
+from .. import models
+from ..clock import SYSTEM, Clock
+from ..decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted, TurnTaker, UserTurn
+from .silence import SilenceTaker
+from .utterance import Heard, Utterance, join, quietest
+from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
+
+WINDOW = 512  # samples the VAD looks at: 32 ms
+PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
+PASS_EVERY_S = 0.1  # no new pass for less new speech than this
+ANCHOR_FRAMES = 200  # frames over which the earliest arrival places the audio on the clock
+
+
+class FastWhisperSTT(stt.STT):
+    """Whisper as a streaming STT.
+
+    ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
+    taker for each stream; None gives plain silence of ``final_silence_s``. ``on_turn`` is told of every committed turn,
+    ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs.
+    Raises ModelError (no such model) and ConfigError (language the model lacks).
+    """
+
+    def __init__(
+        self,
+        model: str = "base",
+        *,
+        device: str = "cpu",
+        compute_type: str = "int8",
+        language: str = "en",
+        hotwords: str = "",
+        threads: int = 1,
+        taker: Callable[[], TurnTaker] | None = None,
+        final_silence_s: float = 0.25,
+        on_turn: Callable[[UserTurn], None] | None = None,
+        on_reopen: Callable[[str], None] | None = None,
+        engine: WhisperEngine | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
+        self._name = model
+        self.language = language
+        self.engine = engine or WhisperEngine(
+            models.whisper(model),
+            device=device,
+            compute_type=compute_type,
+            language=language,
+            hotwords=hotwords,
+            threads=threads,
+            clock=clock,
+        )
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="whisper")
+        self._taker = taker or (lambda: SilenceTaker(final_silence_s))
+        self.on_turn = on_turn
+        self.on_reopen = on_reopen
+        self.clock = clock
+
+    @property
+    def model(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "faster-whisper"
+
+    def prewarm(self) -> None:
+        """Run one pass over silence, so that the first real one is not the slow one. Blocks."""
+        self.engine.decode(np.zeros(SAMPLE_RATE, np.float32))
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> WhisperStream:
+        if is_given(language) and language and language != self.language and self.language != "auto":
+            raise ValueError(f"this Whisper was loaded for language={self.language!r}; make one for {language!r}")
+        return WhisperStream(self, self._taker(), conn_options)
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        frame = rtc.combine_audio_frames(buffer)
+        pcm = mono(frame)
+        if frame.sample_rate != SAMPLE_RATE:
+            from ..audio import resample
+
+            pcm = resample(pcm, frame.sample_rate, SAMPLE_RATE)
+        text = await asyncio.get_running_loop().run_in_executor(self.thread, transcribe, self.engine, to_float(pcm))
+        return stt.SpeechEvent(type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[self._data(text)])
+
+    def _data(self, text: str, start_s: float = 0.0, end_s: float = 0.0) -> stt.SpeechData:
+        return stt.SpeechData(language=self.language, text=text, start_time=start_s, end_time=end_s)  # type: ignore[arg-type]
+
+    async def aclose(self) -> None:
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+
+def mono(frame: rtc.AudioFrame) -> Int16:
+    """The frame's samples, channels averaged."""
+    pcm = np.frombuffer(frame.data, np.int16)
+    if frame.num_channels > 1:
+        pcm = pcm.reshape(-1, frame.num_channels).astype(np.int32).mean(axis=1).astype(np.int16)
+    return pcm
+
+
+def to_float(pcm: Int16) -> Float32:
+    """int16 to float32 in [-1, 1)."""
+    return pcm.astype(np.float32) / 32768.0
+
+
+def transcribe(engine: WhisperEngine, pcm: Float32, *, piece_s: float = 24.0) -> str:
+    """A whole recording of any length (mono, 16 kHz): pieces of at most 24 s, cut at quiet places. Blocks."""
+    text = ""
+    while len(pcm) > piece_s * SAMPLE_RATE:
+        cut = quietest(pcm, int(piece_s * SAMPLE_RATE * 0.6), int(piece_s * SAMPLE_RATE))
+        text, pcm = join(text, engine.decode(pcm[:cut]).text), pcm[cut:]
+    return join(text, engine.decode(pcm).text)
+
+
+class WhisperStream(stt.RecognizeStream):
+    """One speaker's stream. Positions are seconds of audio since it began; ``_at`` places them on the clock."""
+
+    def __init__(self, ears: FastWhisperSTT, taker: TurnTaker, conn_options: APIConnectOptions) -> None:
+        self._ears = ears
+        self._taker = taker
+        self._clock = ears.clock
+        self._rest: Int16 = np.zeros(0, np.int16)
+        self._samples = 0  # in whole windows so far
+        self._arrivals: deque[float] = deque(maxlen=ANCHOR_FRAMES)
+        self._pre_roll: deque[Int16] = deque(maxlen=PRE_ROLL_WINDOWS)
+        self._tail: list[Int16] = []
+        self._utterance: Utterance | None = None
+        self._busy = False
+        self._covers_s = -1.0
+        self._text = ""
+        self._text_since = 0.0
+        self._prefix = ""
+        self._started_s = 0.0
+        self._passes = 0
+        self._reopened = False
+        self._committed_speech_started_s = 0.0
+        taker.bind(self._on_decision)
+        super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
+
+    @property
+    def taker(self) -> TurnTaker:
+        return self._taker
+
+    def push_frame(self, frame: rtc.AudioFrame) -> None:
+        """Any rate and channel count, any frame size; the rate must stay the same."""
+        if frame.num_channels > 1:
+            pcm = mono(frame)
+            frame = rtc.AudioFrame(pcm.tobytes(), frame.sample_rate, 1, len(pcm))
+        super().push_frame(frame)
+
+    # --- audio in -------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        vad = VAD()
+        try:
+            async for item in self._input_ch:
+                if isinstance(item, rtc.AudioFrame):
+                    self._take(item, vad)
+        finally:
+            await self._taker.aclose()
+
+    def _take(self, frame: rtc.AudioFrame, vad: Any) -> None:
+        self._rest = np.concatenate([self._rest, np.frombuffer(frame.data, np.int16)])
+        self._arrivals.append(self._clock.now() - (self._samples + len(self._rest)) / SAMPLE_RATE)
+        while len(self._rest) >= WINDOW:
+            window, self._rest = np.ascontiguousarray(self._rest[:WINDOW]), self._rest[WINDOW:]
+            probability = float(vad.predict(window))
+            self._samples += WINDOW
+            (self._tail if self._utterance is not None else self._pre_roll).append(window)
+            self._taker.window(self._samples / SAMPLE_RATE, probability, window)
+            self._maybe_pass()
+        self._taker.advance((self._samples + len(self._rest)) / SAMPLE_RATE)
+
+    def _at(self, position_s: float) -> float:
+        """When the sample at ``position_s`` was captured, on the monotonic clock: the earliest arrival tells."""
+        return min(self._arrivals) + position_s
+
+    def _now_s(self) -> float:
+        return max(self._samples / SAMPLE_RATE, self._clock.now() - min(self._arrivals))
+
+    # --- Whisper passes -------------------------------------------------------------------------------------------
+
+    def _maybe_pass(self) -> None:
+        if self._busy or self._utterance is None or not self._taker.in_speech or not self._tail:
+            return
+        here = self._samples / SAMPLE_RATE
+        ended = self._taker.speech_ended_s
+        paused = here > ended
+        if (paused and self._covers_s >= ended) or (not paused and here - self._covers_s < PASS_EVERY_S):
+            return
+        self._busy = True
+        self._passes += 1
+        pcm = to_float(np.concatenate(self._tail))
+        utterance = self._utterance
+        future = asyncio.get_running_loop().run_in_executor(
+            self._ears.thread, lambda: utterance.hear(pcm, final=paused)
+        )
+        future.add_done_callback(lambda f: self._heard(utterance, here, f))
+
+    def _heard(self, utterance: Utterance, covers_s: float, future: asyncio.Future[Heard]) -> None:
+        self._busy = False
+        if self._event_ch.closed or future.cancelled():
+            return
+        if utterance is not self._utterance or not self._taker.in_speech:
+            self._maybe_pass()  # a dead turn's text is dropped; the present one may be waiting
+            return
+        if (error := future.exception()) is not None:
+            # One bad pass must not end the call (in the stock agent it does): report, forget the utterance, go on.
+            self._emit_error(error if isinstance(error, Exception) else RuntimeError(str(error)), recoverable=True)
+            self._covers_s = covers_s
+            self._taker.text("", covers_s, self._now_s())
+            return
+        heard = future.result()
+        self._drop(heard.drop_samples)
+        self._covers_s = covers_s
+        whole = join(self._prefix, heard.text)
+        if words_key(whole) != words_key(self._text):
+            self._text_since = self._clock.now()
+        if whole and whole != self._text:
+            self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, whole)
+        self._text = whole
+        self._taker.text(heard.text, covers_s, self._now_s())
+        self._maybe_pass()
+
+    def _drop(self, samples: int) -> None:
+        while samples > 0 and self._tail:
+            head = self._tail[0]
+            if len(head) > samples:
+                self._tail[0] = head[samples:]
+                return
+            samples -= len(head)
+            del self._tail[0]
+
+    # --- decisions out --------------------------------------------------------------------------------------------
+
+    def _on_decision(self, d: Decision) -> None:
+        if isinstance(d, SpeechStarted | Reopen):
+            self._open(d)
+        elif isinstance(d, Ask):
+            self._send(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, d.text)
+        elif isinstance(d, Commit):
+            self._commit(d)
+        elif isinstance(d, Discard):
+            self._close_utterance()
+            self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
+
+    def _open(self, d: SpeechStarted | Reopen) -> None:
+        self._tail = list(self._pre_roll)
+        self._pre_roll.clear()
+        self._utterance = Utterance(self._ears.engine)
+        self._covers_s, self._passes = -1.0, 0
+        self._reopened = isinstance(d, Reopen)
+        if isinstance(d, Reopen):
+            self._prefix = self._text = d.text
+            self._started_s = self._committed_speech_started_s
+        else:
+            self._prefix = self._text = ""
+            self._started_s = d.at_s
+        wall = self._clock.wall() - (self._clock.now() - self._at(self._started_s))
+        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=wall))
+        if isinstance(d, Reopen) and self._ears.on_reopen is not None:
+            self._ears.on_reopen(d.text)
+
+    def _commit(self, d: Commit) -> None:
+        now = self._clock.now()
+        ended_at = self._at(d.speech_ended_s)
+        turn = UserTurn(
+            text=d.text,
+            speech_started_at=self._at(self._started_s),
+            speech_ended_at=ended_at,
+            transcript_ready_at=self._text_since,
+            committed_at=now,
+            commit=d,
+            reopened=self._reopened,
+            evidence={
+                "completeness": d.score,
+                "acoustic": d.acoustic,
+                "wanted_ms": round(d.wanted_s * 1000, 1),
+                "waited_ms": round(d.waited_s * 1000, 1),
+                "reason": d.reason,
+                "passes": self._passes,
+            },
+        )
+        self._committed_speech_started_s = self._started_s
+        audio_s = self._samples / SAMPLE_RATE - self._started_s
+        self._close_utterance()
+        if self._ears.on_turn is not None:
+            self._ears.on_turn(turn)
+        self._send(stt.SpeechEventType.FINAL_TRANSCRIPT, d.text, end_s=d.speech_ended_s)
+        wall = self._clock.wall() - (now - ended_at)
+        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
+        usage = stt.RecognitionUsage(audio_duration=audio_s)
+        self._event_ch.send_nowait(
+            stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage)
+        )
+
+    def _close_utterance(self) -> None:
+        self._pre_roll.extend(self._tail[-PRE_ROLL_WINDOWS:])
+        self._utterance, self._tail = None, []
+
+    def _send(self, kind: stt.SpeechEventType, text: str, *, end_s: float = 0.0) -> None:
+        data = self._ears._data(text, self._started_s, end_s)
+        self._event_ch.send_nowait(stt.SpeechEvent(type=kind, alternatives=[data]))

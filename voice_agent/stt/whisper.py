@@ -1,0 +1,285 @@
+"""PCM in, text out: Whisper on CTranslate2 with a window as short as the speech.
+
+faster-whisper's ``transcribe`` pads every clip to 30 s. The encoder takes fewer feature frames just as well, at a sixth
+of the time; the price is that Whisper, trained on 30 s windows, sometimes repeats the sentence instead of ending it.
+What keeps it honest here, in the order of how often it helps (measured on the development clips, docs/hearing.md):
+
+1. *Timestamps stay on.* With ``<|notimestamps|>`` a short window loops on 12 of 38 clips (base, greedy); with timestamps
+   on none, because the model says where the segment ends and stops.
+2. *Text after an end-of-segment mark at the end of the audio is dropped*: there was no sound to make it from.
+3. *A text that starts again* ("please hold. Please hold") is cut to its first round when the speech was too short for two.
+4. *A wider window*, up to Whisper's own 30 s, when the text is still implausible.
+
+Nothing here knows about turns, streams or asyncio. Every call blocks; run it on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+
+from ..clock import SYSTEM, Clock
+from ..errors import ConfigError, ModelError
+
+SAMPLE_RATE = 16_000
+FRAMES_PER_S = 100  # Whisper's mel frames
+MAX_AUDIO_S = 28.0  # Whisper's window is 30 s; the rest is margin
+MIN_WINDOW_S = 4.0
+WIDE_MARGIN_S = 4.0
+
+Float32 = npt.NDArray[np.float32]
+
+# What Whisper says to silence, breath and noise (its training data were subtitles). Only believed with a high score.
+_HALLUCINATIONS = frozenset(
+    {
+        "you", "thank you", "thanks for watching", "thank you for watching", "thanks", "bye", "the", "oh", "uh", "so",
+        "subtitles by the amara org community", "please subscribe", "okay", "hmm", "mm", "i", "a", "you you", "and", "music",
+    }
+)  # fmt: skip
+_NOISE_MARKUP = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]?")  # "[Music]", "(wind blowing)", "♪"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its place in the decoded audio, seconds from the start of the pcm handed in."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What one pass heard.
+
+    ``avg_logprob`` is the mean log-probability a token, ``no_speech_prob`` Whisper's own doubt that anybody spoke.
+    ``guard`` names what a guard did to the text ("loop", "tail", "silence", "wide"), empty when nothing.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    audio_s: float
+    window_s: float
+    avg_logprob: float
+    no_speech_prob: float
+    guard: str = ""
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The words alone: what two hypotheses are compared by."""
+        return words_key(self.text)
+
+
+def words_key(text: str) -> tuple[str, ...]:
+    """Lower-case words without punctuation; two texts with equal keys say the same."""
+    return tuple(w for w in (re.sub(r"[^\w']", "", x) for x in re.split(r"[\s\-]+", text.casefold())) if w)
+
+
+def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) -> tuple[str, bool]:
+    """Cut a text that begins again from its start, if the speech was too short to have been said twice.
+
+    Whisper's loop on a short window says the utterance once more, whole or in part: ``A A``, ``A A A'``. People repeat
+    themselves too ("no no", "bye bye"), so a repetition is cut only when at least two words repeat, the first round
+    carries at least half of what is possible in ``audio_s``, and the whole would need more than ``max_words_per_s``.
+    Returns (text, was cut).
+    """
+    written = text.split()
+    words = [re.sub(r"[^\w']", "", w.casefold()) for w in written]
+    n = len(words)
+    if n < 4 or n / max(audio_s, 0.1) <= max_words_per_s:
+        looped_tail = _tail_round(words)
+        if looped_tail is None:
+            return text, False
+    for round_ in range(2, n - 1):
+        rest = words[round_:]
+        if len(rest) < 2:
+            break
+        if all(rest[i] == words[i % round_] for i in range(len(rest))):
+            return " ".join(written[:round_]), True
+    if (tail := _tail_round(words)) is not None:
+        return " ".join(written[:tail]), True
+    return text, False
+
+
+def _tail_round(words: Sequence[str]) -> int | None:
+    """Where a phrase of >= 3 words said three times over at the end begins its second round (None if it does not)."""
+    n = len(words)
+    for size in range(3, n // 3 + 1):
+        if words[n - size :] == words[n - 2 * size : n - size] == words[n - 3 * size : n - 2 * size]:
+            return n - 2 * size
+    return None
+
+
+class WhisperEngine:
+    """One Whisper model, one pass at a time.
+
+    ``path``: a CTranslate2 model directory. ``device``/``compute_type``: as CTranslate2 takes them; only ``cpu`` with
+    ``int8`` is tested here. ``language``: an ISO code, or "auto" (detected each pass, multilingual models only).
+    ``hotwords``: words to favour, given to the model as preceding text. Raises ModelError when the model does not load.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "cpu",
+        compute_type: str = "int8",
+        language: str = "en",
+        hotwords: str = "",
+        threads: int = 1,
+        margin_s: float = 1.5,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        try:
+            self._model = WhisperModel(str(path), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True)
+        except Exception as e:  # CTranslate2 raises RuntimeError/ValueError with its own words
+            raise ModelError(
+                f"Whisper model at {path} did not load on device={device} compute_type={compute_type}: {e}. "
+                "Check stt.model, stt.device and stt.compute_type (cpu and int8 always work)."
+            ) from e
+        self.multilingual = bool(self._model.model.is_multilingual)
+        if not self.multilingual and language not in ("en", "auto"):
+            raise ConfigError(f"stt.language={language!r}: this Whisper model knows English only; choose a multilingual one (base).")
+        self._language = language
+        self._hotwords = hotwords.strip() or None
+        self._margin_s = margin_s
+        self._clock = clock
+        self._tokenizers: dict[str, Tokenizer] = {}
+        if language != "auto":
+            self._tokenizer(language)
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        if language not in self._tokenizers:
+            try:
+                self._tokenizers[language] = Tokenizer(
+                    self._model.hf_tokenizer, self.multilingual, task="transcribe", language=language if self.multilingual else "en"
+                )
+            except ValueError as e:
+                raise ConfigError(f"stt.language={language!r}: {e}") from e
+        return self._tokenizers[language]
+
+    def decode(self, pcm: Float32, *, previous: str = "") -> Hypothesis:
+        """Hear ``pcm`` (mono, 16 kHz, float32 in [-1, 1], at most 28 s). ``previous``: text said just before it."""
+        if len(pcm) > MAX_AUDIO_S * SAMPLE_RATE:
+            raise ValueError(f"{len(pcm) / SAMPLE_RATE:.1f} s of audio in one pass; at most {MAX_AUDIO_S} s")
+        heard = self._pass(pcm, previous, self._margin_s)
+        if not self._plausible(heard):
+            wider = self._pass(pcm, previous, WIDE_MARGIN_S)
+            if not self._plausible(wider):
+                wider = self._pass(pcm, previous, 30.0)
+            total = heard.decode_s + wider.decode_s
+            heard = replace(wider, guard=wider.guard or "wide", encode_s=heard.encode_s + wider.encode_s, decode_s=total)
+        return self._silence_guard(heard, pcm)
+
+    def _features(self, pcm: Float32, window_s: float) -> Any:
+        samples = int(window_s * SAMPLE_RATE)
+        padded = np.pad(pcm, (0, max(0, samples - len(pcm))))
+        features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
+        return self._model.encode(features)
+
+    def _pass(self, pcm: Float32, previous: str, margin_s: float) -> Hypothesis:
+        audio_s = len(pcm) / SAMPLE_RATE
+        window_s = round(min(30.0, max(MIN_WINDOW_S, audio_s + margin_s)), 2)
+        started = self._clock.now()
+        encoded = self._features(pcm, window_s)
+        encoded_at = self._clock.now()
+        tokenizer = self._tokenizer(self._language if self._language != "auto" else self._detect(encoded))
+        prompt = self._model.get_prompt(
+            tokenizer,
+            tokenizer.encode(" " + previous.strip()) if previous else [],
+            without_timestamps=False,
+            hotwords=self._hotwords,
+        )
+        result = self._model.model.generate(
+            encoded,
+            [prompt],
+            beam_size=1,
+            # 7 tokens/s is faster than anybody speaks; a loop is stopped there instead of at 448 tokens
+            max_length=min(self._model.max_length, len(prompt) + int(10 + audio_s * 7)),
+            suppress_blank=True,
+            return_scores=True,
+            return_no_speech_prob=True,
+            max_initial_timestamp_index=50,
+        )[0]
+        tokens, dropped_tail = self._cut_at_end_mark(result.sequences_ids[0], tokenizer, audio_s)
+        text = _NOISE_MARKUP.sub("", tokenizer.decode(tokens)).strip()
+        text, looped = strip_restart(text, audio_s)
+        return Hypothesis(
+            text=text,
+            tokens=tuple(tokenizer.encode(" " + text)) if looped else tuple(tokens),
+            audio_s=audio_s,
+            window_s=window_s,
+            avg_logprob=float(result.scores[0]),
+            no_speech_prob=float(result.no_speech_prob),
+            guard="loop" if looped else "tail" if dropped_tail else "",
+            encode_s=encoded_at - started,
+            decode_s=self._clock.now() - encoded_at,
+        )
+
+    @staticmethod
+    def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:
+        """Keep the text up to the first end-of-segment timestamp that lies at the end of the audio."""
+        kept: list[int] = []
+        for i in ids:
+            if i >= tokenizer.timestamp_begin:
+                if kept and (i - tokenizer.timestamp_begin) * 0.02 >= audio_s - 0.35:
+                    rest = [j for j in ids[len(kept) :] if j < tokenizer.eot]
+                    return kept, len(rest) > 0 and any(j < tokenizer.eot for j in ids[ids.index(i) :])
+            elif i < tokenizer.eot:
+                kept.append(i)
+        return kept, False
+
+    def _detect(self, encoded: Any) -> str:
+        if not self.multilingual:
+            return "en"
+        code = self._model.model.detect_language(encoded)[0][0][0]  # "<|en|>"
+        return str(code[2:-2])
+
+    @staticmethod
+    def _plausible(h: Hypothesis) -> bool:
+        """Speech is at most ~6 words/s; text that compresses well is a loop (faster-whisper's ratio is 2.4)."""
+        if not h.text:
+            return True
+        words = len(h.text.split())
+        raw = h.text.encode()
+        repetitive = len(raw) > 40 and len(raw) / len(zlib.compress(raw)) > 2.2
+        return words <= 4 + 6 * h.audio_s and not repetitive
+
+    @staticmethod
+    def _silence_guard(h: Hypothesis, pcm: Float32) -> Hypothesis:
+        """Silence, hum, breath and music make Whisper say something; nothing is better than "you"."""
+        key = " ".join(words_key(h.text))
+        doubtful = h.no_speech_prob > 0.6 and h.avg_logprob < -0.6
+        hopeless = h.avg_logprob < -1.3 or h.no_speech_prob > 0.9
+        stock = key in _HALLUCINATIONS and (h.no_speech_prob > 0.3 or h.avg_logprob < -0.75)
+        quiet = len(pcm) == 0 or float(np.sqrt(np.mean(np.square(pcm)))) < 1e-4  # -80 dBFS: a closed microphone
+        if h.text and (not key or doubtful or hopeless or stock or quiet):
+            return replace(h, text="", tokens=(), guard="silence")
+        return h
+
+    def words(self, pcm: Float32, h: Hypothesis) -> list[Word]:
+        """Where each word of ``h`` lies in ``pcm``, by cross-attention (faster-whisper's own alignment).
+
+        One encoder pass and one decoder pass over the known text: a fraction of a decode. Also how a text is confirmed
+        on more audio than it was decoded from: see :meth:`confirm`.
+        """
+        if not h.tokens:
+            return []
+        audio_s = len(pcm) / SAMPLE_RATE
+        window_s = round(min(30.0, max(MIN_WINDOW_S, audio_s + self._margin_s)), 2)
+        encoded = self._features(pcm, window_s)
+        tokenizer = self._tokenizer("en" if self._language == "auto" else self._language)
+        found = self._model.find_alignment(tokenizer, [list(h.tokens)], encoded, int(audio_s * FRAMES_PER_S))
+        return [Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"])) for w in found[0] if w["word"].strip()]

@@ -1,0 +1,14 @@
+"""The mouth: text that is still being written -> speech, on a local Piper voice.
+
+Read ``text`` (when is there enough to say?), ``spoken`` (how is it said?), ``graph`` and ``vits`` (how does a voice
+start before it has finished?), ``seam`` (which silences stay?), then ``stream``, which makes a LiveKit TTS of them.
+"""
+
+from __future__ import annotations
+
+from .spoken import speakable
+from .stream import DEFAULT_VOICE, PiperTTS
+from .text import Chunk, Chunker, Limits
+from .vits import Delivery, Piece, Stop, Voice
+
+__all__ = ["DEFAULT_VOICE", "Chunk", "Chunker", "Delivery", "Limits", "Piece", "PiperTTS", "Stop", "Voice", "speakable"]

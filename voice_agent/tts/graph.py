@@ -1,0 +1,323 @@
+"""Cutting a Piper voice's ONNX graph into three: text, flow, decoder.
+
+Piper exports VITS (https://arxiv.org/abs/2106.06103) as one graph, which gives the first sample only when the last is
+done. Two places in it are narrow: ``z_p``, the noisy prior of the whole sentence (one column a frame, 256 samples), and
+``z``, what the flow makes of it and the HiFi-GAN decoder turns into samples. Everything after ``z_p`` is convolutions
+of a bounded reach along time, so it can run over pieces that overlap by that reach and still give the same samples.
+
+The cut needs to read node names and copy bytes, no more, so it is done on the protobuf wire format itself
+(https://protobuf.dev/programming-guides/encoding, field numbers from onnx.proto3): the ``onnx`` package would be one
+more compiled dependency, and its extractor needs a file on disk. It takes ~0.1 s at load, and nothing needs a cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..errors import ModelError
+
+# Field numbers of onnx.proto3.
+_MODEL_GRAPH = 7
+_GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 2, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 4, 5
+_ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_INTS = 1, 6, 8
+_TENSOR_NAME, _VALUE_NAME = 8, 1
+_FIXED_BYTES = {1: 8, 5: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One third of a voice, a whole ONNX model. Tensors are float32 ``[1, channels, frames]`` unless said otherwise."""
+
+    model: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    reach_frames: int = 0
+    """How many input frames on either side can change an output frame. 0 for the text part, which runs whole."""
+    upsampling: int = 1
+    """Output steps an input frame (the decoder: samples a frame, 256)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A voice in three: ``text`` gives ``z_p``, ``flow`` turns it into ``z``, ``decoder`` turns that into samples."""
+
+    text: Part
+    flow: Part
+    decoder: Part
+    prior: str
+    """Name of the tensor ``z_p``."""
+    latent: str
+    """Name of the tensor ``z``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    ints: dict[str, tuple[int, ...]]
+    raw: memoryview
+
+
+@dataclass(slots=True)
+class _Graph:
+    head: list[memoryview] = field(default_factory=list)
+    """Fields of the model other than the graph, as they stood: version, opset, metadata."""
+    nodes: list[_Node] = field(default_factory=list)
+    initializers: dict[str, memoryview] = field(default_factory=dict)
+    inputs: dict[str, memoryview] = field(default_factory=dict)
+    outputs: dict[str, memoryview] = field(default_factory=dict)
+    infos: dict[str, memoryview] = field(default_factory=dict)
+
+
+def split(model: bytes) -> Parts:
+    """Cut the bytes of a Piper ``.onnx`` file in three.
+
+    Raises ModelError if they are not an ONNX file, or not a graph as Piper exports it.
+    """
+    try:
+        graph = _parse(memoryview(model))
+    except (IndexError, ValueError, UnicodeDecodeError) as e:
+        raise ModelError("the voice's model is no ONNX file (or is cut short): download the .onnx again") from e
+    if not graph.nodes or len(graph.outputs) < 1:
+        raise ModelError("the voice's model holds no graph: download the .onnx again")
+    prior, latent = _prior(graph), _latent(graph)
+    audio = next(iter(graph.outputs))
+    after_prior = _descendants(graph.nodes, {prior})
+    after_latent = _descendants(graph.nodes, {latent})
+    wanted = _ancestors(graph.nodes, {audio})
+    decoder = [n for n in graph.nodes if id(n) in after_latent and id(n) in wanted]
+    wanted = _ancestors(graph.nodes, {latent})
+    flow = [n for n in graph.nodes if id(n) in after_prior and id(n) in wanted]
+    if not flow or not decoder:
+        raise _unknown("no path from z_p over z to the samples")
+    decoder_part = _part(graph, decoder, (audio,))
+    flow_part = _part(graph, flow, (latent,))
+    # What the later parts ask for and the flow does not make comes from the text part: z_p, the mask, the speaker.
+    needed = dict.fromkeys((prior, *flow_part.inputs, *decoder_part.inputs))
+    outputs = tuple(name for name in needed if name != latent)
+    keep = _ancestors(graph.nodes, set(outputs))
+    text_part = _part(graph, [n for n in graph.nodes if id(n) in keep], outputs)
+    return Parts(text_part, flow_part, decoder_part, prior, latent)
+
+
+def _unknown(what: str) -> ModelError:
+    return ModelError(f"the voice's graph is not one that Piper exports ({what}): use a voice made by Piper's export")
+
+
+def _prior(graph: _Graph) -> str:
+    """The name of z_p = m_p + noise * exp(logs_p) * noise_scale: the first sum behind the last source of noise."""
+    consumers: dict[str, list[_Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            consumers.setdefault(name, []).append(node)
+    noise = [n for n in graph.nodes if n.op.startswith("RandomNormal")]
+    if not noise:
+        raise _unknown("no source of noise")
+    name = noise[-1].outputs[0]
+    while len(consumers.get(name, ())) == 1:
+        node = consumers[name][0]
+        name = node.outputs[0]
+        if node.op == "Add":
+            return name
+    raise _unknown("the noise is not added to a prior")
+
+
+def _latent(graph: _Graph) -> str:
+    """The name of z: what the decoder's first convolution reads."""
+    for node in graph.nodes:
+        if node.op == "Conv" and "dec.conv_pre.weight" in node.inputs:
+            return node.inputs[0]
+    raise _unknown("no convolution dec.conv_pre")
+
+
+def _descendants(nodes: list[_Node], names: set[str]) -> set[int]:
+    """The ids of the nodes that depend on ``names``. Nodes stand in topological order, as ONNX demands."""
+    reached, found = set(names), set[int]()
+    for node in nodes:
+        if not reached.isdisjoint(node.inputs):
+            reached.update(node.outputs)
+            found.add(id(node))
+    return found
+
+
+def _ancestors(nodes: list[_Node], names: set[str]) -> set[int]:
+    """The ids of the nodes that ``names`` depend on."""
+    needed, found = set(names), set[int]()
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            found.add(id(node))
+    return found
+
+
+def _part(graph: _Graph, nodes: list[_Node], outputs: tuple[str, ...]) -> Part:
+    made = {name for n in nodes for name in n.outputs}
+    read = list(dict.fromkeys(name for n in nodes for name in n.inputs if name and name not in made))
+    inputs = tuple(name for name in read if name not in graph.initializers)
+    fields: list[tuple[int, bytes | memoryview]] = [(_GRAPH_NAME, b"part")]
+    fields += [(_GRAPH_NODE, node.raw) for node in nodes]
+    fields += [(_GRAPH_INITIALIZER, graph.initializers[name]) for name in read if name in graph.initializers]
+    fields += [(_GRAPH_INPUT, _value_info(graph, name)) for name in inputs]
+    fields += [(_GRAPH_OUTPUT, _value_info(graph, name)) for name in outputs]
+    body: list[bytes | memoryview] = []
+    for number, value in fields:
+        body += (_head(number, len(value)), value)
+    reach_frames, upsampling = _reach(nodes)
+    # The weights are views of the file until this one join: at load they are in memory twice, not four times.
+    model = b"".join([*graph.head, _head(_MODEL_GRAPH, sum(map(len, body))), *body])
+    return Part(model, inputs, outputs, reach_frames, upsampling)
+
+
+def _value_info(graph: _Graph, name: str) -> bytes | memoryview:
+    for known in (graph.inputs, graph.outputs, graph.infos):
+        if name in known:
+            return known[name]
+    # type { tensor_type { elem_type: FLOAT } }, no shape: every tensor that crosses a cut is a float in Piper's graph
+    return _delimited(_VALUE_NAME, name.encode()) + _delimited(2, _delimited(1, b"\x08\x01"))
+
+
+def _reach(nodes: list[_Node]) -> tuple[int, int]:
+    """(frames on either side that an output depends on, output steps a frame), from the convolutions in ``nodes``.
+
+    A convolution of kernel k and dilation d reaches d * (k - 1) / 2 steps; a transposed one of stride s reaches
+    k / (2 s) of its input's steps and makes a step s times shorter. Branches that meet keep the larger reach.
+    """
+    reach: dict[str, float] = {}
+    rate: dict[str, int] = {}
+    for node in nodes:
+        steps = max((reach.get(name, 0.0) for name in node.inputs), default=0.0)
+        here = max((rate.get(name, 1) for name in node.inputs), default=1)
+        kernel = node.ints.get("kernel_shape", (1,))[-1]
+        if node.op == "Conv":
+            steps += node.ints.get("dilations", (1,))[-1] * (kernel - 1) / 2 / here
+        elif node.op == "ConvTranspose":
+            stride = node.ints.get("strides", (1,))[-1]
+            steps += math.ceil(kernel / stride / 2) / here
+            here *= stride
+        for name in node.outputs:
+            reach[name], rate[name] = steps, here
+    last = nodes[-1].outputs[0] if nodes else ""
+    return math.ceil(reach.get(last, 0.0)), rate.get(last, 1)
+
+
+def _parse(model: memoryview) -> _Graph:
+    graph = _Graph()
+    for number, raw, value in _fields(model):
+        if number == _MODEL_GRAPH:
+            _parse_graph(graph, value)
+        else:
+            graph.head.append(raw)
+    return graph
+
+
+def _parse_graph(graph: _Graph, body: memoryview) -> None:
+    for number, _, value in _fields(body):
+        match number:
+            case n if n == _GRAPH_NODE:
+                graph.nodes.append(_parse_node(value))
+            case n if n == _GRAPH_INITIALIZER:
+                graph.initializers[_text(value, _TENSOR_NAME)] = value
+            case n if n == _GRAPH_INPUT:
+                graph.inputs[_text(value, _VALUE_NAME)] = value
+            case n if n == _GRAPH_OUTPUT:
+                graph.outputs[_text(value, _VALUE_NAME)] = value
+            case n if n == _GRAPH_VALUE_INFO:
+                graph.infos[_text(value, _VALUE_NAME)] = value
+
+
+def _parse_node(body: memoryview) -> _Node:
+    op, inputs, outputs, ints = "", list[str](), list[str](), dict[str, tuple[int, ...]]()
+    for number, _, value in _fields(body):
+        if number == _NODE_INPUT:
+            inputs.append(str(value, "utf-8"))
+        elif number == _NODE_OUTPUT:
+            outputs.append(str(value, "utf-8"))
+        elif number == _NODE_OP:
+            op = str(value, "utf-8")
+        elif number == _NODE_ATTRIBUTE:
+            name, numbers, captured = _parse_attribute(value)
+            inputs.extend(captured)
+            if numbers:
+                ints[name] = numbers
+    return _Node(op, tuple(inputs), tuple(outputs), ints, body)
+
+
+def _parse_attribute(body: memoryview) -> tuple[str, tuple[int, ...], Iterable[str]]:
+    name, numbers, captured = "", list[int](), list[str]()
+    for number, raw, value in _fields(body):
+        if number == _ATTRIBUTE_NAME:
+            name = str(value, "utf-8")
+        elif number == _ATTRIBUTE_INTS:
+            packed = raw[0] & 7 == 2
+            numbers.extend(_varints(value) if packed else _varints(raw[1:]))
+        elif number == _ATTRIBUTE_GRAPH:
+            # The branch of an If reads tensors of the graph around it: they are inputs of the node in all but name.
+            inner = _Graph()
+            _parse_graph(inner, value)
+            made = {out for n in inner.nodes for out in n.outputs} | inner.initializers.keys() | inner.inputs.keys()
+            captured.extend(read for n in inner.nodes for read in n.inputs if read not in made)
+    return name, tuple(numbers), captured
+
+
+def _fields(body: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """(field number, whole field, its content) for each field of a protobuf message."""
+    at = 0
+    while at < len(body):
+        start = at
+        tag, at = _varint(body, at)
+        kind = tag & 7
+        if kind == 2:
+            size, at = _varint(body, at)
+        elif kind in _FIXED_BYTES:
+            size = _FIXED_BYTES[kind]
+        elif kind == 0:
+            size = _varint(body, at)[1] - at
+        else:
+            raise ValueError(f"wire type {kind}")
+        if at + size > len(body):
+            raise ValueError("cut short")
+        yield tag >> 3, body[start : at + size], body[at : at + size]
+        at += size
+
+
+def _varint(body: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _varints(body: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(body):
+        value, at = _varint(body, at)
+        yield value
+
+
+def _text(body: memoryview, wanted: int) -> str:
+    return next((str(value, "utf-8") for number, _, value in _fields(body) if number == wanted), "")
+
+
+def _head(number: int, size: int) -> bytes:
+    return _encode(number << 3 | 2) + _encode(size)
+
+
+def _delimited(number: int, value: bytes) -> bytes:
+    return _head(number, len(value)) + value
+
+
+def _encode(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,282 @@
+"""Piper as a LiveKit TTS that speaks its first clause while the rest is still being written.
+
+>>> session = AgentSession(tts=PiperTTS(), tts_text_transforms=None, ...)  # doctest: +SKIP
+
+``tts_text_transforms=None``, because LiveKit's Markdown filter holds a word back until the next one and an emphasis
+until its end; :func:`.spoken.speakable` does that work chunk by chunk, when it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from livekit.agents import APIConnectOptions, APIError, tts, utils
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+from numpy.typing import NDArray
+
+from .. import models
+from ..budget import probe
+from ..clock import SYSTEM, Clock
+from ..errors import VoiceAgentError
+from .seam import Seam
+from .spoken import speakable
+from .text import Chunk, Chunker, Limits
+from .vits import Delivery, Piece, Stop, Voice, load_config, speaker_id
+
+DEFAULT_VOICE = "en_US-joe-medium"
+HUNGRY_S = 0.8
+"""With less sound ahead than this the next clause is spoken, with more the next sentence is waited for. The longest
+chunk needs ~0.3 s until it sounds; the rest is for a busy machine."""
+_FRAME_MS = 20
+"""LiveKit's default of 200 ms would be filled before a frame leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    piece: Piece
+    at_s: float
+
+
+class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's own
+    """Text to speech on a local Piper voice, for anybody's ``AgentSession``.
+
+    ``voice`` is an embedded name, the name of a Piper voice, or the path of an ``.onnx`` with its ``.onnx.json``
+    beside it. The model is loaded (~1 s) by :meth:`prewarm`, or else by the first text, on a thread of its own, which
+    also does the speaking. Raises ModelError for a voice that is not there, SpeechError for a speaker it has not;
+    what goes wrong later reaches LiveKit as an APIError whose cause is ours.
+    """
+
+    def __init__(
+        self,
+        voice: str | Path = DEFAULT_VOICE,
+        *,
+        speaker: int | None = None,
+        length_scale: float | None = None,
+        limits: Limits | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._model_path, self._config_path = models.piper(str(voice))
+        config = load_config(self._config_path)
+        speaker_id(config, speaker)
+        super().__init__(
+            capabilities=tts.TTSCapabilities(streaming=True, aligned_transcript=False),
+            sample_rate=config.sample_rate,
+            num_channels=1,
+        )
+        self.language: str = config.espeak_voice
+        self._name = Path(voice).stem if str(voice).endswith(".onnx") else str(voice)
+        self._delivery = Delivery(speaker=speaker, length_scale=length_scale)
+        self._limits, self._clock = limits, clock
+        self._voice: Voice | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
+        self._stops: set[Stop] = set()
+
+    @property
+    def model(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "piper"
+
+    def prewarm(self) -> None:
+        """Start to load and warm up the voice. Returns at once; an error shows when the voice is first used."""
+        self._thread.submit(self._loaded)
+
+    async def load(self) -> None:
+        """Load and warm up the voice, and wait for it. Raises ModelError."""
+        await asyncio.wrap_future(self._thread.submit(self._loaded))
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        return _PiperChunkedStream(tts=self, input_text=text, conn_options=conn_options)
+
+    def stream(self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS) -> tts.SynthesizeStream:
+        return _PiperStream(tts=self, conn_options=conn_options)
+
+    async def aclose(self) -> None:
+        """Stop everything that is being spoken and let the voice go."""
+        for stop in tuple(self._stops):
+            stop.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._voice = None
+
+    def _loaded(self) -> Voice:
+        """The voice. Only on the voice's thread."""
+        if self._voice is None:
+            self._voice = Voice.load(self._model_path, self._config_path)
+        return self._voice
+
+    async def _pieces(self, text: str, *, hurry: bool) -> AsyncGenerator[_Made, None]:
+        """Speak ``text`` on the voice's thread. Closing the generator stops that at once, with nothing left to come."""
+        loop, stop = asyncio.get_running_loop(), Stop()
+        queue: asyncio.Queue[_Made | BaseException | None] = asyncio.Queue()
+
+        def send(item: _Made | BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody listens any more
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        def work() -> None:
+            try:
+                if stop.is_set:
+                    return
+                for piece in self._loaded().speak(text, self._delivery, hurry=hurry, stop=stop):
+                    send(_Made(piece, self._clock.now()))
+            except BaseException as e:
+                send(e)
+            finally:
+                send(None)
+
+        self._stops.add(stop)
+        try:
+            self._thread.submit(work)
+            while (item := await queue.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            self._stops.discard(stop)
+
+
+class _Mouth:
+    """Speaks what a chunker gives into an emitter, until the chunker is exhausted."""
+
+    def __init__(
+        self,
+        owner: PiperTTS,
+        emitter: tts.AudioEmitter,
+        chunker: Chunker,
+        arrived: asyncio.Event,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._owner, self._emitter, self._chunker, self._arrived = owner, emitter, chunker, arrived
+        self._on_start = on_start
+        self._clock = owner._clock
+        self._sounds_until_s = self._clock.now()
+        self._handed_over = self._audible = self._joined = False
+
+    async def run(self) -> None:
+        while not self._chunker.exhausted:
+            ahead_s = self._sounds_until_s - self._clock.now()
+            hungry = ahead_s < HUNGRY_S
+            self._arrived.clear()
+            if (chunk := self._chunker.take(hungry=hungry)) is not None:
+                await self._say(chunk, hungry=hungry)
+            elif not self._chunker.exhausted:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if hungry else ahead_s - HUNGRY_S):
+                        await self._arrived.wait()
+
+    def never_silent(self) -> None:
+        """Push 10 ms of silence if nothing was said: LiveKit takes text without any audio for a failure."""
+        if not self._audible:
+            self._emitter.push(bytes(2 * (self._owner.sample_rate // 100)))
+
+    async def _say(self, chunk: Chunk, *, hungry: bool) -> None:
+        if not (text := speakable(chunk.text, self._owner.language)):
+            return
+        if not self._handed_over:
+            self._handed_over = True
+            self._on_start()
+            probe.mark("chunk_ready", self._clock.now())
+        seam = Seam(
+            self._owner.sample_rate,
+            starts_reply=not self._audible,
+            joins_previous=self._joined,
+            joins_next=chunk.joined,
+        )
+        async with contextlib.aclosing(self._owner._pieces(text, hurry=hungry)) as pieces:
+            async for made in pieces:
+                self._emit(seam.push(made.piece.samples, last=made.piece.last), made.at_s)
+        self._joined = chunk.joined
+
+    def _emit(self, samples: NDArray[np.int16], made_at_s: float) -> None:
+        if not samples.size:
+            return
+        if not self._audible:
+            self._audible = True
+            probe.mark("tts_first_audio", made_at_s)
+        self._emitter.push(samples.tobytes())
+        self._emitter.flush()  # else the last 10 ms of every piece would wait for the next one
+        now = self._clock.now()
+        self._sounds_until_s = max(self._sounds_until_s, now) + samples.size / self._owner.sample_rate
+
+
+class _PiperStream(tts.SynthesizeStream):
+    def __init__(self, *, tts: PiperTTS, conn_options: APIConnectOptions) -> None:
+        super().__init__(tts=tts, conn_options=conn_options)
+        self._owner = tts
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        chunker, arrived = Chunker(self._owner._limits), asyncio.Event()
+        output_emitter.initialize(
+            request_id=utils.shortuuid(),
+            sample_rate=self._owner.sample_rate,
+            num_channels=1,
+            mime_type="audio/pcm",
+            frame_size_ms=_FRAME_MS,
+            stream=True,
+        )
+        output_emitter.start_segment(segment_id=utils.shortuuid())
+        reader = asyncio.create_task(self._read(chunker, arrived), name="PiperTTS.read")
+        try:
+            with _as_livekit_errors():
+                mouth = _Mouth(self._owner, output_emitter, chunker, arrived, on_start=self._mark_started)
+                await mouth.run()
+        finally:
+            await utils.aio.cancel_and_wait(reader)
+        if self._pushed_text.strip():
+            mouth.never_silent()
+        output_emitter.end_segment()
+
+    async def _read(self, chunker: Chunker, arrived: asyncio.Event) -> None:
+        """Collect the text. A flush ends the segment, and LiveKit takes no text into a second one."""
+        async for item in self._input_ch:
+            if isinstance(item, str):
+                chunker.push(item)
+            elif self._pushed_text:
+                break
+            arrived.set()
+        chunker.close()
+        arrived.set()
+
+
+class _PiperChunkedStream(tts.ChunkedStream):
+    def __init__(self, *, tts: PiperTTS, input_text: str, conn_options: APIConnectOptions) -> None:
+        super().__init__(tts=tts, input_text=input_text, conn_options=conn_options)
+        self._owner = tts
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        chunker = Chunker(self._owner._limits)
+        chunker.push(self._input_text)
+        chunker.close()
+        output_emitter.initialize(
+            request_id=utils.shortuuid(),
+            sample_rate=self._owner.sample_rate,
+            num_channels=1,
+            mime_type="audio/pcm",
+            frame_size_ms=_FRAME_MS,
+        )
+        with _as_livekit_errors():
+            mouth = _Mouth(self._owner, output_emitter, chunker, asyncio.Event())
+            await mouth.run()
+        if self._input_text.strip():
+            mouth.never_silent()
+
+
+@contextlib.contextmanager
+def _as_livekit_errors() -> Iterator[None]:
+    """LiveKit reports and handles only its own errors. Trying again would not help: the same text fails again."""
+    try:
+        yield
+    except VoiceAgentError as e:
+        raise APIError(str(e), body=None, retryable=False) from e

@@ -1,0 +1,78 @@
+"""May the sentence end here? A score for a text, before any pause.
+
+The score is a natural log-probability: how likely a language model finds it that the next token ends the sentence.
+Whisper's own full stop says nothing (it puts one after any fragment); this tells finished from unfinished texts without
+overlap when the words are right, and cannot tell a list of whole sentences (docs/turns.md has our figures).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+NextTokens = Callable[[str, int], Sequence[tuple[str, float]]]
+"""(prompt, how many) -> the likeliest next tokens with their log-probabilities."""
+
+_ENDS = frozenset({".", "?", "!", '."', '?"', '!"', "...", "…", "<|im_end|>"})
+FLOOR = math.log(1e-6)
+
+
+class Judge(Protocol):
+    """Scores a text; blocks; may be called from one thread at a time."""
+
+    def score(self, text: str) -> float: ...
+
+
+def without_last_stop(text: str) -> str:
+    """The text as a judge wants it: no final punctuation, a capital at the start (Whisper may drop either)."""
+    bare = re.sub(r"[\s.?!,;:…\-–—\"']+$", "", text.strip())
+    return bare[:1].upper() + bare[1:]
+
+
+class ModelJudge:
+    """Asks a small language model for the probability of sentence-ending tokens after ``text``.
+
+    ``next_tokens``: a completion over raw text (the embedded SmolLM2 on its own slot). The prompt is its chat template
+    with the user's turn left open, so that a growing text costs only its new tokens (14 ms for a word, docs/turns.md).
+    """
+
+    def __init__(self, next_tokens: NextTokens, *, top: int = 100) -> None:
+        self._next_tokens = next_tokens
+        self._top = top
+        self._head = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+
+    def score(self, text: str) -> float:
+        """Natural log of the summed probability of ``.``, ``?``, ``!`` and the end of the message, at least -13.8."""
+        bare = without_last_stop(text)
+        if not bare:
+            return FLOOR
+        found = self._next_tokens(self._head + bare, self._top)
+        return max(FLOOR, math.log(sum(math.exp(p) for token, p in found if token.strip() in _ENDS) + 1e-6))
+
+
+_OPEN_LAST = frozenset(
+    """a an the this these those my your his her its our their to of in on at by for from with without about into over
+    under between through during before after and or but nor so because although though if unless until while when
+    whereas that which who whom whose what where how why as than is are was were be been being am do does did have has
+    had will would shall should can could may might must not very really quite just um uh er i we they he she
+    please extension number press dial called""".split()
+)
+_OPEN_FIRST = frozenset("to if when while although because since unless after before for as once until whenever".split())
+_VERBISH = re.compile(r"^(i'?m?|you|we|they|he|she|it|there|that|this|please|press|call|say|tell|let|go|come|don'?t)$")
+
+
+class RuleJudge:
+    """No model: last word, first word, length. Coarse, and better than silence alone; used when no model is there."""
+
+    def score(self, text: str) -> float:
+        """-0.5 (whole) to -6 (a function word hangs in the air), on the scale of :class:`ModelJudge`."""
+        words = [w for w in re.sub(r"[^\w' ]", " ", text.casefold()).split() if w]
+        if not words:
+            return FLOOR
+        if words[-1] in _OPEN_LAST and len(words) > 1:
+            return -6.0
+        if words[0] in _OPEN_FIRST and not any(_VERBISH.match(w) for w in words[2:]):
+            return -5.0
+        return -1.5 if len(words) >= 3 else -2.4

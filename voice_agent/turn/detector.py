@@ -1,0 +1,153 @@
+"""The policy with its witnesses: a judge of texts and an acoustic model, each on a thread of its own.
+
+The event loop feeds windows and texts; opinions come back later and are handed to the policy with the time at which
+they came. A late opinion about a text that is no longer the present one is kept (it may come back) and does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from ..config import TurnConfig
+from ..decisions import Decision, Int16, Reopen, SpeechStarted
+from .completeness import Judge
+from .policy import State, TurnPolicy, words_of
+
+ACOUSTIC_SAMPLES = 19_200  # what v1-mini looks at: 1.2 s of 16 kHz
+ACOUSTIC_AT_S = 0.2  # it needs this much of the pause to see one
+
+
+class AcousticModel(Protocol):
+    """``predict(int16[<=19200]) -> probability`` that the turn is over (``livekit.local_inference.EOT``)."""
+
+    def predict(self, pcm: Int16) -> float: ...
+
+
+class TurnDetector:
+    """A :class:`~voice_agent.decisions.TurnTaker` for one call. ``now_s`` gives the present on the audio's line."""
+
+    def __init__(self, config: TurnConfig, judge: Judge, acoustic: AcousticModel | None = None) -> None:
+        self._policy = TurnPolicy(config)
+        self._judge = judge
+        self._acoustic = acoustic
+        self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-judge")
+        self._acoustic_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-acoustic")
+        self._emit: Callable[[Decision], None] = lambda _: None
+        self._recent: deque[Int16] = deque(maxlen=ACOUSTIC_SAMPLES // 512 + 1)
+        self._now_s = 0.0
+        self._judging = False
+        self._wanted: str | None = None
+        self._judged: dict[str, float] = {}
+        self._acoustic_for = -1.0
+        self._judge_failed = False
+        self._closed = False
+
+    def bind(self, emit: Callable[[Decision], None]) -> None:
+        self._emit = emit
+
+    @property
+    def policy(self) -> TurnPolicy:
+        """The pure policy (to look at, or to replay)."""
+        return self._policy
+
+    @property
+    def in_speech(self) -> bool:
+        return self._policy.in_speech
+
+    @property
+    def speech_ended_s(self) -> float:
+        return self._policy.speech_ended_s
+
+    def window(self, end_s: float, probability: float, pcm: Int16) -> None:
+        self._now_s = max(self._now_s, end_s)
+        self._recent.append(pcm)
+        self._out(self._policy.window(end_s, probability, len(pcm) / 16_000))
+        self._maybe_acoustic(end_s)
+
+    def text(self, text: str, covers_s: float, now_s: float) -> None:
+        self._now_s = max(self._now_s, now_s)
+        self._out(self._policy.text(text, covers_s, now_s))
+        if self._policy.in_speech and text:
+            self._want_score(self._policy.present_text)
+
+    def advance(self, now_s: float) -> None:
+        self._now_s = max(self._now_s, now_s)
+        self._out(self._policy.advance(now_s))
+
+    def reply_ready(self, text: str) -> None:
+        """The provisional reply to ``text`` has its first audio."""
+        self._out(self._policy.reply_ready(text, self._now_s))
+
+    def audible(self) -> None:
+        """The reply can be heard."""
+        self._out(self._policy.audible(self._now_s))
+
+    def _out(self, decisions: tuple[Decision, ...]) -> None:
+        for d in decisions:
+            if isinstance(d, SpeechStarted | Reopen):
+                self._acoustic_for = -1.0
+                self._judged.clear()
+            self._emit(d)
+
+    # --- the judge of texts: the latest text first, never two at a time ---------------------------------------------
+
+    def _want_score(self, text: str) -> None:
+        key = words_of(text)
+        if key in self._judged:
+            self._out(self._policy.completeness(text, self._judged[key], self._now_s))
+        elif self._judging:
+            self._wanted = text
+        else:
+            self._judging = True
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(self._judge_thread, self._judge.score, text)
+            future.add_done_callback(lambda f: self._scored(text, f))
+
+    def _scored(self, text: str, future: asyncio.Future[float]) -> None:
+        self._judging = False
+        if self._closed or future.cancelled():
+            return
+        if (error := future.exception()) is not None:
+            if self._judge_failed:
+                raise error  # the rules failed as well: ours to fix, and the loop's handler shows it
+            from .completeness import RuleJudge
+
+            self._judge_failed = True
+            self._judge = RuleJudge()  # a turn without evidence is worse than one with less
+            self._want_score(text)
+            return
+        score = future.result()
+        self._judged[words_of(text)] = score
+        self._out(self._policy.completeness(text, score, self._now_s))
+        if (wanted := self._wanted) is not None:
+            self._wanted = None
+            self._want_score(wanted)
+
+    # --- the acoustic witness: once a pause, and only if the text leaves doubt --------------------------------------
+
+    def _maybe_acoustic(self, end_s: float) -> None:
+        policy = self._policy
+        if self._acoustic is None or policy.state is not State.PAUSED or self._acoustic_for == policy.speech_ended_s:
+            return
+        if end_s - policy.speech_ended_s < ACOUSTIC_AT_S or policy.wait_s() <= ACOUSTIC_AT_S:
+            return
+        self._acoustic_for = pause = policy.speech_ended_s
+        pcm = np.concatenate(list(self._recent))[-ACOUSTIC_SAMPLES:]
+        future = asyncio.get_running_loop().run_in_executor(self._acoustic_thread, self._acoustic.predict, pcm)
+
+        def done(f: asyncio.Future[float]) -> None:
+            if not self._closed and not f.cancelled() and f.exception() is None and policy.speech_ended_s == pause:
+                self._out(policy.acoustic(float(f.result()), self._now_s))
+
+        future.add_done_callback(done)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._judge_thread.shutdown(wait=False, cancel_futures=True)
+        self._acoustic_thread.shutdown(wait=False, cancel_futures=True)
