@@ -123,12 +123,12 @@ class TurnConfig(_Section):
     acoustic: bool = setting(True, "Ask the acoustic end-of-turn model (v1-mini) when the text leaves doubt.")
     speech_threshold: float = setting(0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95)
     start_windows: int = setting(2, "Windows of 32 ms with speech, in a row, that start a turn.", minimum=1, maximum=20)
-    score_sure: float = setting(-2.2, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0)
-    score_unsure: float = setting(-3.2, "Completeness from which the text may be whole.", maximum=0.0)
-    score_unfinished: float = setting(-4.2, "Completeness below which the text is surely unfinished.", maximum=0.0)
+    score_sure: float = setting(-2.6, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0)
+    score_unsure: float = setting(-3.4, "Completeness from which the text may be whole.", maximum=0.0)
+    score_unfinished: float = setting(-4.3, "Completeness below which the text is surely unfinished.", maximum=0.0)
     score_ask_early: float = setting(-2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0)
-    wait_sure_s: float = setting(0.16, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0)
-    wait_unsure_s: float = setting(0.6, "Silence before the commit when it may be whole.", minimum=0.03, maximum=10.0)
+    wait_sure_s: float = setting(0.18, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0)
+    wait_unsure_s: float = setting(0.45, "Silence before the commit when it may be whole.", minimum=0.03, maximum=10.0)
     wait_unfinished_s: float = setting(1.8, "Silence before the commit when it is unfinished.", minimum=0.03, maximum=20.0)
     hold_for_reply_s: float = setting(
         0.12, "How much longer to listen while the reply is not ready: it costs the user nothing.", minimum=0.0, maximum=5.0
@@ -144,13 +144,16 @@ class TurnConfig(_Section):
     reopen_s: float = setting(2.5, "Speech this soon after its end reopens a turn nobody has answered audibly.", minimum=0.0)
     give_up_s: float = setting(0.7, "Sound without words is forgotten after this silence.", minimum=0.1, maximum=10.0)
     text_final_before_end_s: float = setting(
-        0.1, "A text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=0.5
+        0.25, "A text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=0.5
     )
     ask_before_commit_s: float = setting(
         0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0
     )
     max_asks: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
-    max_early_asks: int = setting(2, "Of these, while the user still speaks.", minimum=0, maximum=50)
+    max_early_asks: int = setting(3, "Of these, while the user still speaks.", minimum=0, maximum=50)
+    early_ask_stable_s: float = setting(
+        0.09, "Only when no new word came up in this much new speech.", minimum=0.0, maximum=2.0
+    )
     early_ask_spacing_s: float = setting(0.25, "Time between two requests made while the user speaks.", minimum=0.0)
 
     @property

@@ -27,6 +27,7 @@ from .errors import AudioError, UsageError
 from .io.line import AUDIBLE, RECORD_RATE, USER_RATE, Line
 from .io.script import ScriptInput, ScriptOutput
 from .session import Progress, Road, road
+from .stt.edge import SpeechEdge
 
 WINDOW = 512
 MARGIN_S = 0.35  # how far the ears' end of speech may lie before the clip's own and still be its end
@@ -44,12 +45,16 @@ class Item:
 
 def speech_end_s(pcm: Int16) -> float:
     """End of the last 32 ms window to which the VAD gives p > 0.5, in seconds; 0 if there is none. 16 kHz."""
-    vad, end = VAD(), 0
+    ends = [end for end, p in _probabilities(pcm) if p > 0.5]
+    return min(ends[-1], len(pcm) / USER_RATE) if ends else 0.0
+
+
+def _probabilities(pcm: Int16) -> list[tuple[float, float]]:
+    """(end in seconds, speech probability) of each 32 ms window, with a window of silence after the end."""
+    vad = VAD()
     padded = np.concatenate([pcm, np.zeros(-len(pcm) % WINDOW + WINDOW, np.int16)])
-    for i in range(0, len(padded) - WINDOW + 1, WINDOW):
-        if vad.predict(np.ascontiguousarray(padded[i : i + WINDOW])) > 0.5:
-            end = i + WINDOW
-    return min(end, len(pcm)) / USER_RATE
+    starts = range(0, len(padded) - WINDOW + 1, WINDOW)
+    return [((i + WINDOW) / USER_RATE, float(vad.predict(np.ascontiguousarray(padded[i : i + WINDOW])))) for i in starts]
 
 
 def load_item(spec: str, config: Config) -> Item:
@@ -251,7 +256,10 @@ def measure(line: Line, near_end_s: float, near_audible_s: float) -> float | Non
     user = resample(
         line.user.read(round(lo * RECORD_RATE), round((near_audible_s + 0.5) * RECORD_RATE)), RECORD_RATE, USER_RATE
     )
-    end = lo + speech_end_s(user)
+    edge = SpeechEdge()
+    for at, probability in _probabilities(user):
+        edge.window(at, probability)
+    end = lo + edge.refined()
     start = max(0, round((near_end_s - 0.2) * RECORD_RATE))
     agent = line.agent.read(start, round((near_audible_s + 1.0) * RECORD_RATE))
     loud = np.flatnonzero(np.abs(agent.astype(np.int32)) > AUDIBLE)

@@ -1,100 +1,151 @@
-"""Evidence for the turn policy, recorded once and replayed under any policy.
+"""Evidence about turns, recorded once and replayed under any policy; and texts as the ears would have had them.
 
-A clip is heard as the agent would hear it in real time, on a virtual time line: VAD windows every 32 ms, Whisper
-passes one after the other (a pass started at t is ready at t plus the processor time it took), the judge after each new
-text. Nothing is paced, so a noisy machine changes little.
+A clip is heard as the real stream hears it (voice_agent/stt/stream.py), on a virtual time line: VAD windows every
+32 ms, Whisper passes one after the other on an ``Utterance``. A pass begun at t is ready at t plus the processor time
+it took (or a fixed time), so a busy machine changes little, and nothing waits.
+
+One thing is simpler than in life: a clip is one utterance to Whisper even where a policy commits in the middle of it.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from clips import RATE, Clip
+from livekit.local_inference import EOT, VAD
 
-SR = 16_000
-WINDOW = 512
-PRE_ROLL_S = 0.3
-PASS_EVERY_S = 0.1
+from voice_agent.stt.stream import PASS_EVERY_S, PRE_ROLL_WINDOWS, WINDOW, to_float
+from voice_agent.stt.utterance import Utterance
+from voice_agent.stt.whisper import WhisperEngine
+from voice_agent.turn import Judge
+from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
+from voice_agent.turn.policy import words_of
+
+WINDOW_S = WINDOW / RATE
+LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
+TAIL_S = 6.0  # silence after it: longer than any policy waits
+SPEECH = 0.5
 
 
-@dataclass
+@dataclass(slots=True)
 class Evidence:
-    """One utterance, lead-in silence included. ``ends``: where the user may be answered; holds are inside ``gaps``."""
+    """One clip; times in seconds from the start of the silence before it.
+
+    ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (completeness,
+    seconds it took). ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
+    """
 
     name: str
-    kind: str  # "whole" or "hold"
+    kind: str
     speech_end_s: float
-    gap: tuple[float, float] | None  # the hold: begin and end of the silence, seconds
-    windows: list[tuple[float, float]] = field(default_factory=list)  # end_s, probability
-    passes: list[tuple[float, float, str]] = field(default_factory=list)  # covers_s, ready_s, text
-    scores: dict[str, tuple[float, float]] = field(default_factory=dict)  # text -> score, seconds it took
-    acoustic: dict[str, float] = field(default_factory=dict)  # pause start (s, 3 decimals) -> probability at +0.2 s
+    windows: list[tuple[float, float]] = field(default_factory=list)
+    passes: list[tuple[float, float, str]] = field(default_factory=list)
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+    acoustic: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def pauses(self) -> list[tuple[float, float | None]]:
+        """(end of speech, when speech goes on, or None) for each silence after the first speech."""
+        found: list[tuple[float, float | None]] = []
+        ended: float | None = None
+        for i, (end, p) in enumerate(self.windows):
+            if p > SPEECH:
+                if ended is not None and end - WINDOW_S > ended + 1e-6:
+                    found.append((ended, end - WINDOW_S))
+                ended = end
+            if i == len(self.windows) - 1 and ended is not None and ended < end:
+                found.append((ended, None))
+        return found
 
 
-def record(name, kind, pcm, speech_end_s, gap, engine, judge, eot, vad) -> Evidence:
-    """Hear ``pcm`` (int16, 16 kHz). Lead 0.5 s and tail 2.5 s of silence are added here; times include the lead."""
-    lead = np.zeros(SR // 2 // WINDOW * WINDOW, np.int16)
-    offset = len(lead) / SR
-    line = np.concatenate([lead, pcm, np.zeros(int(2.5 * SR), np.int16)])
-    ev = Evidence(name, kind, speech_end_s + offset, None if gap is None else (gap[0] + offset, gap[1] + offset))
-    vad.reset()
-    for i in range(0, len(line) - WINDOW + 1, WINDOW):
-        ev.windows.append(((i + WINDOW) / SR, float(vad.predict(np.ascontiguousarray(line[i : i + WINDOW])))))
-    speech = [p > 0.5 for _, p in ev.windows]
+def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tuple[Evidence, np.ndarray]:
+    """The windows and passes of a clip, and the line of samples that was heard. ``pass_s``: fixed time of a pass."""
+    lead = np.zeros(LEAD_WINDOWS * WINDOW, np.int16)
+    line = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
+    line = line[: len(line) // WINDOW * WINDOW]
+    found = Evidence(clip.name, clip.kind, clip.end_s + len(lead) / RATE)
+    vad = VAD()
+    for i in range(0, len(line), WINDOW):
+        p = float(vad.predict(np.ascontiguousarray(line[i : i + WINDOW])))
+        found.windows.append(((i + WINDOW) / RATE, p))
+    speech = [p > SPEECH for _, p in found.windows]
     start = next((i for i in range(1, len(speech)) if speech[i] and speech[i - 1]), None)
-    if start is None:
-        return ev
-    begin = max(0, int((start - 1) * WINDOW - PRE_ROLL_S * SR))
-    x = line.astype(np.float32) / 32768
-    now, last_covers, seen_end, last_text = ev.windows[start][0], -1.0, -1.0, ""
-    while now < len(line) / SR:
-        k = int(now * SR / WINDOW)  # windows complete at now
-        ends = [ev.windows[i][0] for i in range(start - 1, min(k, len(speech))) if speech[i]]
-        end = ends[-1] if ends else now
-        paused = k > 0 and not speech[min(k, len(speech)) - 1]
-        if paused and seen_end >= end:
-            now += WINDOW / SR
-            continue
-        if not paused and now - last_covers < PASS_EVERY_S:
-            now += 0.01
-            continue
-        covers = now
-        piece = x[max(begin, int(covers * SR) - 27 * SR) : int(covers * SR)]
-        t = time.process_time()
-        h = engine.decode(piece)
-        took = time.process_time() - t
-        ev.passes.append((covers, covers + took, h.text))
-        last_covers = seen_end = covers
-        now = covers + took
-        if h.text and h.text != last_text and h.text not in ev.scores:
-            t = time.perf_counter()
-            s = judge.score(h.text)
-            ev.scores[h.text] = (s, min(0.03, time.perf_counter() - t))
-        last_text = h.text
-    for i in range(1, len(speech)):
-        if speech[i - 1] and not speech[i]:
-            end = ev.windows[i - 1][0]
-            at = int((end + 0.2) * SR)
-            if at < len(line) and not any(speech[i : i + 6]):
-                ev.acoustic[f"{end:.3f}"] = float(eot.predict(np.ascontiguousarray(line[max(0, at - 19200) : at])))
-    return ev
+    if start is not None:
+        _passes(found, to_float(line), speech, start, Utterance(engine), pass_s)
+    return found, line
 
 
-def save(path: Path, items: list[Evidence]) -> None:
+def _passes(
+    found: Evidence, line: np.ndarray, speech: Sequence[bool], start: int, utterance: Utterance, pass_s: float | None
+) -> None:
+    """The stream's rule for starting a pass: when the last one has ended and there is something new to hear."""
+    begin = max(0, start + 1 - PRE_ROLL_WINDOWS) * WINDOW
+    here, covers = start + 1, -1.0  # windows heard; up to where the last pass heard
+    ended = found.windows[start][0]
+    now = here * WINDOW_S
+    seen = start
+    while here <= len(speech):
+        for i in range(seen, here):
+            if speech[i]:
+                ended = found.windows[i][0]
+        seen = here
+        at = here * WINDOW_S
+        paused = at > ended
+        if (paused and covers >= ended) or (not paused and at - covers < PASS_EVERY_S):
+            here += 1
+            now = here * WINDOW_S
+            continue
+        began = time.process_time()
+        heard = utterance.hear(line[begin : here * WINDOW], final=paused)
+        took = time.process_time() - began if pass_s is None else pass_s
+        begin += heard.drop_samples
+        now = max(now, at) + took
+        found.passes.append((at, now, heard.text))
+        covers = at
+        here = max(here, int(now / WINDOW_S + 1e-6))
+
+
+def record(clip: Clip, engine: WhisperEngine, judge: Judge, eot: EOT, pass_s: float | None = None) -> Evidence:
+    """Everything a policy can be given about a clip: ``judge`` scores every text, ``eot`` every pause."""
+    found, line = hear(clip, engine, pass_s)
+    for _, _, text in found.passes:
+        if text and words_of(text) not in found.scores:
+            began = time.process_time()
+            score = judge.score(text)
+            found.scores[words_of(text)] = (score, time.process_time() - began)
+    for ended, resumed in found.pauses:
+        at = _acoustic_at(ended)
+        if (resumed is None or resumed > at) and at * RATE <= len(line):
+            piece = line[max(0, round(at * RATE) - ACOUSTIC_SAMPLES) : round(at * RATE)]
+            found.acoustic[f"{ended:.3f}"] = float(eot.predict(np.ascontiguousarray(piece)))
+    return found
+
+
+def _acoustic_at(ended_s: float) -> float:
+    """The end of the first window at which the detector asks the acoustic model."""
+    windows = int(np.ceil((ended_s + ACOUSTIC_AT_S) / WINDOW_S - 1e-6))
+    return windows * WINDOW_S
+
+
+def save(path: Path, items: Sequence[Evidence]) -> None:
     """Write as JSON."""
-    path.write_text(json.dumps([asdict(i) for i in items]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(item) for item in items]))
 
 
 def load(path: Path) -> list[Evidence]:
     """Read what :func:`save` wrote."""
-    out = []
-    for d in json.loads(path.read_text()):
-        d["gap"] = tuple(d["gap"]) if d["gap"] else None
-        d["windows"] = [tuple(w) for w in d["windows"]]
-        d["passes"] = [tuple(p) for p in d["passes"]]
-        d["scores"] = {k: tuple(v) for k, v in d["scores"].items()}
-        out.append(Evidence(**d))
-    return out
+    found = []
+    for item in json.loads(path.read_text()):
+        values: dict[str, Any] = dict(item)
+        values["windows"] = [tuple(w) for w in item["windows"]]
+        values["passes"] = [tuple(p) for p in item["passes"]]
+        values["scores"] = {words: tuple(v) for words, v in item["scores"].items()}
+        found.append(Evidence(**values))
+    return found

@@ -1,96 +1,200 @@
-"""Replay recorded evidence through the turn policy on its own time line: delays, cut-offs, requests."""
+"""Replay recorded evidence through a turn policy on its own time line: delay, cut-offs, requests.
+
+Ours is the real :class:`TurnPolicy`, fed as the detector feeds it. The others (plain silence, v1-mini alone) are given
+the same road: the model is asked as soon as a text has heard everything, and a reply that is not audible yet is taken
+back if the user goes on. So what differs is the decision alone.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from evidence import Evidence
+from evidence import SPEECH, WINDOW_S, Evidence
+
 from voice_agent.config import TurnConfig
-from voice_agent.turn.policy import Ask, Commit, Reopen, TurnPolicy, words_of
+from voice_agent.decisions import Ask, Commit, Decision, Reopen, SpeechStarted
+from voice_agent.turn.detector import ACOUSTIC_AT_S
+from voice_agent.turn.policy import State, TurnPolicy, words_of
 
+LLM_S, VOICE_S = 0.170, 0.040  # request to first content; first clause to first audio
 OUTPUT_S = 0.012  # commit to audible when the reply is ready (measured on AgentSession)
+ACOUSTIC_TAKES_S = 0.045
+NOTICED_S = 2 * WINDOW_S  # speech is believed after two windows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would have been heard. ``delay_s``: end of speech to first audible; ``cut``: audible before the end."""
+    """What would have been heard. ``delay_s``: end of speech to the first audible; ``cut``: audible before the end."""
 
     name: str
     kind: str
     delay_s: float | None
     cut: bool
     asks: int
-    commits: int
-    commit_wait_s: float | None
-    text: str
-    score: float | None
 
 
-def replay(ev: Evidence, config: TurnConfig, *, llm_s: float = 0.170, voice_s: float = 0.040) -> Outcome:
-    """``llm_s``: request to first content; ``voice_s``: first clause to first audio."""
-    queue: list[tuple[float, int, str, tuple]] = []
-    n = 0
+class _Replay:
+    """One clip under our policy."""
 
-    def push(at: float, what: str, *args: object) -> None:
-        nonlocal n
-        n += 1
-        heapq.heappush(queue, (at, n, what, args))
+    def __init__(self, found: Evidence, config: TurnConfig) -> None:
+        self.found = found
+        self.policy = TurnPolicy(config)
+        self.acoustic = config.acoustic
+        self._queue: list[tuple[float, int, Callable[..., tuple[Decision, ...]], tuple[Any, ...]]] = []
+        self._count = 0
+        self.asks, self.cut = 0, False
+        self.delay: float | None = None
+        self._asked: tuple[str, float] | None = None  # words, when that reply is ready
+        self._commit: Commit | None = None
+        self._reopened = ""
+        self._judging, self._wanted = False, ""
+        self._acoustic_for = -1.0
 
-    for end, p in ev.windows:
-        push(end, "window", end, p)
-    t = ev.windows[0][0]
-    while t < ev.windows[-1][0]:
-        push(t, "tick")
-        t += 0.01
-    for covers, ready, text in ev.passes:
-        push(ready, "text", text, covers)
-    for end, p in ev.acoustic.items():
-        push(float(end) + 0.2 + 0.045, "acoustic", p)
-    policy = TurnPolicy(config)
-    asks, audible_at, cut, delay, commits, wait = 0, None, False, None, 0, None
-    ready_at: dict[str, float] = {}
-    started_base = ""
-    last_commit = None
-    while queue:
-        now, _, what, args = heapq.heappop(queue)
-        if what == "window":
-            out = policy.window(*args)
-        elif what == "tick":
-            out = policy.advance(now)
-        elif what == "text":
-            out = policy.text(args[0], args[1], now)
-            if args[0] in ev.scores:
-                push(now + ev.scores[args[0]][1], "score", args[0])
-        elif what == "score":
-            whole = f"{policy._prefix} {args[0]}".strip()
-            out = policy.completeness(whole, ev.scores[args[0]][0], now)
-        elif what == "acoustic":
-            out = policy.acoustic(args[0], now)
-        elif what == "ready":
-            out = policy.reply_ready(args[0], now)
-        else:  # audible
-            if args[0] is last_commit and policy.state.value == "committed":
-                policy.audible(now)
-                if now < ev.speech_end_s - 0.001:
-                    cut = True
-                elif delay is None:
-                    delay = now - ev.speech_end_s
-            out = ()
-        for d in out:
-            if isinstance(d, Ask):
-                asks += 1
-                key = words_of(d.text)
-                ready_at[key] = now + llm_s + voice_s
-                push(ready_at[key], "ready", d.text)
-            elif isinstance(d, Commit):
-                last_commit, commits, wait = d, commits + 1, d.waited_s
-                at = ready_at.get(words_of(d.text))
-                if at is None:
-                    asks += 1
-                    at = now + llm_s + voice_s
-                push(max(now, at) + OUTPUT_S, "audible", d)
-            elif isinstance(d, Reopen):
-                last_commit = None
-    score = last_commit.score if last_commit else None
-    return Outcome(ev.name, ev.kind, delay, cut, asks, commits, wait, last_commit.text if last_commit else "", score)
+    def run(self) -> Outcome:
+        for end, probability in self.found.windows:
+            self._push(end, self._window, end, probability)
+            for tick in (0.010, 0.020):
+                self._push(end + tick, self._tick)
+        for _, ready, text in self.found.passes:
+            self._push(ready, self._text, text)
+        covers = {ready: begun for begun, ready, _ in self.found.passes}
+        self._covers = covers
+        while self._queue:
+            self._now, _, act, args = heapq.heappop(self._queue)
+            for decision in act(*args):
+                self._decided(decision)
+        return Outcome(self.found.name, self.found.kind, self.delay, self.cut, self.asks)
+
+    def _push(self, at: float, act: Callable[..., tuple[Decision, ...]], *args: Any) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (at, self._count, act, args))
+
+    # --- evidence, as the detector hands it on ------------------------------------------------------------------------
+
+    def _window(self, end: float, probability: float) -> tuple[Decision, ...]:
+        out = self.policy.window(end, probability, WINDOW_S)
+        p, ended = self.policy, self.policy.speech_ended_s
+        asks = self.acoustic and p.state is State.PAUSED and self._acoustic_for != ended
+        if asks and end - ended >= ACOUSTIC_AT_S and p.wait_s() > ACOUSTIC_AT_S:
+            self._acoustic_for = ended
+            if (said := self.found.acoustic.get(f"{ended:.3f}")) is not None:
+                self._push(end + ACOUSTIC_TAKES_S, self._heard_pause, ended, said)
+        return out
+
+    def _heard_pause(self, ended: float, probability: float) -> tuple[Decision, ...]:
+        return self.policy.acoustic(probability, self._now) if self.policy.speech_ended_s == ended else ()
+
+    def _tick(self) -> tuple[Decision, ...]:
+        return self.policy.advance(self._now)
+
+    def _text(self, text: str) -> tuple[Decision, ...]:
+        out = self.policy.text(self._rest(text), self._covers[self._now], self._now)
+        if self.policy.in_speech and text:
+            self._judge(words_of(self.policy.present_text))
+        return out
+
+    def _rest(self, text: str) -> str:
+        """After a reopening the policy puts the committed words in front itself."""
+        before = self._reopened.split()
+        words = text.split()
+        n = len(before)
+        return " ".join(words[n:]) if before and words_of(" ".join(words[:n])) == words_of(self._reopened) else text
+
+    def _judge(self, words: str) -> None:
+        """One question at a time, the latest text first."""
+        if self._judging:
+            self._wanted = words
+        elif words in self.found.scores:
+            score, took = self.found.scores[words]
+            self._judging = True
+            self._push(self._now + took, self._judged, words, score)
+
+    def _judged(self, words: str, score: float) -> tuple[Decision, ...]:
+        self._judging = False
+        out = self.policy.completeness(words, score, self._now)
+        if self._wanted:
+            wanted, self._wanted = self._wanted, ""
+            self._judge(wanted)
+        return out
+
+    # --- decisions ----------------------------------------------------------------------------------------------------
+
+    def _decided(self, decision: Decision) -> None:
+        if isinstance(decision, Ask):
+            self._request(decision.text)
+            self._push(self._now + LLM_S + VOICE_S, self._ready, decision.text)
+        elif isinstance(decision, Commit):
+            self._commit = decision
+            words = words_of(decision.text)
+            if self._asked is None or self._asked[0] != words:
+                self._request(decision.text)
+            assert self._asked is not None
+            self._push(max(self._now, self._asked[1]) + OUTPUT_S, self._audible, decision)
+        elif isinstance(decision, Reopen):
+            self._commit, self._reopened = None, decision.text
+        elif isinstance(decision, SpeechStarted):
+            self._asked, self._reopened = None, ""
+
+    def _request(self, text: str) -> None:
+        self.asks += 1
+        self._asked = (words_of(text), self._now + LLM_S + VOICE_S)  # an earlier request is given up
+
+    def _ready(self, text: str) -> tuple[Decision, ...]:
+        current = self._asked is not None and self._asked[0] == words_of(text) and self._now >= self._asked[1] - 1e-9
+        return self.policy.reply_ready(text, self._now) if current else ()
+
+    def _audible(self, commit: Commit) -> tuple[Decision, ...]:
+        if commit is not self._commit or self.policy.state is not State.COMMITTED:
+            if commit is not self._commit:
+                return ()
+        else:
+            self.policy.audible(self._now)
+        if self._now < self.found.speech_end_s - 0.001:
+            self.cut = True
+        elif self.delay is None:
+            self.delay = self._now - self.found.speech_end_s
+        return ()
+
+
+def replay(found: Evidence, config: TurnConfig) -> Outcome:
+    """Our policy."""
+    return _Replay(found, config).run()
+
+
+def _plain(found: Evidence, wait_s: Callable[[float], float]) -> Outcome:
+    """``wait_s(end of speech)``: the silence after which this policy commits."""
+    cut, delay, asks = False, None, 0
+    for ended, resumed in found.pauses:
+        ready = next((at for begun, at, text in found.passes if begun >= ended and text), None)
+        if ready is None:
+            continue
+        asks += 1
+        audible = max(ended + wait_s(ended), ready + LLM_S + VOICE_S) + OUTPUT_S
+        if resumed is not None and audible >= resumed + NOTICED_S:
+            continue
+        if audible < found.speech_end_s - 0.001:
+            cut = True
+        elif delay is None:
+            delay = audible - found.speech_end_s
+    return Outcome(found.name, found.kind, delay, cut, asks)
+
+
+def silence(found: Evidence, wait_s: float) -> Outcome:
+    """Commit after ``wait_s`` of silence, whatever was said."""
+    return _plain(found, lambda ended: wait_s)
+
+
+def mini(found: Evidence, threshold: float, max_wait_s: float) -> Outcome:
+    """v1-mini alone: commit 0.2 s into a pause (and its own time) if it says so, else after ``max_wait_s``."""
+
+    def wait(ended: float) -> float:
+        sure = found.acoustic.get(f"{ended:.3f}", 0.0) >= threshold
+        return ACOUSTIC_AT_S + ACOUSTIC_TAKES_S if sure else max_wait_s
+
+    return _plain(found, wait)
+
+
+__all__ = ["SPEECH", "Outcome", "mini", "replay", "silence"]

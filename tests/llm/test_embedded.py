@@ -133,6 +133,31 @@ def test_closing_unloads_it_and_ends_its_threads() -> None:
         urllib.request.urlopen(url.removesuffix("/v1") + "/health", timeout=5)
 
 
+async def test_closing_in_the_middle_of_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(EmbeddedModel, "CLOSE_WAIT_S", 0.05)
+    small = EmbeddedModel(models.smollm2(), n_ctx=2048)
+    llm = ChatLLM(small.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)), deadlines=PATIENT)
+    stream = llm.chat(chat_ctx=context("Count to one thousand."), extra_kwargs={"max_tokens": 1500, "ignore_eos": True})
+    await anext(stream)
+    small.close()
+    assert "still answering" in caplog.text  # it was in mid-answer, and close came back
+    assert (await anext(stream)).delta is not None  # the client is not cut off either
+    await stream.aclose()
+    await llm.aclose()
+
+
+async def test_closing_beside_idle_connections(caplog: pytest.LogCaptureFixture) -> None:
+    small = EmbeddedModel(models.smollm2(), n_ctx=512)
+    llm = ChatLLM(small.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)), deadlines=PATIENT)
+    await llm.warm()
+    assert llm.pool.idle == 3
+    small.close()
+    assert "still answering" not in caplog.text
+    await llm.aclose()
+
+
 def test_running_gives_an_address() -> None:
     embedded = resolve(LlmConfig(spec="embedded"), lambda name: None)
     with running(embedded, models.smollm2) as ready:

@@ -4,15 +4,21 @@ llama.cpp's server runs inside this process (its threads are C++ and release Pyt
 with its own key-value cache: 0 for the judge, 1 for conversations. A judge's question is decoded in the same batches
 as a running answer, so it does not wait for its end.
 
-Measured here (AMD EPYC with AVX2, one thread, n_probs 100; ms, n = 60, P50 / P95): the judge's prompt grown by a word
-14 / 15, while a chat answer is being generated 28 / 41, while a chat prompt is read 16 / 192 (with n_batch 64 instead
-of 16: 15 / 447, hence 16). A prompt that shares only the system part takes 7 ms a token.
+Measured here (AMD EPYC with AVX2, one thread, n_probs 100, one run on a shared machine; ms, P50 / P95): the judge's
+prompt grown by a word 14 / 15 (n = 60), while a chat answer is being generated 28 / 41 (n = 60), while a chat prompt of
+~190 tokens is read 16 / 192 (n = 30; with n_batch 64 instead of 16: 15 / 447, hence 16). A prompt that shares only the
+system part takes about 7 ms a token.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import json
+import logging
 import secrets
 import threading
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -23,6 +29,10 @@ from ..config import Secret
 from ..errors import ModelError
 from .providers import Endpoint
 
+logger = logging.getLogger(__name__)
+
+_CLOSE_POLL_S = 0.05
+_EXIT_WAIT_S = 10.0
 JUDGE_SLOT = 0
 CHAT_SLOT = 1
 MODEL_NAME = "SmolLM2-135M-Instruct"
@@ -35,6 +45,7 @@ class EmbeddedModel:
     Raises ModelError if the file cannot be loaded.
     """
 
+    CLOSE_WAIT_S: ClassVar[float] = 2.0
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _loaded: ClassVar[dict[Path, EmbeddedModel]] = {}
 
@@ -63,6 +74,9 @@ class EmbeddedModel:
             raise ModelError(f"{path}: llama.cpp cannot load it ({type(error).__name__}); fetch it again") from None
         self._path = path
         self._users = 1
+        # Besides touching the weights: a server closed right after loading may never end (5 of 10 times beside a
+        # second server, seemingly before its queue ran; after one call, none of 80).
+        self.next_token_logprobs("Hello", top=1)
 
     @classmethod
     def shared(cls, path: Path) -> EmbeddedModel:
@@ -120,14 +134,42 @@ class EmbeddedModel:
         return resolved.at(self.serve(), api_key=self.api_key, extra_body={**resolved.extra_body, **extra})
 
     def close(self) -> None:
-        """Give back one use; the last one unloads the model."""
+        """Give back one use; the last one unloads the model. Close the clients of :meth:`serve` first.
+
+        Waits up to ``CLOSE_WAIT_S`` for running requests; if there still are some, the model is unloaded at the end
+        of the process instead, once they are over. Taking llama.cpp's server apart under a request waits for that
+        request's client, with Python's lock held: a client in this process could never go, and all would stand still.
+        """
         with self._lock:
             self._users -= 1
-            if self._users > 0:
+            if self._users != 0:
                 return
             if self._loaded.get(self._path) is self:
                 del self._loaded[self._path]
-            self._server = None  # ends its threads once no call is inside any more
+        if not self._idle_within(self.CLOSE_WAIT_S):
+            logger.warning("the embedded model is still answering; it is unloaded when the process ends")
+            atexit.register(self._unload_at_exit, self._server)
+        self._server = None
+
+    def _unload_at_exit(self, server: Any) -> None:
+        # Ending the process while it decodes crashes now and then (1 of 5 times).
+        self._server = server
+        if not self._idle_within(_EXIT_WAIT_S):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))  # never taken apart: better than standing still
+        self._server = None
+
+    def _idle_within(self, wait_s: float) -> bool:
+        """Whether no request is running, now or within ``wait_s`` seconds."""
+        request = urllib.request.Request(
+            self.serve().removesuffix("/v1") + "/slots", headers={"Authorization": f"Bearer {self.api_key.reveal()}"}
+        )
+        pause = threading.Event()
+        for _ in range(max(1, round(wait_s / _CLOSE_POLL_S))):
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                if not any(slot["is_processing"] for slot in json.load(answer)):
+                    return True
+            pause.wait(_CLOSE_POLL_S)
+        return False
 
     def _alive(self) -> Any:
         if self._server is None:

@@ -2,7 +2,7 @@
 
 These are plain :class:`~voice_agent.errors.ProviderError`, on purpose not LiveKit's ``APIError``: LiveKit repeats a
 request by itself for the latter only (``LLMStream._main_task``), and a repeat that nobody sees is a late turn that
-nobody can explain. ``AgentSession`` and ``FallbackAdapter`` treat both alike otherwise.
+nobody can explain. ``AgentSession`` and ``FallbackAdapter`` act on both alike; they only log ours with a traceback.
 
 No message carries a key: a provider's own words are cut short and scrubbed, and left out where they would be about
 the key. The original exception is not chained for the same reason (its request holds the key).

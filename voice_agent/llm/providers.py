@@ -1,7 +1,9 @@
 """Who answers: one table of providers, the choice of a model, and the way from settings to an :class:`Endpoint`.
 
-Everything here is pure: no network, no environment, no server is started. Addresses and key variables are those of
-the providers' own documentation (July 2025); a new row is all that a new OpenAI-compatible provider needs.
+Everything here is pure: no network, no environment, no server is started. Addresses and key variables of cerebras,
+together, fireworks, sambanova, openrouter and ollama are those in livekit-plugins-openai 1.8.9, groq's those in BAML's
+documentation; the ports of llama.cpp and vllm are their servers' defaults. ``max_tokens_field`` and ``strict_tools``
+were not tried on the real services: a field that is refused is swapped or dropped by the client.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from livekit.local_inference import VAD
 from .. import models
 from ..clock import SYSTEM, Clock
 from ..decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted, TurnTaker, UserTurn
+from .edge import SpeechEdge
 from .silence import SilenceTaker
 from .utterance import Heard, Utterance, join, quietest
 from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
@@ -168,6 +169,7 @@ class WhisperStream(stt.RecognizeStream):
         self._passes = 0
         self._reopened = False
         self._committed_speech_started_s = 0.0
+        self._edge = SpeechEdge()
         taker.bind(self._on_decision)
         super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
@@ -200,6 +202,7 @@ class WhisperStream(stt.RecognizeStream):
             window, self._rest = np.ascontiguousarray(self._rest[:WINDOW]), self._rest[WINDOW:]
             probability = float(vad.predict(window))
             self._samples += WINDOW
+            self._edge.window(self._samples / SAMPLE_RATE, probability)
             (self._tail if self._utterance is not None else self._pre_roll).append(window)
             self._taker.window(self._samples / SAMPLE_RATE, probability, window)
             self._maybe_pass()
@@ -297,7 +300,7 @@ class WhisperStream(stt.RecognizeStream):
 
     def _commit(self, d: Commit) -> None:
         now = self._clock.now()
-        ended_at = self._at(d.speech_ended_s)
+        ended_at = self._at(self._edge.refined(d.speech_ended_s))
         turn = UserTurn(
             text=d.text,
             speech_started_at=self._at(self._started_s),

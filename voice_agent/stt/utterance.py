@@ -29,8 +29,13 @@ class Heard:
 class Utterance:
     """Use from one thread (the engine's); hand in the tail each time, drop what :class:`Heard` says."""
 
-    def __init__(self, engine: WhisperEngine) -> None:
+    def __init__(
+        self, engine: WhisperEngine, *, freeze_from_s: float = FREEZE_FROM_S, keep_s: float = KEEP_S, context: bool = True
+    ) -> None:
         self._engine = engine
+        self._freeze_from_s = freeze_from_s
+        self._keep_s = keep_s
+        self._context = context
         self._frozen = ""
         self._previous: Hypothesis | None = None
 
@@ -42,10 +47,13 @@ class Utterance:
             head = self._engine.decode(tail[:forced])
             self._frozen = join(self._frozen, head.text)
             self._previous, tail = None, tail[forced:]
-        h = self._engine.decode(tail)
+        h = None
+        if final and not forced and self._previous is not None:
+            h = self._engine.confirm(tail, self._previous)
+        h = h or self._engine.decode(tail, previous=self._frozen if self._context else "")
         text = join(self._frozen, h.text)
         drop = 0
-        if not final and self._previous is not None and len(tail) > FREEZE_FROM_S * SAMPLE_RATE:
+        if not final and self._previous is not None and len(tail) > self._freeze_from_s * SAMPLE_RATE:
             drop = self._freeze(tail, h, self._previous)
         self._previous = None if drop else h
         return Heard(text, forced + drop, h)
@@ -54,8 +62,8 @@ class Utterance:
         agreed = common_words(h.text, previous.text)
         if agreed < 4:
             return 0
-        words = self._engine.words(tail, h)
-        latest = len(tail) / SAMPLE_RATE - KEEP_S
+        words = self._engine.words(h)
+        latest = len(tail) / SAMPLE_RATE - self._keep_s
         best, at = None, 0
         for i in range(2, min(agreed, len(words) - 1)):
             if not 1.0 <= words[i].end_s <= latest:
@@ -65,7 +73,7 @@ class Utterance:
                 best, at = (loudness, cut), i + 1
         if best is None:
             return 0
-        self._frozen = join(self._frozen, "".join(w.text if w.text[:1] == " " else " " + w.text for w in words[:at]))
+        self._frozen = join(self._frozen, "".join(w.text for w in words[:at]))
         return best[1]
 
 

@@ -31,6 +31,54 @@ def without_last_stop(text: str) -> str:
     return bare[:1].upper() + bare[1:]
 
 
+_OPENERS = frozenset("to if when while although because since unless after before once until whenever as".split())
+_LABELS = frozenset("number extension code room flight page chapter version gate channel option line".split())
+_DETERMINERS = frozenset(
+    "a an the this that these those my your his her its our their what which whose any no some each every".split()
+)
+_MAIN_CLAUSE = re.compile(
+    r"\b(i|you|we|they|he|she|it|there|that|this|please|press|dial|call|say|tell|let|go|come|enter|stay|wait|try|"
+    r"is|are|was|were|will|would|can|could|should|must|has|have|had|don't|do)\b"
+)
+
+
+def grammar_penalty(text: str) -> float:
+    """What a small model overlooks, as log-probability to subtract: 0, or more.
+
+    2.5 for an opening clause whose main clause has not begun ("To mute yourself"), 2 for a label without its value
+    ("message from extension"). English; other texts are left alone.
+    """
+    sentence = re.split(r"[.?!]\s+", without_last_stop(text))[-1]
+    words = [w for w in re.sub(r"[^\w' ]", " ", sentence.casefold()).split() if w]
+    if len(words) < 2:
+        return 0.0
+    penalty = 0.0
+    if words[0] in _OPENERS and not _MAIN_CLAUSE.search(" ".join(words[2:])):
+        penalty += 2.5
+    if words[-1] in _LABELS and not _DETERMINERS & set(words[-4:-1]):
+        penalty += 2.0
+    return penalty
+
+
+SHORT_ANSWER = -3.0
+_NUMBERISH = re.compile(r"^(\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|[a-z]+ty|hundred|and|point|double)$")
+
+
+def adjusted(model: float, text: str) -> float:
+    """The model's score with what it overlooks, and with mercy for short answers.
+
+    Names, numbers and one-word answers are whole turns that no model of sentences finds likely; without a determiner
+    or a preposition in them they count as doubtful, not as unfinished.
+    """
+    penalty = grammar_penalty(text)
+    words = [w for w in re.sub(r"[^\w' ]", " ", without_last_stop(text).casefold()).split() if w]
+    hanging = not words or words[-1] in _OPEN_LAST or words[0] in _OPEN_LAST | _OPENERS
+    short = len(words) <= 2 or all(_NUMBERISH.match(w) for w in words)
+    if short and not penalty and not hanging:
+        return max(model, SHORT_ANSWER)
+    return max(FLOOR, model - penalty)
+
+
 class ModelJudge:
     """Asks a small language model for the probability of sentence-ending tokens after ``text``.
 
@@ -49,7 +97,8 @@ class ModelJudge:
         if not bare:
             return FLOOR
         found = self._next_tokens(self._head + bare, self._top)
-        return max(FLOOR, math.log(sum(math.exp(p) for token, p in found if token.strip() in _ENDS) + 1e-6))
+        model = math.log(sum(math.exp(p) for token, p in found if token.strip() in _ENDS) + 1e-6)
+        return adjusted(model, text)
 
 
 _OPEN_LAST = frozenset(
@@ -59,7 +108,6 @@ _OPEN_LAST = frozenset(
     had will would shall should can could may might must not very really quite just um uh er i we they he she
     please extension number press dial called""".split()
 )
-_OPEN_FIRST = frozenset("to if when while although because since unless after before for as once until whenever".split())
 _VERBISH = re.compile(r"^(i'?m?|you|we|they|he|she|it|there|that|this|please|press|call|say|tell|let|go|come|don'?t)$")
 
 
@@ -73,6 +121,6 @@ class RuleJudge:
             return FLOOR
         if words[-1] in _OPEN_LAST and len(words) > 1:
             return -6.0
-        if words[0] in _OPEN_FIRST and not any(_VERBISH.match(w) for w in words[2:]):
+        if words[0] in _OPENERS and not any(_VERBISH.match(w) for w in words[2:]):
             return -5.0
         return -1.5 if len(words) >= 3 else -2.4

@@ -64,6 +64,7 @@ class TurnPolicy:
         self._speech_ended_s = 0.0
         self._text = ""
         self._covers_s = -1.0
+        self._stable_from_s = 0.0  # audio heard when these words first came up
         self._asked: str | None = None
         self._asks_early = 0
         self._asks = 0
@@ -148,6 +149,7 @@ class TurnPolicy:
             return ()
         if self.state is State.SPEAKING:
             self.state = State.PAUSED
+            return self._maybe_ask() + self.advance(end_s)
         return self.advance(end_s)
 
     def text(self, text: str, covers_s: float, now_s: float) -> tuple[Decision, ...]:
@@ -158,6 +160,7 @@ class TurnPolicy:
         whole = f"{self._prefix} {text}".strip() if text else self._prefix
         if words_of(whole) != words_of(self._text):
             self._ready = False
+            self._stable_from_s = covers_s
         self._text, self._covers_s = whole, covers_s
         return self._maybe_ask() + self.advance(now_s)
 
@@ -240,8 +243,9 @@ class TurnPolicy:
             return self._ask(early=False) if score is not None and score >= c.score_unsure else ()
         early_left = self._asks_early < c.max_early_asks
         spaced = self._now - self._last_ask_s >= c.early_ask_spacing_s
-        if self.state is State.SPEAKING and early_left and spaced and score is not None and score >= c.score_ask_early:
-            return self._ask(early=True)
+        stable = self._covers_s - self._stable_from_s >= c.early_ask_stable_s
+        if self.state is State.SPEAKING and early_left and spaced and stable and score is not None:
+            return self._ask(early=True) if score >= c.score_ask_early else ()
         return ()
 
     def _ask(self, *, early: bool) -> tuple[Decision, ...]:

@@ -1,0 +1,54 @@
+"""scripts/bench: how fast, how patient, how accurate; against others where there are others.
+
+    scripts/bench [compare] FOLDER    voice to voice and cut-offs: ours, stock LiveKit, stock Pipecat
+    scripts/bench turns [FOLDER]      cut-offs against delay: our policy, silence time-outs, v1-mini (table and picture)
+    scripts/bench wer FOLDER          word errors and time to the final text: ours, faster-whisper's transcribe
+    scripts/bench tts                 the mouth: first audio, real-time factor, cancel, gaps, memory
+    scripts/bench cold                from start to listening, peak memory
+
+"scripts/bench VERB --help" says more. docs/benchmarks.md says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+import cold
+import compare
+import turns
+import wer
+
+from voice_agent.errors import VoiceAgentError
+
+VERBS = ("compare", "turns", "wer", "tts", "cold")
+
+
+def main(argv: list[str]) -> int:
+    """Run one benchmark; ``compare`` may be left out."""
+    if argv and argv[0] == "tts":
+        sys.argv = ["tts.py", *argv[1:]]
+        runpy.run_path(str(Path(__file__).with_name("tts.py")), run_name="__main__")
+        return 0
+    if argv and argv[0] not in (*VERBS, "-h", "--help"):
+        argv = ["compare", *argv]
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=formatter)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+    for name, module in (("compare", compare), ("turns", turns), ("wer", wer), ("cold", cold)):
+        about = module.__doc__ or ""
+        verb = verbs.add_parser(name, help=about.splitlines()[0], description=about, formatter_class=formatter)
+        module.add(verb)
+    verbs.add_parser("tts", help="What the mouth takes: first audio, real-time factor, cancel, gaps, memory.")
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except VoiceAgentError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

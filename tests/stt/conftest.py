@@ -1,0 +1,87 @@
+"""tiny.en and the recorded clips, loaded once for all tests of the ears."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from voice_agent import models
+from voice_agent.audio import read_wav
+from voice_agent.stt import WhisperEngine
+
+Int16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording, 16 kHz mono, with its true words."""
+
+    name: str
+    pcm: Int16
+    text: str
+    end_s: float
+    synthetic: bool
+
+    @property
+    def float32(self) -> npt.NDArray[np.float32]:
+        return self.pcm.astype(np.float32) / 32768.0
+
+
+@pytest.fixture(scope="session")
+def clips(speech: Path) -> dict[str, Clip]:
+    found = {}
+    for path in sorted(speech.glob("*.json")):
+        info = json.loads(path.read_text())
+        if isinstance(info, dict):
+            audio = read_wav(speech / info["file"])
+            assert audio.sample_rate == 16_000
+            found[path.stem] = Clip(path.stem, audio.samples, info["text"], info["end_s"], info["synthetic"])
+    assert len(found) >= 9
+    return found
+
+
+@pytest.fixture(scope="session")
+def read(clips: dict[str, Clip]) -> list[Clip]:
+    """The clips read by a person."""
+    return [clip for clip in clips.values() if not clip.synthetic]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[WhisperEngine]:
+    """tiny.en, used from one thread at a time, as everywhere."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(WhisperEngine, models.whisper("tiny.en")).result()
+
+
+@pytest.fixture(scope="session")
+def noises() -> dict[str, Int16]:
+    """Two seconds each of what is no speech, at levels of a call."""
+    rng = np.random.default_rng(7)
+    n = 2 * 16_000
+    t = np.arange(n) / 16_000
+    white = rng.normal(size=n)
+    spectrum = np.fft.rfft(rng.normal(size=n))
+    pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), n)
+    pink /= np.std(pink)
+    hum = np.sin(2 * np.pi * 50 * t) + 0.5 * np.sin(2 * np.pi * 100 * t) + 0.25 * np.sin(2 * np.pi * 150 * t)
+    notes = np.array([261.63, 329.63, 392.0, 523.25])[(t * 4).astype(int) % 4]
+    phase = 2 * np.pi * np.cumsum(notes) / 16_000
+    music = sum(np.sin(k * phase) / k for k in (1, 2, 3)) * np.exp(-3 * (t * 4 % 1))
+    breath = np.convolve(rng.normal(size=n), np.ones(8) / 8, "same") * np.clip(np.sin(2 * np.pi * 0.5 * t), 0, 1) ** 2
+    sounds = {
+        "silence": np.zeros(n),
+        "faint white noise": 0.001 * white,
+        "white noise": 0.03 * white,
+        "pink noise": 0.05 * pink,
+        "mains hum": 0.1 * hum,
+        "music": 0.15 * music,
+        "breath": 0.1 * breath,
+    }
+    return {name: (np.clip(x, -1, 1) * 32767).astype(np.int16) for name, x in sounds.items()}

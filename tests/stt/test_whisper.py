@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from voice_agent import models
+from voice_agent.errors import ConfigError, ModelError
+from voice_agent.stt import WhisperEngine, transcribe
+from voice_agent.stt.whisper import MAX_AUDIO_S, strip_restart, words_key
+
+Int16 = npt.NDArray[np.int16]
+Float32 = npt.NDArray[np.float32]
+
+
+class Clip(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def float32(self) -> Float32: ...
+
+
+def word_errors(heard: str, truth: str) -> int:
+    """Levenshtein distance in words."""
+    a, b = words_key(heard), words_key(truth)
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        row, last = [i, *row[1:]], row
+        for j, y in enumerate(b, 1):
+            row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x != y))
+    return row[-1]
+
+
+@pytest.mark.parametrize(
+    ("heard", "truth", "errors"), [("a b c", "A, b. C!", 0), ("a c", "a b c", 1), ("", "a b", 2), ("x b c d", "a b c", 2)]
+)
+def test_word_errors_counts(heard: str, truth: str, errors: int) -> None:
+    assert word_errors(heard, truth) == errors
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Who wrote it?", ("who", "wrote", "it")),
+        ("twenty-one, PLEASE!", ("twenty", "one", "please")),
+        ("It's -- well -- fine", ("it's", "well", "fine")),
+        ("  ...  ", ()),
+        ("", ()),
+    ],
+)
+def test_words_key(text: str, key: tuple[str, ...]) -> None:
+    assert words_key(text) == key
+
+
+class TestRestart:
+    @pytest.mark.parametrize(
+        ("text", "audio_s", "kept"),
+        [
+            ("please hold while. Please hold while", 1.2, "please hold while."),
+            ("Please hold. Please hold. Please hold.", 1.0, "Please hold."),
+            ("no matches found. There are no matches found. There are no match", 2.0, None),
+            ("Who wrote it? Who wrote", 0.9, "Who wrote it?"),
+            ("He was not an ill-disposed He was not an", 1.5, "He was not an ill-disposed"),
+            ("What is the capital of France? What is the capital of France?", 1.9, "What is the capital of France?"),
+            ("your call. YOUR CALL your call", 0.8, "your call."),
+        ],
+    )
+    def test_a_loop_is_cut_to_its_first_round(self, text: str, audio_s: float, kept: str | None) -> None:
+        if kept is None:  # it starts again in the middle: only the decoder's other guards can help
+            assert strip_restart(text, audio_s) == (text, False)
+        else:
+            assert strip_restart(text, audio_s) == (kept, True)
+
+    @pytest.mark.parametrize(
+        ("text", "audio_s"),
+        [
+            ("no no no", 0.6),
+            ("No, no, no, no!", 2.0),
+            ("bye bye", 0.4),
+            ("Bye bye, bye bye.", 1.6),
+            ("very very good", 0.7),
+            ("please hold while I look, please hold while I look", 4.0),
+            ("one two three", 0.5),
+            ("the more the merrier", 0.9),
+            ("that that is is", 0.9),
+            ("I know what I know", 1.6),
+            ("", 0.0),
+            ("yes", 0.1),
+        ],
+    )
+    def test_what_can_have_been_said_is_kept(self, text: str, audio_s: float) -> None:
+        assert strip_restart(text, audio_s) == (text, False)
+
+    def test_the_same_words_are_a_loop_or_not_by_the_time_there_was(self) -> None:
+        twice = "please hold the line please hold the line"
+        assert strip_restart(twice, 1.0)[1]
+        assert not strip_restart(twice, 4.0)[1]
+
+    def test_a_phrase_said_three_times_at_the_end_is_said_once(self) -> None:
+        kept, cut = strip_restart("We will call you back" + " as soon as" * 3, 3.0)
+        assert (kept, cut) == ("We will call you back as soon as", True)
+
+
+class TestClips:
+    def test_as_right_as_faster_whisper_itself(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        ours = theirs = total = 0
+        for clip in clips.values():
+            segments, _ = engine._model.transcribe(clip.float32, language="en")
+            reference = " ".join(segment.text for segment in segments)
+            total += len(words_key(clip.text))
+            ours += word_errors(engine.decode(clip.float32).text, clip.text)
+            theirs += word_errors(reference, clip.text)
+        assert total > 80
+        assert ours <= theirs + total / 40, f"{ours} errors, faster-whisper {theirs}, in {total} words"
+        assert ours / total < 0.1
+
+    def test_the_window_is_as_short_as_the_speech(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        short, long = engine.decode(clips["ask02"].float32), engine.decode(clips["sense01"].float32)
+        assert short.window_s < long.window_s < 12
+        assert short.audio_s == pytest.approx(len(clips["ask02"].float32) / 16_000)
+
+    def test_the_same_audio_gives_the_same_text(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        pcm = clips["sense02"].float32
+        assert engine.decode(pcm).tokens == engine.decode(pcm).tokens
+
+    def test_words_lie_in_order_inside_the_audio(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        h = engine.decode(clips["sense04"].float32)
+        words = engine.words(h)
+        assert words_key("".join(w.text for w in words)) == h.key
+        assert all(a.start_s <= b.start_s for a, b in zip(words, words[1:], strict=False))
+        assert all(0 <= w.start_s <= w.end_s <= h.audio_s + 0.05 for w in words)
+
+    def test_a_recording_of_any_length(self, engine: WhisperEngine, read: list[Clip]) -> None:
+        pcm = np.concatenate([np.concatenate([clip.float32, np.zeros(8000, np.float32)]) for clip in read * 2])
+        assert len(pcm) / 16_000 > 40
+        truth = " ".join(clip.text for clip in read * 2)
+        assert word_errors(transcribe(engine, pcm), truth) <= len(words_key(truth)) / 8
+
+    def test_more_than_a_window_is_refused(self, engine: WhisperEngine) -> None:
+        with pytest.raises(ValueError, match=r"29\.0 s"):
+            engine.decode(np.zeros(29 * 16_000, np.float32))
+        assert MAX_AUDIO_S < 29
+
+
+class TestConfirm:
+    @pytest.mark.parametrize("name", ["sense01", "sense02", "sense04", "sense05", "ask01", "ask03"])
+    def test_the_text_of_all_but_the_fading_end_is_confirmed(
+        self, engine: WhisperEngine, clips: dict[str, Clip], name: str
+    ) -> None:
+        pcm = clips[name].float32
+        end = round(clips[name].end_s * 16_000)
+        early = engine.decode(pcm[:end])
+        confirmed = engine.confirm(pcm[: end + 1024], early)
+        assert confirmed is not None
+        assert confirmed.text == early.text
+        assert confirmed.guard == "confirmed"
+        assert confirmed.audio_s == pytest.approx((min(end + 1024, len(pcm))) / 16_000)
+
+    @pytest.mark.parametrize("name", ["sense02", "sense03", "sense04", "sense05", "ask03", "ask04"])
+    def test_a_text_made_before_the_last_word_is_not_confirmed(
+        self, engine: WhisperEngine, clips: dict[str, Clip], name: str
+    ) -> None:
+        end = round(clips[name].end_s * 16_000)
+        pcm = clips[name].float32[: end + 1024]
+        whole, refused = engine.decode(pcm), 0
+        for missing_s in (0.1, 0.2, 0.33):
+            early = engine.decode(pcm[: end - round(missing_s * 16_000)])
+            confirmed = engine.confirm(pcm, early)
+            assert confirmed is None or confirmed.key == whole.key
+            refused += confirmed is None
+        assert refused or early.key == whole.key
+
+    def test_much_more_audio_than_the_text_had_is_refused(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        pcm = clips["sense01"].float32
+        assert engine.confirm(pcm, engine.decode(pcm[: len(pcm) // 2])) is None
+
+    def test_nothing_is_not_confirmed(self, engine: WhisperEngine) -> None:
+        silence = np.zeros(16_000, np.float32)
+        assert engine.confirm(silence, engine.decode(silence)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["silence", "faint white noise", "white noise", "pink noise", "mains hum", "music", "breath"]
+)
+@pytest.mark.parametrize("seconds", [0.4, 2.0])
+def test_what_is_no_speech_has_no_words(
+    engine: WhisperEngine, noises: dict[str, Int16], name: str, seconds: float
+) -> None:
+    pcm = noises[name][: round(seconds * 16_000)].astype(np.float32) / 32768.0
+    h = engine.decode(pcm)
+    assert words_key(h.text) == (), h
+
+
+@pytest.mark.parametrize("samples", [0, 1, 160, 512])
+def test_next_to_nothing(engine: WhisperEngine, samples: int) -> None:
+    assert engine.decode(np.zeros(samples, np.float32)).text == ""
+
+
+class TestWrongConfiguration:
+    def test_a_folder_without_a_model(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"did not load.*stt\.model") as caught:
+            WhisperEngine(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+
+    def test_a_type_the_machine_does_not_know(self) -> None:
+        with pytest.raises(ModelError, match=r"stt\.compute_type"):
+            WhisperEngine(models.whisper("tiny.en"), compute_type="int3")
+
+    def test_a_language_the_model_does_not_know(self) -> None:
+        with pytest.raises(ConfigError, match=r"stt\.language='de'.*English only"):
+            WhisperEngine(models.whisper("tiny.en"), language="de")
+
+    def test_no_language_at_all(self) -> None:
+        with pytest.raises(ConfigError, match=r"stt\.language='xx'"):
+            WhisperEngine(models.whisper("base"), language="xx")

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from voice_agent.config import TurnConfig
+from voice_agent.decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted
+from voice_agent.turn import Judge, RuleJudge, TurnDetector
+from voice_agent.turn.detector import ACOUSTIC_SAMPLES, AcousticModel
+from voice_agent.turn.policy import State
+
+WINDOW = 512
+W = WINDOW / 16_000
+TEXT = "What is the capital of France?"
+CONFIG = TurnConfig(
+    patience=0.5, start_windows=2, score_sure=-2.0, score_unsure=-3.0, score_unfinished=-4.0, score_ask_early=-1.0,
+    wait_sure_s=0.2, wait_unsure_s=0.6, wait_unfinished_s=1.6, hold_for_reply_s=0.1, acoustic_sure=0.8,
+    acoustic_unfinished=0.05, usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, give_up_s=0.7,
+    text_final_before_end_s=0.0, ask_before_commit_s=0.3, max_asks=3, max_early_asks=2, early_ask_spacing_s=0.0,
+)  # fmt: skip
+
+
+class SlowJudge:
+    """Answers only when :attr:`go` lets it; keeps the texts in the order of the questions."""
+
+    def __init__(self, scores: dict[str, float] | None = None) -> None:
+        self.scores = scores or {}
+        self.asked: list[str] = []
+        self.go = threading.Semaphore(0)
+        self.failing = False
+        self.at_once = False
+        self.most_at_a_time = 0
+        self._inside = 0
+
+    def score(self, text: str) -> float:
+        self.asked.append(text)
+        self._inside += 1
+        self.most_at_a_time = max(self.most_at_a_time, self._inside)
+        if not self.at_once:
+            assert self.go.acquire(timeout=10)
+        self._inside -= 1
+        if self.failing:
+            raise RuntimeError("the judge has left")
+        return self.scores.get(text, -0.5)
+
+
+class Ear:
+    """An acoustic model that keeps what it is asked."""
+
+    def __init__(self, opinion: float = 0.5) -> None:
+        self.opinion = opinion
+        self.heard: list[Int16] = []
+        self.go = threading.Semaphore(1000)
+        self.failing = False
+
+    def predict(self, pcm: Int16) -> float:
+        self.heard.append(pcm)
+        assert self.go.acquire(timeout=10)
+        if self.failing:
+            raise RuntimeError("deaf")
+        return self.opinion
+
+
+class Call:
+    def __init__(self, judge: Judge, ear: AcousticModel | None = None) -> None:
+        self.detector = TurnDetector(CONFIG, judge, ear)
+        self.said: list[Decision] = []
+        self.detector.bind(self.said.append)
+        self.windows = 0
+
+    @property
+    def now_s(self) -> float:
+        return self.windows * W
+
+    async def hear(self, seconds: float, probability: float) -> None:
+        for _ in range(round(seconds / W)):
+            self.windows += 1
+            pcm = np.full(WINDOW, self.windows % 30_000, np.int16)
+            self.detector.window(self.now_s, probability, pcm)
+            await asyncio.sleep(0)
+
+    async def speech(self, seconds: float = 0.64) -> None:
+        await self.hear(seconds, 0.9)
+
+    async def silence(self, seconds: float) -> None:
+        await self.hear(seconds, 0.1)
+
+    def text(self, text: str = TEXT) -> None:
+        self.detector.text(text, self.now_s, self.now_s)
+
+    def kinds(self) -> list[type]:
+        return [type(d) for d in self.said]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for another thread, as long as it takes (a hung test is ended by the bound)."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., Call]]:
+    calls: list[Call] = []
+
+    def new(judge: Judge, ear: AcousticModel | None = None) -> Call:
+        calls.append(Call(judge, ear))
+        return calls[-1]
+
+    yield new
+    for call in calls:
+        await call.detector.aclose()
+
+
+MakeCall = Callable[..., Call]
+
+
+async def test_a_turn_from_start_to_commit(make: MakeCall) -> None:
+    judge = SlowJudge()
+    call = make(judge)
+    await call.speech()
+    await call.silence(0.032)
+    call.text()
+    judge.go.release()
+    await until(lambda: Ask(TEXT, early=False) in call.said)
+    call.detector.reply_ready(TEXT)
+    assert call.detector.in_speech
+    await call.silence(0.3)
+    assert call.kinds() == [SpeechStarted, Ask, Commit]
+    assert not call.detector.in_speech
+    call.detector.audible()
+    assert call.detector.policy.state is State.IDLE
+
+
+async def test_the_judge_is_asked_one_text_at_a_time_and_the_latest_first(make: MakeCall) -> None:
+    judge = SlowJudge()
+    call = make(judge)
+    await call.speech()
+    call.text("What")
+    await until(lambda: judge.asked == ["What"])
+    for text in ("What is", "What is the", "What is the capital"):
+        call.text(text)
+    judge.go.release()
+    await until(lambda: len(judge.asked) == 2)
+    judge.go.release()
+    await until(lambda: not call.detector._judging)
+    assert judge.asked == ["What", "What is the capital"]
+    assert judge.most_at_a_time == 1
+
+
+async def test_a_text_that_comes_back_is_not_judged_again(make: MakeCall) -> None:
+    judge = SlowJudge()
+    judge.at_once = True
+    call = make(judge)
+    await call.speech()
+    for text in ("What is", "What is the", "what is.", "What is the"):
+        call.text(text)
+        await until(lambda: not call.detector._judging)
+    assert judge.asked == ["What is", "What is the"]
+
+
+async def test_a_late_opinion_does_no_harm_to_the_present_text(make: MakeCall) -> None:
+    judge = SlowJudge({"What is": -0.1, "What is the": -9.0})
+    call = make(judge)
+    await call.speech()
+    await call.silence(0.032)
+    call.text("What is")
+    await until(lambda: judge.asked == ["What is"])
+    call.text("What is the")
+    judge.go.release()  # the opinion on the old text: sure, and no reason to commit or ask on the new one
+    await until(lambda: len(judge.asked) == 2)
+    assert call.kinds() == [SpeechStarted]
+    assert call.detector.policy.wait_s() == pytest.approx(CONFIG.wait_unsure_s)
+    judge.go.release()
+    await until(lambda: call.detector.policy.wait_s() == pytest.approx(CONFIG.wait_unfinished_s))
+    assert call.kinds() == [SpeechStarted]
+
+
+async def test_an_opinion_on_a_turn_that_is_over_says_nothing(make: MakeCall) -> None:
+    judge = SlowJudge()
+    call = make(judge)
+    await call.speech()
+    call.text()
+    await until(lambda: judge.asked == [TEXT])
+    await call.silence(CONFIG.wait_unsure_s + 1.0)  # no opinion came: the wait of the unsure
+    call.detector.audible()
+    before = list(call.said)
+    assert Commit in call.kinds()
+    judge.go.release()
+    await until(lambda: not call.detector._judging)
+    assert call.said == before
+    assert call.detector.policy.state is State.IDLE
+
+
+async def test_an_opinion_after_the_end_of_the_call_is_dropped(make: MakeCall) -> None:
+    judge, ear = SlowJudge(), Ear()
+    ear.go = threading.Semaphore(0)
+    call = make(judge, ear)
+    await call.speech()
+    await call.silence(0.032)
+    call.text()
+    await call.silence(0.3)
+    await until(lambda: judge.asked == [TEXT] and len(ear.heard) == 1)
+    before = list(call.said)
+    await call.detector.aclose()
+    judge.go.release()
+    ear.go.release()
+    await asyncio.sleep(0.05)
+    assert call.said == before
+
+
+async def test_a_judge_that_fails_is_replaced_by_rules(make: MakeCall) -> None:
+    judge = SlowJudge()
+    judge.failing = judge.at_once = True
+    call = make(judge)
+    await call.speech()
+    await call.silence(0.032)
+    call.text()
+    await until(lambda: Ask in call.kinds())
+    await call.silence(0.5)
+    commit = call.said[-1]
+    assert isinstance(commit, Commit)
+    assert commit.score == RuleJudge().score(TEXT)
+    call.detector.audible()
+    await call.speech()
+    await call.silence(0.032)
+    call.text("Who wrote it?")
+    await until(lambda: call.kinds()[-1] is Ask)
+    assert judge.asked == [TEXT]  # it is not asked a second time
+
+
+class TestAcoustic:
+    async def test_asked_once_a_pause(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
+        judge.at_once = True
+        call = make(judge, ear)
+        for pause in (1, 2, 3):
+            await call.speech()
+            await call.silence(0.032)
+            call.text()
+            await until(lambda: not call.detector._judging)
+            await call.silence(0.32)
+            await until(lambda n=pause: len(ear.heard) == n)  # type: ignore[misc]
+        assert len(ear.heard) == 3
+        assert Commit not in call.kinds()
+
+    async def test_it_hears_the_end_of_the_speech_and_the_pause(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
+        judge.at_once = True
+        call = make(judge, ear)
+        await call.speech(2.56)
+        call.text()
+        await until(lambda: not call.detector._judging)
+        asked_from = call.windows
+        await call.silence(0.32)
+        await until(lambda: len(ear.heard) == 1)
+        (pcm,) = ear.heard
+        assert pcm.dtype == np.int16
+        assert 0 < len(pcm) <= ACOUSTIC_SAMPLES
+        assert asked_from < pcm[-1] <= call.windows  # the samples say in which window they came
+        assert np.all(np.diff(pcm) >= 0)
+
+    async def test_not_asked_where_the_text_leaves_no_doubt(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -0.1}), Ear()
+        judge.at_once = True
+        call = make(judge, ear)
+        await call.speech()
+        await call.silence(0.032)
+        call.text()
+        await until(lambda: not call.detector._judging)
+        await call.silence(0.4)
+        assert Commit in call.kinds()
+        assert ear.heard == []
+
+    async def test_its_opinion_is_evidence_of_the_commit(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -2.5}), Ear(0.9)
+        judge.at_once = True
+        call = make(judge, ear)
+        await call.speech()
+        await call.silence(0.032)
+        call.text()
+        await until(lambda: not call.detector._judging)
+        await call.silence(0.288)
+        await until(lambda: call.detector.policy.wait_s() < 0.4)
+        await call.silence(0.4)
+        commit = call.said[-1]
+        assert isinstance(commit, Commit)
+        assert commit.acoustic == pytest.approx(0.9)
+
+    async def test_an_opinion_on_a_pause_that_is_over_is_dropped(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -2.5}), Ear(0.01)
+        judge.at_once = True
+        ear.go = threading.Semaphore(0)
+        call = make(judge, ear)
+        await call.speech()
+        await call.silence(0.032)
+        call.text()
+        await until(lambda: not call.detector._judging)
+        await call.silence(0.256)
+        await until(lambda: len(ear.heard) == 1)
+        await call.speech()
+        await call.silence(0.032)
+        call.text()
+        expected = call.detector.policy.wait_s()
+        ear.go.release()
+        await asyncio.sleep(0.05)
+        assert call.detector.policy.wait_s() == expected
+
+    async def test_an_ear_that_fails_leaves_the_text_to_decide(self, make: MakeCall) -> None:
+        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
+        judge.at_once = ear.failing = True
+        call = make(judge, ear)
+        await call.speech()
+        await call.silence(0.032)
+        call.text()
+        await until(lambda: not call.detector._judging)
+        await call.silence(1.0)
+        commit = call.said[-1]
+        assert isinstance(commit, Commit)
+        assert commit.acoustic is None
+
+
+async def test_sound_without_words_and_a_reopened_turn(make: MakeCall) -> None:
+    judge = SlowJudge()
+    judge.at_once = True
+    call = make(judge)
+    await call.speech(0.1)
+    await call.silence(0.032)
+    call.text("")
+    await call.silence(1.0)
+    assert call.kinds() == [SpeechStarted, Discard]
+    await call.speech()
+    await call.silence(0.032)
+    call.text()
+    await call.silence(0.8)
+    await call.speech()
+    assert Reopen(TEXT) in call.said
+    await call.silence(0.032)
+    call.text("And of Spain?")
+    await until(lambda: judge.asked[-1] == f"{TEXT} And of Spain?")  # judged is the whole turn
+    assert judge.asked.count("And of Spain?") == 0
