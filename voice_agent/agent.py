@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ class VoiceAgent(Agent):
     async def tts_node(self, text: AsyncIterable[str], model_settings: ModelSettings) -> AsyncIterable[rtc.AudioFrame]:
         trace = self._adopt()
         first = True
+        handle = _SpeechHandleContextVar.get(None)
+        if trace is not None and handle is not None and not handle.scheduled:
+            trace.hold()  # half a second of processor time a thrown-away reply, just when the ears need it
+            waiting = asyncio.ensure_future(handle._wait_for_scheduled())
+            waiting.add_done_callback(lambda _: trace.release())
         async for frame in Agent.default.tts_node(self, text, model_settings):
             if first and trace is not None:
                 first = False

@@ -120,7 +120,9 @@ class TurnConfig(_Section):
     judge: str = setting(
         "embedded", "Who judges whether a text is complete: the embedded model, or rules alone.", choices=("embedded", "rules")
     )
-    acoustic: bool = setting(True, "Ask the acoustic end-of-turn model (v1-mini) when the text leaves doubt.")
+    acoustic: bool = setting(
+        False, "Ask the acoustic end-of-turn model (v1-mini) as well, when the text leaves doubt. Costs 250 MB and 50 ms."
+    )
     speech_threshold: float = setting(0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95)
     start_windows: int = setting(2, "Windows of 32 ms with speech, in a row, that start a turn.", minimum=1, maximum=20)
     score_sure: float = setting(-2.6, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0)

@@ -56,13 +56,18 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The words have moved on for good: the reply asked for last cannot fit any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """Sound without words: no turn."""
 
     reason: str
 
 
-Decision = SpeechStarted | Ask | Commit | Reopen | Discard
+Decision = SpeechStarted | Ask | Withdraw | Commit | Reopen | Discard
 
 
 class TurnTaker(Protocol):

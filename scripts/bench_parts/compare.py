@@ -151,8 +151,8 @@ def table(results: Sequence[Result], systems: Sequence[str], whispers: Sequence[
         "P95 ms",
         "max ms",
         "unanswered",
-        "cut off",
-        "on holds",
+        "cut off whole",
+        "cut off holds",
         "requests a turn",
     ]
     rows = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evidence import SPEECH, WINDOW_S, Evidence
+from evidence import WINDOW_S, Evidence
 
 from voice_agent.config import TurnConfig
 from voice_agent.decisions import Ask, Commit, Decision, Reopen, SpeechStarted
@@ -58,10 +58,8 @@ class _Replay:
             self._push(end, self._window, end, probability)
             for tick in (0.010, 0.020):
                 self._push(end + tick, self._tick)
-        for _, ready, text in self.found.passes:
-            self._push(ready, self._text, text)
-        covers = {ready: begun for begun, ready, _ in self.found.passes}
-        self._covers = covers
+        for begun, ready, text in self.found.passes:
+            self._push(ready, self._text, text, begun)
         while self._queue:
             self._now, _, act, args = heapq.heappop(self._queue)
             for decision in act(*args):
@@ -90,8 +88,8 @@ class _Replay:
     def _tick(self) -> tuple[Decision, ...]:
         return self.policy.advance(self._now)
 
-    def _text(self, text: str) -> tuple[Decision, ...]:
-        out = self.policy.text(self._rest(text), self._covers[self._now], self._now)
+    def _text(self, text: str, covers_s: float) -> tuple[Decision, ...]:
+        out = self.policy.text(self._rest(text), covers_s, self._now)
         if self.policy.in_speech and text:
             self._judge(words_of(self.policy.present_text))
         return out
@@ -147,11 +145,9 @@ class _Replay:
         return self.policy.reply_ready(text, self._now) if current else ()
 
     def _audible(self, commit: Commit) -> tuple[Decision, ...]:
-        if commit is not self._commit or self.policy.state is not State.COMMITTED:
-            if commit is not self._commit:
-                return ()
-        else:
-            self.policy.audible(self._now)
+        if commit is not self._commit:
+            return ()  # taken back: the user went on
+        self.policy.audible(self._now)
         if self._now < self.found.speech_end_s - 0.001:
             self.cut = True
         elif self.delay is None:
@@ -195,6 +191,3 @@ def mini(found: Evidence, threshold: float, max_wait_s: float) -> Outcome:
         return ACOUSTIC_AT_S + ACOUSTIC_TAKES_S if sure else max_wait_s
 
     return _plain(found, wait)
-
-
-__all__ = ["SPEECH", "Outcome", "mini", "replay", "silence"]

@@ -132,10 +132,14 @@ async def main() -> None:
     list(mouth._voice.synthesize("hello there"))
     list(ears._model.transcribe(np.zeros(USER_RATE, np.float32))[0])
     mind = OpenAILLMService(
-        api_key="none", base_url=options.base_url, settings=OpenAILLMService.Settings(model="simulated-70b")
+        api_key="none",
+        base_url=options.base_url,
+        settings=OpenAILLMService.Settings(
+            model="simulated-70b", system_instruction="You are a helpful voice assistant. Be brief."
+        ),
     )
-    context = LLMContext([{"role": "system", "content": "You are a helpful voice assistant. Be brief."}])
-    pair = LLMContextAggregatorPair(context, user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer()))
+    user_params = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
+    pair = LLMContextAggregatorPair(LLMContext(), user_params=user_params)
     with Line(options.record) as line:
         microphone, ear = Microphone(line), Ear(line)
         worker = PipelineWorker(

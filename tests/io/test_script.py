@@ -77,15 +77,13 @@ class TestInput:
         start = mic.say(speech)
         assert start % GRID == 0
         assert before * FRAME <= start <= before * FRAME + 2 * GRID
-        assert mic.speaking
+        during = mic.speaking
         heard = np.concatenate([np.zeros(before * FRAME, np.int16), await fed(mic, 60)])
         assert (heard[start : start + length] == speech).all()
         assert not heard[:start].any()
         assert not heard[start + length :].any()
-        assert not mic.speaking
-        assert line.user.end == start * RECORD_RATE // USER_RATE + len(
-            line.user.read(0, round(length * RECORD_RATE / USER_RATE))
-        )
+        assert (during, mic.speaking) == (True, False)
+        assert line.user.end == pytest.approx((start + length) * RECORD_RATE / USER_RATE, abs=1)
 
     async def test_one_item_at_a_time(self, line: Line) -> None:
         mic = ScriptInput(line)
@@ -134,7 +132,7 @@ class Ear:
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
-            while not true():
+            while not true():  # noqa: ASYNC110 - what is waited for is LiveKit's timer, which sets no event
                 await asyncio.sleep(0.001)
 
 
@@ -187,9 +185,11 @@ class TestOutput:
         ear.later(0.4)
         await ear.play(level(RATE // 10))
         ear.out.clear_buffer()
-        assert ear.gaps == [(2, pytest.approx(150 + 300, abs=1))]
+        ((count, total_ms),) = ear.gaps
+        assert count == 2
+        assert total_ms == pytest.approx(150 + 300, abs=1)
         track = ear.line.agent
-        assert track.read(round(0.12 * RECORD_RATE), round(0.24 * RECORD_RATE)).any() is np.False_
+        assert track.read(round(0.12 * RECORD_RATE), round(0.24 * RECORD_RATE)).max() == 0
         assert track.read(round(0.26 * RECORD_RATE), round(0.34 * RECORD_RATE)).all()
 
     async def test_no_gaps_no_report_of_gaps(self, ear: Ear) -> None:
@@ -241,11 +241,13 @@ class TestOutput:
         ear.later(0.5)
         await ear.play(level(RATE // 10))
         ear.out.clear_buffer()
+        ear.out.flush()  # as LiveKit does when it has stopped handing frames over
         ear.later(1.0)
         await ear.play(level(RATE // 10))
         ear.later(0.05)
         ear.out.clear_buffer()
         assert ear.audible == [pytest.approx(20.0), pytest.approx(21.5)]
-        assert ear.gaps == [(1, pytest.approx(400)), (0, 0.0)]
+        assert [n for n, _ in ear.gaps] == [1, 0]
+        assert sum(ms for _, ms in ear.gaps) == pytest.approx(400)
         assert ear.started == 2
         assert len(ear.finished) == 2

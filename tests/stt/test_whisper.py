@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Protocol
 
@@ -39,7 +40,8 @@ def word_errors(heard: str, truth: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("heard", "truth", "errors"), [("a b c", "A, b. C!", 0), ("a c", "a b c", 1), ("", "a b", 2), ("x b c d", "a b c", 2)]
+    ("heard", "truth", "errors"),
+    [("a b c", "A, b. C!", 0), ("a c", "a b c", 1), ("", "a b", 2), ("x b c d", "a b c", 2)],
 )
 def test_word_errors_counts(heard: str, truth: str, errors: int) -> None:
     assert word_errors(heard, truth) == errors
@@ -134,7 +136,7 @@ class TestClips:
         h = engine.decode(clips["sense04"].float32)
         words = engine.words(h)
         assert words_key("".join(w.text for w in words)) == h.key
-        assert all(a.start_s <= b.start_s for a, b in zip(words, words[1:], strict=False))
+        assert all(a.start_s <= b.start_s for a, b in itertools.pairwise(words))
         assert all(0 <= w.start_s <= w.end_s <= h.audio_s + 0.05 for w in words)
 
     def test_a_recording_of_any_length(self, engine: WhisperEngine, read: list[Clip]) -> None:
@@ -157,7 +159,7 @@ class TestConfirm:
         pcm = clips[name].float32
         end = round(clips[name].end_s * 16_000)
         early = engine.decode(pcm[:end])
-        confirmed = engine.confirm(pcm[: end + 1024], early)
+        confirmed = engine.confirm(pcm[: end + 1024], early, engine.encode(pcm[: end + 1024]))
         assert confirmed is not None
         assert confirmed.text == early.text
         assert confirmed.guard == "confirmed"
@@ -172,18 +174,18 @@ class TestConfirm:
         whole, refused = engine.decode(pcm), 0
         for missing_s in (0.1, 0.2, 0.33):
             early = engine.decode(pcm[: end - round(missing_s * 16_000)])
-            confirmed = engine.confirm(pcm, early)
+            confirmed = engine.confirm(pcm, early, engine.encode(pcm))
             assert confirmed is None or confirmed.key == whole.key
             refused += confirmed is None
         assert refused or early.key == whole.key
 
     def test_much_more_audio_than_the_text_had_is_refused(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
         pcm = clips["sense01"].float32
-        assert engine.confirm(pcm, engine.decode(pcm[: len(pcm) // 2])) is None
+        assert engine.confirm(pcm, engine.decode(pcm[: len(pcm) // 2]), engine.encode(pcm)) is None
 
     def test_nothing_is_not_confirmed(self, engine: WhisperEngine) -> None:
         silence = np.zeros(16_000, np.float32)
-        assert engine.confirm(silence, engine.decode(silence)) is None
+        assert engine.confirm(silence, engine.decode(silence), engine.encode(silence)) is None
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,7 @@ class TestModel:
             ([], 0.0),
         ],
     )
-    def test_the_probabilities_of_ending_are_summed(
-        self, tokens: list[tuple[str, float]], probability: float
-    ) -> None:
+    def test_the_probabilities_of_ending_are_summed(self, tokens: list[tuple[str, float]], probability: float) -> None:
         assert ModelJudge(Tokens(*tokens)).score("Who wrote it?") == pytest.approx(math.log(probability + 1e-6))
 
     def test_never_below_the_floor_nor_above_zero(self) -> None:

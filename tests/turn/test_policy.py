@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_agent.config import TurnConfig
-from voice_agent.decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted
+from voice_agent.decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
 from voice_agent.turn.policy import State, TurnPolicy, words_of
 
 W = 0.032
@@ -25,7 +25,7 @@ def configured(**changes: float) -> TurnConfig:
         "acoustic_sure": 0.8, "acoustic_unfinished": 0.05, "pause_counts_from_s": 0.2, "pause_factor": 1.2,
         "usual_pause_factor": 0.0, "wait_after_pauses_s": 0.5, "reopen_s": 2.0, "give_up_s": 0.7,
         "text_final_before_end_s": 0.0, "ask_before_commit_s": 0.3, "max_asks": 3, "max_early_asks": 2,
-        "early_ask_spacing_s": 0.25,
+        "early_ask_spacing_s": 0.25, "early_ask_stable_s": 0.0,
     } | changes  # fmt: skip
     return TurnConfig(**values)  # type: ignore[arg-type]  # each value has its setting's type
 
@@ -417,6 +417,8 @@ class TestAnyEvidence:
                     elif isinstance(d, Ask):
                         asks, early = asks + 1, early + d.early
                         assert words_of(d.text)
+                    elif isinstance(d, Withdraw):
+                        assert asks
                     elif isinstance(d, Commit):
                         assert opened
                         assert words_of(d.text)
@@ -455,7 +457,7 @@ class TestAnyEvidence:
         ("What's up?", "what's up"),
         ("  TWENTY-one,  please! ", "twenty one please"),
         ("...", ""),
-        ("Straße – ja", "strasse ja"),
+        ("Straße: ja", "strasse ja"),
     ],
 )
 def test_texts_are_compared_by_their_words(text: str, words: str) -> None:

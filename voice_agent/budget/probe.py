@@ -7,6 +7,7 @@ ledger's ``attach``, or a test) opens a :class:`GenerationTrace`; everything tha
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 from collections.abc import Iterator
@@ -24,6 +25,17 @@ class GenerationTrace:
     clock: Clock = SYSTEM
     marks: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    held: asyncio.Event | None = None
+
+    def hold(self) -> None:
+        """This generation is provisional: costly work beyond the first sound waits for :meth:`release`."""
+        if self.held is None:
+            self.held = asyncio.Event()
+
+    def release(self) -> None:
+        """It will be played."""
+        if self.held is not None:
+            self.held.set()
 
     def mark(self, name: str, at: float | None = None) -> None:
         """Record that ``name`` happened at ``at`` (default: now). Later writes of the same name are ignored."""
@@ -34,7 +46,9 @@ class GenerationTrace:
         self.facts.update(facts)
 
 
-_current: contextvars.ContextVar[GenerationTrace | None] = contextvars.ContextVar("voice_agent_generation", default=None)
+_current: contextvars.ContextVar[GenerationTrace | None] = contextvars.ContextVar(
+    "voice_agent_generation", default=None
+)
 
 
 def current() -> GenerationTrace | None:
@@ -67,3 +81,10 @@ def fact(**facts: Any) -> None:
     """Attach facts to the current generation, if there is one."""
     if (trace := _current.get()) is not None:
         trace.fact(**facts)
+
+
+async def released() -> None:
+    """Return when the current generation is certain to be played; at once where nothing is provisional."""
+    trace = _current.get()
+    if trace is not None and trace.held is not None:
+        await trace.held.wait()

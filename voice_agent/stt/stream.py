@@ -25,7 +25,7 @@ from livekit.local_inference import VAD
 
 from .. import models
 from ..clock import SYSTEM, Clock
-from ..decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted, TurnTaker, UserTurn
+from ..decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted, TurnTaker, UserTurn, Withdraw
 from .edge import SpeechEdge
 from .silence import SilenceTaker
 from .utterance import Heard, Utterance, join, quietest
@@ -170,6 +170,7 @@ class WhisperStream(stt.RecognizeStream):
         self._reopened = False
         self._committed_speech_started_s = 0.0
         self._edge = SpeechEdge()
+        self._asking = False
         taker.bind(self._on_decision)
         super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
@@ -253,7 +254,7 @@ class WhisperStream(stt.RecognizeStream):
         whole = join(self._prefix, heard.text)
         if words_key(whole) != words_key(self._text):
             self._text_since = self._clock.now()
-        if whole and whole != self._text:
+        if whole and whole != self._text and not self._asking:  # an interim text would end the provisional reply
             self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, whole)
         self._text = whole
         self._taker.text(heard.text, covers_s, self._now_s())
@@ -273,7 +274,12 @@ class WhisperStream(stt.RecognizeStream):
     def _on_decision(self, d: Decision) -> None:
         if isinstance(d, SpeechStarted | Reopen):
             self._open(d)
+        elif isinstance(d, Withdraw):
+            self._asking = False
+            if self._text:
+                self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, self._text)
         elif isinstance(d, Ask):
+            self._asking = True
             self._send(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, d.text)
         elif isinstance(d, Commit):
             self._commit(d)
@@ -285,7 +291,7 @@ class WhisperStream(stt.RecognizeStream):
         self._tail = list(self._pre_roll)
         self._pre_roll.clear()
         self._utterance = Utterance(self._ears.engine)
-        self._covers_s, self._passes = -1.0, 0
+        self._covers_s, self._passes, self._asking = -1.0, 0, False
         self._reopened = isinstance(d, Reopen)
         if isinstance(d, Reopen):
             self._prefix = self._text = d.text

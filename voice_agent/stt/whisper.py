@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
+from threadpoolctl import ThreadpoolController
 
 from ..clock import SYSTEM, Clock
 from ..errors import ConfigError, ModelError
@@ -35,7 +36,9 @@ FRAMES_PER_S = 100  # Whisper's mel frames
 MAX_AUDIO_S = 28.0  # Whisper's window is 30 s; the rest is margin
 WIDE_MARGIN_S = 4.0
 CONFIRM_MORE_S = 0.4  # at most this much new audio: 0.2 s of the last word and two windows of silence
-CONFIRM_GAP_S = 0.5
+CONFIRM_STOP = 0.1
+CONFIRM_WORDS = 0.15
+LOOP_GAP_S = 0.5
 
 Float32 = npt.NDArray[np.float32]
 
@@ -160,6 +163,7 @@ class WhisperEngine:
         self._margin_s = margin_s
         self._min_window_s = min_window_s
         self._clock = clock
+        self._blas = ThreadpoolController()
         self._tokenizers: dict[str, Tokenizer] = {}
         if language != "auto":
             self._tokenizer(language)
@@ -174,11 +178,14 @@ class WhisperEngine:
                 raise ConfigError(f"stt.language={language!r}: {e}") from e
         return self._tokenizers[language]
 
-    def decode(self, pcm: Float32, *, previous: str = "") -> Hypothesis:
-        """Hear ``pcm`` (mono, 16 kHz, float32 in [-1, 1], at most 28 s). ``previous``: text said just before it."""
+    def decode(self, pcm: Float32, *, previous: str = "", encoded: Any = None) -> Hypothesis:
+        """Hear ``pcm`` (mono, 16 kHz, float32 in [-1, 1], at most 28 s). ``previous``: text said just before it.
+
+        ``encoded``: what :meth:`encode` made of the same ``pcm``, if it was called already.
+        """
         if len(pcm) > MAX_AUDIO_S * SAMPLE_RATE:
             raise ValueError(f"{len(pcm) / SAMPLE_RATE:.1f} s of audio in one pass; at most {MAX_AUDIO_S} s")
-        heard = self._pass(pcm, previous, self._margin_s)
+        heard = self._pass(pcm, previous, self._margin_s, encoded)
         if not self._plausible(heard):
             wider = self._pass(pcm, previous, WIDE_MARGIN_S)
             if not self._plausible(wider):
@@ -190,14 +197,21 @@ class WhisperEngine:
     def _features(self, pcm: Float32, window_s: float) -> Any:
         samples = int(window_s * SAMPLE_RATE)
         padded = np.pad(pcm, (0, max(0, samples - len(pcm))))
-        features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
+        # OpenBLAS would spin a second thread for 2 ms of work, and slow everything else down for 10 (docs/hearing.md).
+        with self._blas.limit(limits=1, user_api="blas"):
+            features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
         return self._model.encode(features)
 
-    def _pass(self, pcm: Float32, previous: str, margin_s: float) -> Hypothesis:
+    def encode(self, pcm: Float32) -> Any:
+        """The encoder's output for ``pcm`` on the short window, for :meth:`confirm` and :meth:`decode`."""
+        return self._features(pcm, self._window_s(len(pcm) / SAMPLE_RATE, self._margin_s))
+
+    def _pass(self, pcm: Float32, previous: str, margin_s: float, encoded: Any = None) -> Hypothesis:
         audio_s = len(pcm) / SAMPLE_RATE
         window_s = self._window_s(audio_s, margin_s)
         started = self._clock.now()
-        encoded = self._features(pcm, window_s)
+        if encoded is None:
+            encoded = self._features(pcm, window_s)
         encoded_at = self._clock.now()
         tokenizer = self._tokenizer(self._language if self._language != "auto" else self._detect(encoded))
         prompt = self._model.get_prompt(
@@ -242,7 +256,7 @@ class WhisperEngine:
             return text, False
         tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", once))
         found = self._model.find_alignment(tokenizer, [tokens], encoded, int(audio_s * FRAMES_PER_S))[0]
-        return (once, True) if found and audio_s - found[-1]["end"] <= CONFIRM_GAP_S else (text, False)
+        return (once, True) if found and audio_s - found[-1]["end"] <= LOOP_GAP_S else (text, False)
 
     @staticmethod
     def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:
@@ -296,38 +310,33 @@ class WhisperEngine:
         found = self._model.find_alignment(tokenizer, [list(h.tokens)], h.encoded, int(h.audio_s * FRAMES_PER_S))
         return [Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"])) for w in found[0] if w["word"].strip()]
 
-    def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
+    def confirm(self, pcm: Float32, h: Hypothesis, encoded: Any) -> Hypothesis | None:
         """Does ``h``, decoded from the beginning of ``pcm``, hold for all of it? Then it is returned, else None.
 
         When the user pauses, the text is usually known already: the last pass heard all but the fading end. Asking the
-        decoder how likely that text is on the whole audio takes one step over all its tokens instead of one a token
-        (base: 32 against 11 ms *each*). Held against it: an unlikely word at the end, or sound after the last word for
-        long enough to be another one (measured on 38 clips: 0.31 s at most where the text was whole but for one of
-        0.48, 0.54 at least where its last word had been taken away).
+        decoder how likely that text and the full stop after it are on the whole audio (``encoded``) takes one step over
+        all tokens instead of one a token (base: 32 against 11 ms *each*). If another word, or another ending, was
+        spoken, the full stop is unlikely there: with the last word taken away its probability was at most 0.002, with
+        the whole text at least 0.16 (34 clips, tiny.en and base).
         """
         if not h.tokens or h.guard in ("wide", "silence") or len(pcm) / SAMPLE_RATE - h.audio_s > CONFIRM_MORE_S:
             return None
         tokenizer = self._tokenizer("en" if self._language == "auto" else self._language)
-        tokens = list(h.tokens)
-        while tokens and not re.search(r"\w", tokenizer.decode(tokens[-1:])):
-            tokens.pop()
-        if not tokens:
-            return None
+        stop = h.text[-1] if h.text[-1] in ".?!" else "."
+        tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", h.text) + stop)
         started = self._clock.now()
         audio_s = len(pcm) / SAMPLE_RATE
-        window_s = self._window_s(audio_s, self._margin_s)
-        encoded = self._features(pcm, window_s)
-        encoded_at = self._clock.now()
-        found = self._model.find_alignment(tokenizer, [tokens], encoded, int(audio_s * FRAMES_PER_S))[0]
-        if not found or min(w["probability"] for w in found[-3:]) < 0.3 or audio_s - found[-1]["end"] > CONFIRM_GAP_S:
+        found = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], int(audio_s * FRAMES_PER_S))[0]
+        probabilities = found.text_token_probs
+        if probabilities[-1] < CONFIRM_STOP or min(probabilities[-4:-1], default=1.0) < CONFIRM_WORDS:
             return None
         return replace(
             h,
             audio_s=audio_s,
-            window_s=window_s,
+            window_s=self._window_s(audio_s, self._margin_s),
             guard="confirmed",
-            encode_s=encoded_at - started,
-            decode_s=self._clock.now() - encoded_at,
+            encode_s=0.0,
+            decode_s=self._clock.now() - started,
             encoded=encoded,
         )
 

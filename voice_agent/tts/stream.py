@@ -34,6 +34,8 @@ DEFAULT_VOICE = "en_US-joe-medium"
 HUNGRY_S = 0.8
 """With less sound ahead than this the next clause is spoken, with more the next sentence is waited for. The longest
 chunk needs ~0.3 s until it sounds; the rest is for a busy machine."""
+PROVISIONAL_S = 0.7
+"""So much sound is made of a reply that may be thrown away; the next chunk needs less than that until it sounds."""
 _FRAME_MS = 20
 """LiveKit's default of 200 ms would be filled before a frame leaves."""
 
@@ -163,9 +165,12 @@ class _Mouth:
         self._clock = owner._clock
         self._sounds_until_s = self._clock.now()
         self._handed_over = self._audible = self._joined = False
+        self._made_s = 0.0
 
     async def run(self) -> None:
         while not self._chunker.exhausted:
+            if self._made_s >= PROVISIONAL_S:
+                await probe.released()
             ahead_s = self._sounds_until_s - self._clock.now()
             hungry = ahead_s < HUNGRY_S
             self._arrived.clear()
@@ -208,6 +213,7 @@ class _Mouth:
         self._emitter.push(samples.tobytes())
         self._emitter.flush()  # else the last 10 ms of every piece would wait for the next one
         now = self._clock.now()
+        self._made_s += samples.size / self._owner.sample_rate
         self._sounds_until_s = max(self._sounds_until_s, now) + samples.size / self._owner.sample_rate
 
 

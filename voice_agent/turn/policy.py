@@ -13,7 +13,7 @@ What comes in::
     audible(now_s)                      the agent's reply can be heard: too late to reopen
     advance(now_s)                      time has passed
 
-What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Commit`, :class:`Reopen`, :class:`Discard`.
+What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Withdraw`, :class:`Commit`, :class:`Reopen`, :class:`Discard`.
 
 The one transition table::
 
@@ -22,6 +22,7 @@ The one transition table::
     IDLE       speech for start_windows          SPEAKING   SpeechStarted
     SPEAKING   window without speech             PAUSED
     SPEAKING   whole text, asks left             SPEAKING   Ask (early)
+    any        two texts that differ from asked  same       Withdraw
     PAUSED     speech                            SPEAKING
     PAUSED     text that covers the speech       PAUSED     Ask (unless already asked on the same words)
     PAUSED     wait over, reply ready or held    COMMITTED  Commit
@@ -37,7 +38,7 @@ import enum
 import re
 
 from ..config import TurnConfig
-from ..decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted
+from ..decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
 
 
 class State(enum.Enum):
@@ -63,15 +64,17 @@ class TurnPolicy:
         self._speech_started_s = 0.0
         self._speech_ended_s = 0.0
         self._text = ""
+        self._key = ""  # its words alone
         self._covers_s = -1.0
         self._stable_from_s = 0.0  # audio heard when these words first came up
         self._asked: str | None = None
+        self._strayed = 0  # hypotheses in a row that differ from what was asked on
         self._asks_early = 0
         self._asks = 0
         self._last_ask_s = -1.0
         self._scores: dict[str, float] = {}
         self._acoustic: float | None = None
-        self._ready = False
+        self._ready_for: str | None = None  # the words whose reply could be heard at once
         self._inner_pauses: list[float] = []  # pauses inside this turn after which the user went on
         self._usual_pause_s = 0.0  # the same, remembered over turns
         self._committed: Commit | None = None
@@ -95,6 +98,10 @@ class TurnPolicy:
         return self.state in (State.SPEAKING, State.PAUSED)
 
     @property
+    def _reply_is_ready(self) -> bool:
+        return self._ready_for is not None and self._ready_for == self._key
+
+    @property
     def text_is_final(self) -> bool:
         """The present hypothesis has heard everything that was said."""
         return bool(self._text) and self._covers_s >= self._speech_ended_s
@@ -102,7 +109,7 @@ class TurnPolicy:
     def wait_s(self) -> float:
         """How much silence the present evidence asks for."""
         c = self.config
-        score = self._scores.get(words_of(self._text))
+        score = self._scores.get(self._key)
         if score is None:
             wait = c.wait_unsure_s
         elif score >= c.score_sure:
@@ -158,11 +165,11 @@ class TurnPolicy:
         if not self.in_speech:
             return ()
         whole = f"{self._prefix} {text}".strip() if text else self._prefix
-        if words_of(whole) != words_of(self._text):
-            self._ready = False
+        key = words_of(whole)
+        if key != self._key:
             self._stable_from_s = covers_s
-        self._text, self._covers_s = whole, covers_s
-        return self._maybe_ask() + self.advance(now_s)
+        self._text, self._key, self._covers_s = whole, key, covers_s
+        return self._stray() + self._maybe_ask() + self.advance(now_s)
 
     def completeness(self, text: str, score: float, now_s: float) -> tuple[Decision, ...]:
         """The judge's score for ``text`` (whole turn so far); kept for as long as the turn lasts."""
@@ -180,7 +187,7 @@ class TurnPolicy:
     def reply_ready(self, text: str, now_s: float) -> tuple[Decision, ...]:
         """The reply asked for on ``text`` could be heard at once."""
         if self._asked is not None and words_of(text) == self._asked:
-            self._ready = True
+            self._ready_for = self._asked
         return self.advance(now_s) if self.state is State.PAUSED else ()
 
     def audible(self, now_s: float) -> tuple[Decision, ...]:
@@ -202,9 +209,9 @@ class TurnPolicy:
                 return ()
             wanted = self.wait_s()
             out: tuple[Decision, ...] = ()
-            if words_of(self._text) != self._asked and silence >= wanted - c.ask_before_commit_s:
+            if self._key != self._asked and silence >= wanted - c.ask_before_commit_s:
                 out = self._ask(early=False)
-            if silence + 1e-9 >= wanted and (self._ready or silence >= wanted + c.hold_for_reply_s):
+            if silence + 1e-9 >= wanted and (self._reply_is_ready or silence >= wanted + c.hold_for_reply_s):
                 return (*out, self._commit(silence, wanted))
             return out
         if self.state is State.COMMITTED and silence >= c.reopen_s:
@@ -230,15 +237,26 @@ class TurnPolicy:
         assert committed is not None
         self._begin(end_s, window_s)
         self._prefix = self._text = committed.text
+        self._key = words_of(committed.text)
         return (Reopen(committed.text),)
+
+    def _stray(self) -> tuple[Decision, ...]:
+        """Whisper's last word flickers ("forwarded", "forward", "forwarded"): one other text does not end a request."""
+        if self._asked is None or self._key == self._asked:
+            self._strayed = 0
+            return ()
+        self._strayed += 1
+        if self._strayed < 2:
+            return ()
+        self._asked = self._ready_for = None
+        return (Withdraw(),)
 
     def _maybe_ask(self) -> tuple[Decision, ...]:
         """Ask ahead of the commit: as soon as the words are likely to be all of them."""
         c = self.config
-        key = words_of(self._text)
-        if not key or key == self._asked:
+        if not self._key or self._key == self._asked:
             return ()
-        score = self._scores.get(key)
+        score = self._scores.get(self._key)
         if self.state is State.PAUSED and self._covers_s >= self._speech_ended_s - c.text_final_before_end_s:
             return self._ask(early=False) if score is not None and score >= c.score_unsure else ()
         early_left = self._asks_early < c.max_early_asks
@@ -251,16 +269,17 @@ class TurnPolicy:
     def _ask(self, *, early: bool) -> tuple[Decision, ...]:
         if self._asks >= self.config.max_asks:
             return ()  # the commit itself asks then: LiveKit generates when nothing provisional fits
-        self._asked = words_of(self._text)
+        self._asked = self._key
         self._asks += 1
         self._asks_early += early
         self._last_ask_s = self._now
-        self._ready = False
+        self._ready_for = None
+        self._strayed = 0
         return (Ask(self._text, early),)
 
     def _commit(self, silence: float, wanted: float) -> Commit:
-        score = self._scores.get(words_of(self._text))
-        reason = "reply ready" if self._ready else "held long enough"
+        score = self._scores.get(self._key)
+        reason = "reply ready" if self._reply_is_ready else "held long enough"
         self._committed = Commit(self._text, self._speech_ended_s, silence, wanted, score, self._acoustic, reason)
         self.state = State.COMMITTED
         return self._committed
@@ -271,10 +290,10 @@ class TurnPolicy:
         self._clear_turn()
 
     def _clear_turn(self) -> None:
-        self._text, self._covers_s, self._prefix = "", -1.0, ""
+        self._text, self._key, self._covers_s, self._prefix = "", "", -1.0, ""
         self._asked, self._asks, self._asks_early, self._last_ask_s = None, 0, 0, -1.0
         self._scores.clear()
-        self._acoustic, self._ready, self._committed = None, False, None
+        self._acoustic, self._ready_for, self._committed = None, None, None
         self._inner_pauses.clear()
 
 
