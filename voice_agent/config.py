@@ -107,7 +107,7 @@ class SttConfig(_Section):
     compute_type: str = setting("int8", "CTranslate2 number format, such as `int8`, `float16`, `float32`.")
     language: str = setting("en", "Language code spoken by the user, such as `en` or `de`.")
     hotwords: str = setting("", "Words that Whisper should favour, separated by spaces.")
-    threads: int = setting(1, "CPU threads. Two were slower than one for the decoder.", minimum=1, maximum=64)
+    threads: int = setting(2, "CPU threads of the ears.", minimum=1, maximum=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class TurnConfig(_Section):
     reopen_s: float = setting(2.5, "Speech this soon after its end reopens a turn nobody has answered audibly.", minimum=0.0)
     give_up_s: float = setting(0.7, "Sound without words is forgotten after this silence.", minimum=0.1, maximum=10.0)
     text_final_before_end_s: float = setting(
-        0.25, "A text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=0.5
+        0.5, "At a pause, a text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=1.0
     )
     ask_before_commit_s: float = setting(
         0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0

@@ -47,11 +47,10 @@ class Utterance:
             head = self._engine.decode(tail[:forced])
             self._frozen = join(self._frozen, head.text)
             self._previous, tail = None, tail[forced:]
-        encoded = self._engine.encode(tail)
         h = None
         if final and not forced and self._previous is not None:
-            h = self._engine.confirm(tail, self._previous, encoded)
-        h = h or self._engine.decode(tail, previous=self._frozen if self._context else "", encoded=encoded)
+            h = self._engine.confirm(tail, self._previous)
+        h = h or self._engine.decode(tail, previous=self._frozen if self._context else "")
         text = join(self._frozen, h.text)
         drop = 0
         if not final and self._previous is not None and len(tail) > self._freeze_from_s * SAMPLE_RATE:

@@ -36,6 +36,7 @@ FRAMES_PER_S = 100  # Whisper's mel frames
 MAX_AUDIO_S = 28.0  # Whisper's window is 30 s; the rest is margin
 WIDE_MARGIN_S = 4.0
 CONFIRM_MORE_S = 0.4  # at most this much new audio: 0.2 s of the last word and two windows of silence
+CONFIRM_WINDOW_S, CONFIRM_MARGIN_S = 2.0, 0.4
 CONFIRM_STOP = 0.1
 CONFIRM_WORDS = 0.15
 LOOP_GAP_S = 0.5
@@ -178,14 +179,11 @@ class WhisperEngine:
                 raise ConfigError(f"stt.language={language!r}: {e}") from e
         return self._tokenizers[language]
 
-    def decode(self, pcm: Float32, *, previous: str = "", encoded: Any = None) -> Hypothesis:
-        """Hear ``pcm`` (mono, 16 kHz, float32 in [-1, 1], at most 28 s). ``previous``: text said just before it.
-
-        ``encoded``: what :meth:`encode` made of the same ``pcm``, if it was called already.
-        """
+    def decode(self, pcm: Float32, *, previous: str = "") -> Hypothesis:
+        """Hear ``pcm`` (mono, 16 kHz, float32 in [-1, 1], at most 28 s). ``previous``: text said just before it."""
         if len(pcm) > MAX_AUDIO_S * SAMPLE_RATE:
             raise ValueError(f"{len(pcm) / SAMPLE_RATE:.1f} s of audio in one pass; at most {MAX_AUDIO_S} s")
-        heard = self._pass(pcm, previous, self._margin_s, encoded)
+        heard = self._pass(pcm, previous, self._margin_s)
         if not self._plausible(heard):
             wider = self._pass(pcm, previous, WIDE_MARGIN_S)
             if not self._plausible(wider):
@@ -202,16 +200,12 @@ class WhisperEngine:
             features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
         return self._model.encode(features)
 
-    def encode(self, pcm: Float32) -> Any:
-        """The encoder's output for ``pcm`` on the short window, for :meth:`confirm` and :meth:`decode`."""
-        return self._features(pcm, self._window_s(len(pcm) / SAMPLE_RATE, self._margin_s))
 
-    def _pass(self, pcm: Float32, previous: str, margin_s: float, encoded: Any = None) -> Hypothesis:
+    def _pass(self, pcm: Float32, previous: str, margin_s: float) -> Hypothesis:
         audio_s = len(pcm) / SAMPLE_RATE
         window_s = self._window_s(audio_s, margin_s)
         started = self._clock.now()
-        if encoded is None:
-            encoded = self._features(pcm, window_s)
+        encoded = self._features(pcm, window_s)
         encoded_at = self._clock.now()
         tokenizer = self._tokenizer(self._language if self._language != "auto" else self._detect(encoded))
         prompt = self._model.get_prompt(
@@ -310,14 +304,14 @@ class WhisperEngine:
         found = self._model.find_alignment(tokenizer, [list(h.tokens)], h.encoded, int(h.audio_s * FRAMES_PER_S))
         return [Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"])) for w in found[0] if w["word"].strip()]
 
-    def confirm(self, pcm: Float32, h: Hypothesis, encoded: Any) -> Hypothesis | None:
+    def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
         """Does ``h``, decoded from the beginning of ``pcm``, hold for all of it? Then it is returned, else None.
 
         When the user pauses, the text is usually known already: the last pass heard all but the fading end. Asking the
-        decoder how likely that text and the full stop after it are on the whole audio (``encoded``) takes one step over
-        all tokens instead of one a token (base: 32 against 11 ms *each*). If another word, or another ending, was
-        spoken, the full stop is unlikely there: with the last word taken away its probability was at most 0.002, with
-        the whole text at least 0.16 (34 clips, tiny.en and base).
+        decoder how likely that text and the full stop after it are on the whole audio takes one step over all tokens
+        instead of one a token (base: 32 against 11 ms *each*), and nothing can loop, so the window may be shorter still.
+        If another word, or another ending, was spoken, the full stop is unlikely there: with the last word taken away
+        its probability was at most 0.003, with the whole text at least 0.23 (34 clips, tiny.en and base).
         """
         if not h.tokens or h.guard in ("wide", "silence") or len(pcm) / SAMPLE_RATE - h.audio_s > CONFIRM_MORE_S:
             return None
@@ -326,6 +320,9 @@ class WhisperEngine:
         tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", h.text) + stop)
         started = self._clock.now()
         audio_s = len(pcm) / SAMPLE_RATE
+        window_s = round(max(CONFIRM_WINDOW_S, audio_s + CONFIRM_MARGIN_S), 2)
+        encoded = self._features(pcm, window_s)
+        encoded_at = self._clock.now()
         found = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], int(audio_s * FRAMES_PER_S))[0]
         probabilities = found.text_token_probs
         if probabilities[-1] < CONFIRM_STOP or min(probabilities[-4:-1], default=1.0) < CONFIRM_WORDS:
@@ -333,10 +330,10 @@ class WhisperEngine:
         return replace(
             h,
             audio_s=audio_s,
-            window_s=self._window_s(audio_s, self._margin_s),
+            window_s=window_s,
             guard="confirmed",
-            encode_s=0.0,
-            decode_s=self._clock.now() - started,
+            encode_s=encoded_at - started,
+            decode_s=self._clock.now() - encoded_at,
             encoded=encoded,
         )
 
