@@ -23,7 +23,9 @@ class VoiceAgent(Agent):
     ``on_reply_ready(user_text)``: the reply to that text has its first audio (it may be provisional).
     """
 
-    def __init__(self, *, ledger: Callable[[], SessionLedger], on_reply_ready: Callable[[str], None], **kwargs: Any) -> None:
+    def __init__(
+        self, *, ledger: Callable[[], SessionLedger], on_reply_ready: Callable[[str], None], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._ledger = ledger
         self._on_reply_ready = on_reply_ready

@@ -10,9 +10,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import Config, FlagValue, load
 from .errors import UsageError, VoiceAgentError
+
+if TYPE_CHECKING:
+    from .scripted import Item
 
 EXIT_UNANSWERED, EXIT_USAGE = 1, 2
 
@@ -21,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 good, 1 not every turn was answered or a failure, 2 bad usage."""
     parser = _parser()
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
+    )
     try:
         return int(args.run(args))
     except UsageError as e:
@@ -32,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"voice-agent: {e}", file=sys.stderr)
         return EXIT_USAGE if isinstance(e, AudioError | ConfigError) else 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("voice-agent: interrupted", file=sys.stderr)
         return 130
 
 
@@ -60,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--config", type=Path, metavar="FILE", help="TOML file (docs/configuration.md)")
-    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as turn.patience=0.7")
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as turn.patience=0.7"
+    )
     verb.add_argument("--llm", metavar="SPEC", help="embedded, a provider's name, or sim:ttft=170ms,tps=2314")
     verb.add_argument("--base-url", metavar="URL", help="any OpenAI-compatible endpoint")
     verb.add_argument("--api-key", metavar="KEY", help="its key (better: the provider's environment variable)")
@@ -130,18 +139,20 @@ def _has_sound() -> bool:
         return False
 
 
-def _run_items(config: Config, items, record, jsonl, repeat: int, gap_s: float) -> int:  # type: ignore[no-untyped-def]
+def _run_items(
+    config: Config, items: Sequence[Item], record: Path | None, jsonl: Path | None, repeat: int, gap_s: float
+) -> int:
     from .budget.ledger import Budget
     from .budget.report import ConsoleReport
-    from .scripted import run
+    from .scripted import Run, run
 
     report = ConsoleReport(budget=Budget.from_config(config.budget))
 
-    async def go():  # type: ignore[no-untyped-def]
+    async def go() -> Run:
         task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
+        assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await run(
             config,
             items,
@@ -159,7 +170,8 @@ def _run_items(config: Config, items, record, jsonl, repeat: int, gap_s: float) 
     print(f"listening after {result.listening_after_s:.1f} s, peak memory {result.peak_rss_mb:.0f} MB")
     if result.worst_difference_ms is not None:
         trust = "" if result.worst_difference_ms <= 20 else " - do not trust these figures"
-        print(f"ledger against recording: worst difference {result.worst_difference_ms:.1f} ms, n={result.compared}{trust}")
+        worst = f"{result.worst_difference_ms:.1f} ms, n={result.compared}"
+        print(f"ledger against recording: worst difference {worst}{trust}")
     if result.interrupted:
         return 130
     return 0 if result.all_answered else EXIT_UNANSWERED

@@ -118,35 +118,60 @@ class TurnConfig(_Section):
         0.5, "From eager (0) to patient (1): every wait is halved at 0 and doubled at 1.", minimum=0.0, maximum=1.0
     )
     judge: str = setting(
-        "embedded", "Who judges whether a text is complete: the embedded model, or rules alone.", choices=("embedded", "rules")
+        "embedded",
+        "Who judges whether a text is complete: the embedded model, or rules alone.",
+        choices=("embedded", "rules"),
     )
     acoustic: bool = setting(
-        False, "Ask the acoustic end-of-turn model (v1-mini) as well, when the text leaves doubt. Costs 250 MB and 50 ms."
+        False,
+        "Ask the acoustic end-of-turn model (v1-mini) as well, when the text leaves doubt. Costs 250 MB and 50 ms.",
     )
-    speech_threshold: float = setting(0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95)
+    speech_threshold: float = setting(
+        0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95
+    )
     start_windows: int = setting(2, "Windows of 32 ms with speech, in a row, that start a turn.", minimum=1, maximum=20)
-    score_sure: float = setting(-2.6, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0)
+    score_sure: float = setting(
+        -2.6, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0
+    )
     score_unsure: float = setting(-3.4, "Completeness from which the text may be whole.", maximum=0.0)
     score_unfinished: float = setting(-4.3, "Completeness below which the text is surely unfinished.", maximum=0.0)
-    score_ask_early: float = setting(-2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0)
-    wait_sure_s: float = setting(0.18, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0)
+    score_ask_early: float = setting(
+        -2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0
+    )
+    wait_sure_s: float = setting(
+        0.18, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0
+    )
     wait_unsure_s: float = setting(0.45, "Silence before the commit when it may be whole.", minimum=0.03, maximum=10.0)
-    wait_unfinished_s: float = setting(1.8, "Silence before the commit when it is unfinished.", minimum=0.03, maximum=20.0)
+    wait_unfinished_s: float = setting(
+        1.8, "Silence before the commit when it is unfinished.", minimum=0.03, maximum=20.0
+    )
     hold_for_reply_s: float = setting(
-        0.12, "How much longer to listen while the reply is not ready: it costs the user nothing.", minimum=0.0, maximum=5.0
+        0.12,
+        "How much longer to listen while the reply is not ready: it costs the user nothing.",
+        minimum=0.0,
+        maximum=5.0,
     )
     acoustic_sure: float = setting(0.8, "Acoustic probability that shortens a wait.", minimum=0.0, maximum=1.0)
     acoustic_unfinished: float = setting(0.02, "Acoustic probability that stretches a wait.", minimum=0.0, maximum=1.0)
-    pause_counts_from_s: float = setting(0.2, "Pauses inside a turn count from this length on.", minimum=0.03, maximum=5.0)
-    pause_factor: float = setting(1.1, "After pauses in this turn, wait this many times the longest.", minimum=0.0, maximum=5.0)
+    pause_counts_from_s: float = setting(
+        0.2, "Pauses inside a turn count from this length on.", minimum=0.03, maximum=5.0
+    )
+    pause_factor: float = setting(
+        1.1, "After pauses in this turn, wait this many times the longest.", minimum=0.0, maximum=5.0
+    )
     usual_pause_factor: float = setting(
         0.4, "Wait at least this share of the pauses that this speaker usually makes.", minimum=0.0, maximum=5.0
     )
     wait_after_pauses_s: float = setting(0.34, "At most this much, for pauses made before.", minimum=0.0, maximum=5.0)
-    reopen_s: float = setting(2.5, "Speech this soon after its end reopens a turn nobody has answered audibly.", minimum=0.0)
+    reopen_s: float = setting(
+        2.5, "Speech this soon after its end reopens a turn nobody has answered audibly.", minimum=0.0
+    )
     give_up_s: float = setting(0.7, "Sound without words is forgotten after this silence.", minimum=0.1, maximum=10.0)
     text_final_before_end_s: float = setting(
-        0.5, "At a pause, a text that heard all but this much of the speech is worth asking on.", minimum=0.0, maximum=1.0
+        0.5,
+        "At a pause, a text that heard all but this much of the speech is worth asking on.",
+        minimum=0.0,
+        maximum=1.0,
     )
     ask_before_commit_s: float = setting(
         0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0

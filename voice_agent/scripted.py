@@ -35,7 +35,7 @@ MARGIN_S = 0.35  # how far the ears' end of speech may lie before the clip's own
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One user turn: 16 kHz mono int16. ``end_s``: end of the last VAD window with speech. ``synthetic``: not a person."""
+    """One user turn: 16 kHz mono int16. ``end_s``: end of the last VAD window with speech. ``synthetic``: no person."""
 
     name: str
     pcm: Int16
@@ -54,7 +54,9 @@ def _probabilities(pcm: Int16) -> list[tuple[float, float]]:
     vad = VAD()
     padded = np.concatenate([pcm, np.zeros(-len(pcm) % WINDOW + WINDOW, np.int16)])
     starts = range(0, len(padded) - WINDOW + 1, WINDOW)
-    return [((i + WINDOW) / USER_RATE, float(vad.predict(np.ascontiguousarray(padded[i : i + WINDOW])))) for i in starts]
+    return [
+        ((i + WINDOW) / USER_RATE, float(vad.predict(np.ascontiguousarray(padded[i : i + WINDOW])))) for i in starts
+    ]
 
 
 def load_item(spec: str, config: Config) -> Item:

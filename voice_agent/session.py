@@ -1,8 +1,8 @@
 """The one place where the road is wired: Config -> AgentSession.
 
-    async with road(config, on_turn=print) as r:
-        r.session.input.audio, r.session.output.audio = microphone, speaker
-        await r.start()
+async with road(config, on_turn=print) as r:
+    r.session.input.audio, r.session.output.audio = microphone, speaker
+    await r.start()
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Road:
-    """A wired session, not started yet. ``notes`` are lines for the user: which model, what is simulated, what is missing."""
+    """A wired session, not started yet. ``notes``: lines for the user, on the model, what is simulated or missing."""
 
     config: Config
     session: AgentSession[Any]
@@ -144,11 +144,16 @@ async def road(
                 _apologise(road_, turn)
 
         ledger = attach(session, on_turn=closed, stt_model=config.stt.model, voice=config.tts.voice, clock=clock)
+
+        def reply_ready(text: str) -> None:
+            for detector in detectors:
+                detector.reply_ready(text)
+
         agent = VoiceAgent(
             instructions=config.agent.instructions,
             tools=list(tools),
             ledger=lambda: ledger,
-            on_reply_ready=lambda text: [d.reply_ready(text) for d in detectors],
+            on_reply_ready=reply_ready,
         )
         road_ = Road(config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors)
 
@@ -194,6 +199,7 @@ def _apologise(r: Road, turn: Turn) -> None:
 def _reopen(r: Road, text: str) -> None:
     """The user went on: stop the reply nobody has heard, and take its question back out of the history."""
     speech = r.session.current_speech
+    r.ledger.reopened()
 
     async def undo() -> None:
         if speech is not None:

@@ -107,7 +107,7 @@ def _streamed(clip: Clip, engine: WhisperEngine, pass_s: float | None) -> tuple[
     return text, max(0.0, ready - ended)
 
 
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split(" ")  # noqa: SIM905
+_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split(" ")
 _UNITS += ["sixteen", "seventeen", "eighteen", "nineteen"]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SAME = {"mr": "mister", "mrs": "missus", "dr": "doctor", "ok": "okay", "#": "pound"}

@@ -265,6 +265,7 @@ class TestOurOwnRoad:
 class TestReopened:
     def test_it_replaces_its_beginning(self, session: Session) -> None:
         session.committed("Who wrote", ended=102.0, at=102.2)
+        session.ledger.reopened()
         session.committed("Who wrote it?", ended=103.0, at=103.2, reopened=True)
         handle = session.speech("s2")
         session.plays(handle)
@@ -279,6 +280,7 @@ class TestReopened:
     def test_what_its_beginning_had_asked_for_was_wasted(self, session: Session) -> None:
         session.generation("s1", 101.9, tokens=7)
         session.committed("Who wrote", ended=102.0, at=102.2)
+        session.ledger.reopened()
         session.generation("s2", 103.1)
         session.committed("Who wrote it?", ended=103.0, at=103.2, reopened=True)
         handle = session.speech("s2")

@@ -207,17 +207,14 @@ class FailingEngine:
         self.decoded = 0
         self.threads: set[int] = set()
 
-    def encode(self, pcm: npt.NDArray[np.float32]) -> None:
-        return None
-
-    def decode(self, pcm: npt.NDArray[np.float32], *, previous: str = "", encoded: object = None) -> Hypothesis:
+    def decode(self, pcm: npt.NDArray[np.float32], *, previous: str = "") -> Hypothesis:
         self.decoded += 1
         self.threads.add(threading.get_ident())
         if self.failing:
             raise RuntimeError("out of memory")
         return Hypothesis(self.text, (1,), len(pcm) / 16_000, 4.0, -0.1, 0.0)
 
-    def confirm(self, pcm: npt.NDArray[np.float32], h: Hypothesis, encoded: object) -> None:
+    def confirm(self, pcm: npt.NDArray[np.float32], h: Hypothesis) -> None:
         return None
 
 

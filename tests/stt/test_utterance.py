@@ -81,10 +81,7 @@ class ScriptedEngine:
     decoded: list[tuple[int, str]] = field(default_factory=list)
     confirmed: int = 0
 
-    def encode(self, pcm: Float32) -> str:
-        return f"{len(pcm)} samples, encoded"
-
-    def decode(self, pcm: Float32, *, previous: str = "", encoded: object = None) -> Hypothesis:
+    def decode(self, pcm: Float32, *, previous: str = "") -> Hypothesis:
         self.decoded.append((len(pcm), previous))
         return Hypothesis(self.texts.pop(0), (1,), len(pcm) / RATE, len(pcm) / RATE + 1.5, -0.1, 0.0)
 
@@ -93,7 +90,7 @@ class ScriptedEngine:
         each = h.audio_s / len(written)
         return [Word(f" {w}", i * each, (i + 1) * each, 1.0) for i, w in enumerate(written)]
 
-    def confirm(self, pcm: Float32, h: Hypothesis, encoded: object) -> Hypothesis | None:
+    def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
         self.confirmed += 1
         return h if self.confirms else None
 

@@ -76,14 +76,11 @@ class SessionLedger:
         return self._traces.setdefault(speech_id, GenerationTrace(speech_id, self._clock))
 
     def user_turn(self, turn: UserTurn) -> None:
-        """The ears have committed a turn. A reopened one replaces its beginning, which nobody has heard answered."""
-        if self._open is not None and not turn.reopened:
+        """The ears have committed a turn (after :meth:`reopened`, both parts of it)."""
+        if self._open is not None:
             self._close()
         builder = self._new_builder()
-        if turn.reopened:
-            self._count -= self._open is not None
-            builder.id = self._count
-            builder.reopened = True
+        builder.reopened = turn.reopened
         builder.user_text = turn.text
         builder.mark(Mark.SPEECH_ENDED, turn.speech_ended_at)
         builder.mark(Mark.TRANSCRIPT_READY, turn.transcript_ready_at)
@@ -91,6 +88,12 @@ class SessionLedger:
         builder.evidence.update(turn.evidence)
         self._open = _Open(builder)
         self._last_speech_ended = turn.speech_ended_at
+
+    def reopened(self) -> None:
+        """The user goes on before anything was audible: the open turn is only the beginning of one."""
+        if self._open is not None and Mark.FIRST_AUDIBLE not in self._open.builder.marks:
+            self._open = None
+            self._count -= 1
 
     def speech_resumed(self, at: float) -> None:
         """The user speaks (again). Soon after an end that is being answered audibly, that was a cut-off."""
@@ -130,9 +133,10 @@ class SessionLedger:
                 if self._open is not None:
                     self._close()
                 self._open = _Open(self._new_builder())
-                ended = committed - m.end_of_utterance_delay
-                self._open.builder.mark(Mark.SPEECH_ENDED, ended)
-                self._open.builder.mark(Mark.TRANSCRIPT_READY, ended + m.transcription_delay)
+                if m.end_of_utterance_delay > 0:  # 0 is LiveKit's "not known"
+                    ended = committed - m.end_of_utterance_delay
+                    self._open.builder.mark(Mark.SPEECH_ENDED, ended)
+                    self._open.builder.mark(Mark.TRANSCRIPT_READY, ended + m.transcription_delay)
                 self._open.builder.mark(Mark.TURN_COMMITTED, committed)
             self._open.speech_id = m.speech_id
         elif isinstance(m, metrics.LLMMetrics) and m.speech_id:
@@ -202,13 +206,13 @@ class SessionLedger:
             if isinstance(played.facts.get("simulated"), bool):  # the client says whether, the ledger says what
                 played.facts["simulated"] = "language model" if played.facts["simulated"] else ()
             builder.absorb(played)
-        builder.models = dataclasses.replace(
-            builder.models, **{k: v for k, v in self._models.items() if v is not None}
-        )
+        builder.models = dataclasses.replace(builder.models, **{k: v for k, v in self._models.items() if v is not None})
         asked = [t for t in self._traces.values() if Mark.LLM_REQUESTED in t.marks]
         wasted = [t for t in asked if t is not played]
         committed = builder.marks.get(Mark.TURN_COMMITTED)
-        ahead = played is not None and committed is not None and played.marks.get(Mark.LLM_REQUESTED, committed) < committed
+        ahead = (
+            played is not None and committed is not None and played.marks.get(Mark.LLM_REQUESTED, committed) < committed
+        )
         builder.speculation = Speculation(
             requests=len(asked),
             used=int(ahead),

@@ -16,6 +16,7 @@ import numpy as np
 from ..audio import resample
 from ..clock import SYSTEM, Clock
 from ..decisions import Int16
+from ..errors import UsageError
 
 USER_RATE = 16_000
 RECORD_RATE = 24_000
@@ -51,7 +52,7 @@ class Track:
 
 
 class Line:
-    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, also after a crash."""
+    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not."""
 
     def __init__(self, path: Path | None = None, clock: Clock = SYSTEM) -> None:
         self.clock = clock
@@ -61,8 +62,11 @@ class Line:
         self._written = 0
         self._wav: wave.Wave_write | None = None
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._wav = wave.open(str(path), "wb")  # noqa: SIM115 - closed in close()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._wav = wave.open(str(path), "wb")  # noqa: SIM115 - closed in close()
+            except OSError as e:
+                raise UsageError(f"{path}: cannot be written ({e.strerror}); name a file in a folder of yours") from e
             self._wav.setnchannels(2)
             self._wav.setsampwidth(2)
             self._wav.setframerate(RECORD_RATE)

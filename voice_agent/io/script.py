@@ -132,9 +132,10 @@ class ScriptOutput(io.AudioOutput):
         if self._finish is not None:
             self._finish.cancel()
             self._finish = None
-        began, self._began = self._began, None
-        assert began is not None
+        self._began = None
         now = self._line.clock.now()
         self.last_audible_end = min(self._until, now)
         self._on_gaps(self._gaps, self._gap_ms)
-        self.on_playback_finished(playback_position=min(self._pushed_s, now - began), interrupted=interrupted)
+        self.on_playback_finished(
+            playback_position=self._pushed_s - max(0.0, self._until - now), interrupted=interrupted
+        )

@@ -1,4 +1,4 @@
-"""The ears: ``whisper`` (PCM in, text out), ``utterance`` (again and again while it lasts), ``stream`` (LiveKit's STT)."""
+"""The ears: ``whisper`` (PCM in, text out), ``utterance`` (again and again), ``stream`` (LiveKit's STT)."""
 
 from .stream import FastWhisperSTT, transcribe
 from .whisper import Hypothesis, WhisperEngine

@@ -35,7 +35,7 @@ class SilenceTaker:
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         speech = probability > self._threshold
         self._run = self._run + 1 if speech else 0
-        if self._open and speech or self._run >= 2:
+        if (self._open and speech) or self._run >= 2:
             self._ended_s = end_s
         if not self._open and self._run >= 2:
             self._open, self._text, self._covers_s = True, "", -1.0

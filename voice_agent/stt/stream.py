@@ -1,7 +1,7 @@
 """A LiveKit ``stt.STT`` that hears while the user speaks.
 
-Alone, in anybody's agent: ``AgentSession(stt=FastWhisperSTT("base"), vad=..., ...)`` gives interim transcripts and, after
-a short silence, the final one. With a turn taker (see :mod:`voice_agent.turn`) it also says when the turn ends:
+Alone, in anybody's agent, ``AgentSession(stt=FastWhisperSTT("base"), vad=..., ...)`` gives interim transcripts and,
+after a short silence, the final one. With a turn taker (see :mod:`voice_agent.turn`) it also says when the turn ends:
 ``AgentSession(stt=FastWhisperSTT("base", taker=...), turn_handling={"turn_detection": "stt", ...})``.
 
 Frames arrive on the event loop; the VAD (0.03 ms a window) runs there, so nothing can starve it; Whisper has a thread
@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from livekit import rtc
@@ -34,10 +34,11 @@ from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
 PASS_EVERY_S = 0.1  # no new pass for less new speech than this
+SETTLE_AFTER_S = 0.35  # a pause inside a turn from which on the text before it stands
 ANCHOR_FRAMES = 200  # frames over which the earliest arrival places the audio on the clock
 
 
-class FastWhisperSTT(stt.STT):
+class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     """Whisper as a streaming STT.
 
     ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
@@ -171,6 +172,7 @@ class WhisperStream(stt.RecognizeStream):
         self._committed_speech_started_s = 0.0
         self._edge = SpeechEdge()
         self._asking = False
+        self._heard_text = ""
         taker.bind(self._on_decision)
         super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
@@ -193,8 +195,20 @@ class WhisperStream(stt.RecognizeStream):
             async for item in self._input_ch:
                 if isinstance(item, rtc.AudioFrame):
                     self._take(item, vad)
+            await self._finish()
         finally:
             await self._taker.aclose()
+
+    async def _finish(self) -> None:
+        """The input has ended: what was said is still heard to its end, and committed."""
+        silent = np.zeros(WINDOW, np.int16)
+        while self._utterance is not None and self._taker.in_speech:
+            if self._busy:
+                await asyncio.sleep(0.005)
+                continue
+            self._samples += WINDOW
+            self._taker.window(self._samples / SAMPLE_RATE, 0.0, silent)
+            self._maybe_pass()
 
     def _take(self, frame: rtc.AudioFrame, vad: Any) -> None:
         self._rest = np.concatenate([self._rest, np.frombuffer(frame.data, np.int16)])
@@ -205,7 +219,9 @@ class WhisperStream(stt.RecognizeStream):
             self._samples += WINDOW
             self._edge.window(self._samples / SAMPLE_RATE, probability)
             (self._tail if self._utterance is not None else self._pre_roll).append(window)
+            paused_at = self._taker.speech_ended_s
             self._taker.window(self._samples / SAMPLE_RATE, probability, window)
+            self._maybe_settle(paused_at)
             self._maybe_pass()
         self._taker.advance((self._samples + len(self._rest)) / SAMPLE_RATE)
 
@@ -217,6 +233,22 @@ class WhisperStream(stt.RecognizeStream):
         return max(self._samples / SAMPLE_RATE, self._clock.now() - min(self._arrivals))
 
     # --- Whisper passes -------------------------------------------------------------------------------------------
+
+    def _maybe_settle(self, paused_at: float) -> None:
+        """After a pause the text before it stands: what follows is heard on its own, faster, and a long silence in the
+        middle cannot make Whisper stop there."""
+        here = self._samples / SAMPLE_RATE
+        resumed = self._taker.in_speech and self._taker.speech_ended_s == here
+        if (
+            resumed
+            and self._utterance is not None
+            and not self._busy
+            and here - paused_at >= SETTLE_AFTER_S
+            and self._covers_s >= paused_at
+            and self._heard_text
+        ):
+            self._utterance.settle(self._heard_text)
+            self._tail = self._tail[-PRE_ROLL_WINDOWS // 2 :]
 
     def _maybe_pass(self) -> None:
         if self._busy or self._utterance is None or not self._taker.in_speech or not self._tail:
@@ -251,6 +283,7 @@ class WhisperStream(stt.RecognizeStream):
         heard = future.result()
         self._drop(heard.drop_samples)
         self._covers_s = covers_s
+        self._heard_text = heard.text
         whole = join(self._prefix, heard.text)
         if words_key(whole) != words_key(self._text):
             self._text_since = self._clock.now()
@@ -291,7 +324,7 @@ class WhisperStream(stt.RecognizeStream):
         self._tail = list(self._pre_roll)
         self._pre_roll.clear()
         self._utterance = Utterance(self._ears.engine)
-        self._covers_s, self._passes, self._asking = -1.0, 0, False
+        self._covers_s, self._passes, self._asking, self._heard_text = -1.0, 0, False, ""
         self._reopened = isinstance(d, Reopen)
         if isinstance(d, Reopen):
             self._prefix = self._text = d.text
@@ -333,9 +366,7 @@ class WhisperStream(stt.RecognizeStream):
         wall = self._clock.wall() - (now - ended_at)
         self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
         usage = stt.RecognitionUsage(audio_duration=audio_s)
-        self._event_ch.send_nowait(
-            stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage)
-        )
+        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
 
     def _close_utterance(self) -> None:
         self._pre_roll.extend(self._tail[-PRE_ROLL_WINDOWS:])

@@ -30,7 +30,12 @@ class Utterance:
     """Use from one thread (the engine's); hand in the tail each time, drop what :class:`Heard` says."""
 
     def __init__(
-        self, engine: WhisperEngine, *, freeze_from_s: float = FREEZE_FROM_S, keep_s: float = KEEP_S, context: bool = True
+        self,
+        engine: WhisperEngine,
+        *,
+        freeze_from_s: float = FREEZE_FROM_S,
+        keep_s: float = KEEP_S,
+        context: bool = True,
     ) -> None:
         self._engine = engine
         self._freeze_from_s = freeze_from_s
@@ -57,6 +62,11 @@ class Utterance:
             drop = self._freeze(tail, h, self._previous)
         self._previous = None if drop else h
         return Heard(text, forced + drop, h)
+
+    def settle(self, text: str) -> None:
+        """``text`` (all of it so far) stands: the speaker has made a pause and goes on. Hand in only what follows."""
+        self._frozen = text
+        self._previous = None
 
     def _freeze(self, tail: Float32, h: Hypothesis, previous: Hypothesis) -> int:
         agreed = common_words(h.text, previous.text)

@@ -4,10 +4,10 @@ faster-whisper's ``transcribe`` pads every clip to 30 s. The encoder takes fewer
 of the time; the price is that Whisper, trained on 30 s windows, sometimes repeats the sentence instead of ending it.
 What keeps it honest here, in the order of how often it helps (measured on the development clips, docs/hearing.md):
 
-1. *Timestamps stay on.* With ``<|notimestamps|>`` a short window loops on 12 of 38 clips (base, greedy); with timestamps
-   on none, because the model says where the segment ends and stops.
+1. *Timestamps stay on.* With ``<|notimestamps|>`` a short window loops on 12 of 38 clips (base, greedy), with
+   timestamps on none, because the model says where the segment ends and stops.
 2. *Text after an end-of-segment mark at the end of the audio is dropped*: there was no sound to make it from.
-3. *A text that starts again* ("please hold. Please hold") is cut to its first round when the speech was too short for two.
+3. *A text that starts again* ("please hold. Please hold") is cut to its first round if there was no time for two.
 4. *A wider window*, up to Whisper's own 30 s, when the text is still implausible.
 
 Nothing here knows about turns, streams or asyncio. Every call blocks; run it on a thread of its own.
@@ -35,9 +35,10 @@ SAMPLE_RATE = 16_000
 FRAMES_PER_S = 100  # Whisper's mel frames
 MAX_AUDIO_S = 28.0  # Whisper's window is 30 s; the rest is margin
 WIDE_MARGIN_S = 4.0
+UNHEARD_S = 1.0  # more sound than this after the last segment is decoded as well
 CONFIRM_MORE_S = 0.4  # at most this much new audio: 0.2 s of the last word and two windows of silence
 CONFIRM_WINDOW_S, CONFIRM_MARGIN_S = 2.0, 0.4
-CONFIRM_STOP = 0.1
+CONFIRM_STOP = 0.2
 CONFIRM_WORDS = 0.15
 LOOP_GAP_S = 0.5
 
@@ -47,7 +48,8 @@ Float32 = npt.NDArray[np.float32]
 _HALLUCINATIONS = frozenset(
     {
         "you", "thank you", "thanks for watching", "thank you for watching", "thanks", "bye", "the", "oh", "uh", "so",
-        "subtitles by the amara org community", "please subscribe", "okay", "hmm", "mm", "i", "a", "you you", "and", "music",
+        "subtitles by the amara org community", "please subscribe", "okay", "hmm", "mm", "i", "a", "you you", "and",
+        "music",
     }
 )  # fmt: skip
 _NOISE_MARKUP = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]?")  # "[Music]", "(wind blowing)", "♪"
@@ -78,6 +80,7 @@ class Hypothesis:
     avg_logprob: float
     no_speech_prob: float
     guard: str = ""
+    end_s: float | None = None  # where Whisper says that the last segment ends
     encode_s: float = 0.0
     decode_s: float = 0.0
     encoded: Any = field(default=None, repr=False, compare=False)  # the encoder's output, for words() on the same audio
@@ -150,7 +153,9 @@ class WhisperEngine:
         clock: Clock = SYSTEM,
     ) -> None:
         try:
-            self._model = WhisperModel(str(path), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True)
+            self._model = WhisperModel(
+                str(path), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+            )
         except Exception as e:  # CTranslate2 raises RuntimeError/ValueError with its own words
             raise ModelError(
                 f"Whisper model at {path} did not load on device={device} compute_type={compute_type}: {e}. "
@@ -158,7 +163,9 @@ class WhisperEngine:
             ) from e
         self.multilingual = bool(self._model.model.is_multilingual)
         if not self.multilingual and language not in ("en", "auto"):
-            raise ConfigError(f"stt.language={language!r}: this Whisper model knows English only; choose a multilingual one (base).")
+            raise ConfigError(
+                f"stt.language={language!r}: this Whisper model knows English only; choose a multilingual one (base)."
+            )
         self._language = language
         self._hotwords = hotwords.strip() or None
         self._margin_s = margin_s
@@ -173,7 +180,10 @@ class WhisperEngine:
         if language not in self._tokenizers:
             try:
                 self._tokenizers[language] = Tokenizer(
-                    self._model.hf_tokenizer, self.multilingual, task="transcribe", language=language if self.multilingual else "en"
+                    self._model.hf_tokenizer,
+                    self.multilingual,
+                    task="transcribe",
+                    language=language if self.multilingual else "en",
                 )
             except ValueError as e:
                 raise ConfigError(f"stt.language={language!r}: {e}") from e
@@ -189,8 +199,27 @@ class WhisperEngine:
             if not self._plausible(wider):
                 wider = self._pass(pcm, previous, 30.0)
             total = heard.decode_s + wider.decode_s
-            heard = replace(wider, guard=wider.guard or "wide", encode_s=heard.encode_s + wider.encode_s, decode_s=total)
-        return self._silence_guard(heard, pcm)
+            heard = replace(
+                wider, guard=wider.guard or "wide", encode_s=heard.encode_s + wider.encode_s, decode_s=total
+            )
+        heard = self._silence_guard(heard, pcm)
+        if heard.text and heard.end_s is not None and heard.audio_s - heard.end_s > UNHEARD_S:
+            return self._go_on(heard, pcm, int(heard.end_s * SAMPLE_RATE))
+        return heard
+
+    def _go_on(self, h: Hypothesis, pcm: Float32, start: int) -> Hypothesis:
+        """Whisper may stop after a segment and expect to be called again from there, as ``transcribe`` does."""
+        rest = self.decode(pcm[start:], previous=h.text) if start > 0 else h
+        if not rest.text or rest is h:
+            return replace(h, end_s=None)
+        return replace(
+            h,
+            text=f"{h.text} {rest.text}",
+            tokens=h.tokens + rest.tokens,
+            avg_logprob=min(h.avg_logprob, rest.avg_logprob),
+            end_s=None,
+            decode_s=h.decode_s + rest.encode_s + rest.decode_s,
+        )
 
     def _features(self, pcm: Float32, window_s: float) -> Any:
         samples = int(window_s * SAMPLE_RATE)
@@ -199,7 +228,6 @@ class WhisperEngine:
         with self._blas.limit(limits=1, user_api="blas"):
             features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
         return self._model.encode(features)
-
 
     def _pass(self, pcm: Float32, previous: str, margin_s: float) -> Hypothesis:
         audio_s = len(pcm) / SAMPLE_RATE
@@ -225,7 +253,9 @@ class WhisperEngine:
             return_no_speech_prob=True,
             max_initial_timestamp_index=50,
         )[0]
-        tokens, dropped_tail = self._cut_at_end_mark(result.sequences_ids[0], tokenizer, audio_s)
+        ids = result.sequences_ids[0]
+        tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
+        closed = bool(ids) and ids[-1] >= tokenizer.timestamp_begin
         text = _NOISE_MARKUP.sub("", tokenizer.decode(tokens)).strip()
         text, looped = strip_restart(text, audio_s)
         if not looped:
@@ -238,6 +268,7 @@ class WhisperEngine:
             avg_logprob=float(result.scores[0]),
             no_speech_prob=float(result.no_speech_prob),
             guard="loop" if looped else "tail" if dropped_tail else "",
+            end_s=(ids[-1] - tokenizer.timestamp_begin) * 0.02 if closed and not looped and not dropped_tail else None,
             encode_s=encoded_at - started,
             decode_s=self._clock.now() - encoded_at,
             encoded=encoded,
@@ -294,7 +325,7 @@ class WhisperEngine:
         return h
 
     def words(self, h: Hypothesis) -> list[Word]:
-        """Where each word of ``h`` lies in the audio it was decoded from, by cross-attention (faster-whisper's alignment).
+        """Where each word of ``h`` lies in the audio it was decoded from, by cross-attention (faster-whisper's).
 
         One decoder pass over the known text, on the encoder's output that ``h`` carries: a fraction of a decode.
         """
@@ -302,14 +333,18 @@ class WhisperEngine:
             return []
         tokenizer = self._tokenizer("en" if self._language == "auto" else self._language)
         found = self._model.find_alignment(tokenizer, [list(h.tokens)], h.encoded, int(h.audio_s * FRAMES_PER_S))
-        return [Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"])) for w in found[0] if w["word"].strip()]
+        return [
+            Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"]))
+            for w in found[0]
+            if w["word"].strip()
+        ]
 
     def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
         """Does ``h``, decoded from the beginning of ``pcm``, hold for all of it? Then it is returned, else None.
 
         When the user pauses, the text is usually known already: the last pass heard all but the fading end. Asking the
         decoder how likely that text and the full stop after it are on the whole audio takes one step over all tokens
-        instead of one a token (base: 32 against 11 ms *each*), and nothing can loop, so the window may be shorter still.
+        instead of one a token (base: 32 against 11 ms *each*), and nothing can loop: the window may be shorter still.
         If another word, or another ending, was spoken, the full stop is unlikely there: with the last word taken away
         its probability was at most 0.003, with the whole text at least 0.23 (34 clips, tiny.en and base).
         """

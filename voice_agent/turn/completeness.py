@@ -27,7 +27,7 @@ class Judge(Protocol):
 
 def without_last_stop(text: str) -> str:
     """The text as a judge wants it: no final punctuation, a capital at the start (Whisper may drop either)."""
-    bare = re.sub(r"[\s.?!,;:…\-–—\"']+$", "", text.strip())
+    bare = re.sub(r"[\s.?!,;:…\-\u2013\u2014\"']+$", "", text.strip())
     return bare[:1].upper() + bare[1:]
 
 
@@ -61,22 +61,44 @@ def grammar_penalty(text: str) -> float:
 
 
 SHORT_ANSWER = -3.0
-_NUMBERISH = re.compile(r"^(\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|[a-z]+ty|hundred|and|point|double)$")
+OPEN_QUESTION = -2.8
+_NUMBERISH = re.compile(
+    r"^(\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|[a-z]+ty|hundred|and|point|double)$"
+)
+_WH = frozenset("what who whom whose where which when why how".split())
+_STRANDED = frozenset("about for from with in on at like".split())
+_PRONOUNS = frozenset("it he she they we you i that this there those these".split())
+_BE = frozenset("is are was were am be do does did".split())
 
 
 def adjusted(model: float, text: str) -> float:
-    """The model's score with what it overlooks, and with mercy for short answers.
+    """The model's score with what it overlooks, and with mercy where it is known to be too strict.
 
     Names, numbers and one-word answers are whole turns that no model of sentences finds likely; without a determiner
-    or a preposition in them they count as doubtful, not as unfinished.
+    or a preposition in them they count as doubtful, not as unfinished. A question may end in a preposition ("what is
+    it about") or in a verb ("what time it is").
     """
     penalty = grammar_penalty(text)
-    words = [w for w in re.sub(r"[^\w' ]", " ", without_last_stop(text).casefold()).split() if w]
-    hanging = not words or words[-1] in _OPEN_LAST or words[0] in _OPEN_LAST | _OPENERS
+    sentence = re.split(r"[.?!]\s+", without_last_stop(text))[-1]
+    words = [w for w in re.sub(r"[^\w' ]", " ", sentence.casefold()).split() if w]
+    hanging = not words or words[-1] in _OPEN_LAST or words[0] in _OPEN_LAST - {"press", "dial", "please"} | _OPENERS
+    if len(words) == 2 and _NUMBERISH.match(words[1]) and words[0] in ("at", "in", "on", "for", "about"):
+        return max(model, SHORT_ANSWER)  # "at seven"
     short = len(words) <= 2 or all(_NUMBERISH.match(w) for w in words)
     if short and not penalty and not hanging:
         return max(model, SHORT_ANSWER)
+    if asks(words):
+        return max(model, OPEN_QUESTION)
     return max(FLOOR, model - penalty)
+
+
+def asks(words: Sequence[str]) -> bool:
+    """A question that ends where a statement could not: on its preposition, or on the verb of a clause turned round."""
+    if len(words) < 4:
+        return False
+    stranded = words[0] in _WH and words[-1] in _STRANDED
+    turned = words[-1] in _BE and words[-2] in _PRONOUNS and bool(_WH & set(words[:-2]))
+    return stranded or turned
 
 
 class ModelJudge:
@@ -102,11 +124,11 @@ class ModelJudge:
 
 
 _OPEN_LAST = frozenset(
-    """a an the this these those my your his her its our their to of in on at by for from with without about into over
-    under between through during before after and or but nor so because although though if unless until while when
-    whereas that which who whom whose what where how why as than is are was were be been being am do does did have has
-    had will would shall should can could may might must not very really quite just um uh er i we they he she
-    please extension number press dial called""".split()
+    """a an the this these those my your his her its our their to of in on at by for from with without
+    about into over under between through during before after and or but nor so because although though
+    if unless until while when whereas that which who whom whose what where how why as than is are was
+    were be been being am do does did have has had will would shall should can could may might must not
+    very really quite just um uh er i we they he she please extension number press dial called""".split()
 )
 _VERBISH = re.compile(r"^(i'?m?|you|we|they|he|she|it|there|that|this|please|press|call|say|tell|let|go|come|don'?t)$")
 
@@ -119,7 +141,7 @@ class RuleJudge:
         words = [w for w in re.sub(r"[^\w' ]", " ", text.casefold()).split() if w]
         if not words:
             return FLOOR
-        if words[-1] in _OPEN_LAST and len(words) > 1:
+        if words[-1] in _OPEN_LAST and len(words) > 1 and not asks(words):
             return -6.0
         if words[0] in _OPENERS and not any(_VERBISH.match(w) for w in words[2:]):
             return -5.0

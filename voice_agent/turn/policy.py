@@ -13,7 +13,8 @@ What comes in::
     audible(now_s)                      the agent's reply can be heard: too late to reopen
     advance(now_s)                      time has passed
 
-What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Withdraw`, :class:`Commit`, :class:`Reopen`, :class:`Discard`.
+What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Withdraw`, :class:`Commit`, :class:`Reopen`,
+:class:`Discard`.
 
 The one transition table::
 
@@ -203,7 +204,8 @@ class TurnPolicy:
         c = self.config
         if self.state is State.PAUSED:
             if not self._text or self._covers_s < self._speech_ended_s:
-                if silence >= c.give_up_s and (not self._text or silence >= 3 * c.give_up_s):
+                heard_all = self._covers_s >= self._speech_ended_s
+                if silence >= c.give_up_s and (heard_all or silence >= 10 * c.give_up_s):
                     self._close()
                     return (Discard("no words"),)
                 return ()
