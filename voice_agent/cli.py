@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
     )
+    if not args.verbose:  # LiveKit logs a failed turn's traceback; the turn's own line says what failed and what to do
+        logging.getLogger("livekit").setLevel(logging.CRITICAL)
     try:
         return int(args.run(args))
     except UsageError as e:

@@ -99,7 +99,7 @@ class SttConfig(_Section):
     """The ears: Whisper."""
 
     model: str = setting(
-        "base",
+        "tiny.en",
         "Whisper model: `tiny.en` and `base` are installed with the package; else the path of a CTranslate2 model"
         " folder, or a hub id, fetched on first use.",
     )

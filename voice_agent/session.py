@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from .tts import PiperTTS
 from .turn import Judge, ModelJudge, RuleJudge, TurnDetector
 
 log = logging.getLogger("voice_agent")
+
+EMBEDDED_MAX_TOKENS = 48
 
 Progress = Callable[[str], None]
 
@@ -109,13 +112,20 @@ async def road(
                 clock=clock,
             ),
         )
-        mind = ChatLLM.from_config(config.llm, endpoint, clock=clock)
+        settings = config.llm
+        if endpoint.kind == "embedded":  # it does not know when to stop, and nobody wants to hear it for a minute
+            settings = dataclasses.replace(
+                settings, max_completion_tokens=min(EMBEDDED_MAX_TOKENS, settings.max_completion_tokens)
+            )
+        mind = ChatLLM.from_config(settings, endpoint, clock=clock)
         warm_ears = loop.run_in_executor(stt.thread, stt.prewarm)
         await asyncio.gather(tts.load(), warm_ears)
         progress(f"connecting to {endpoint.label}")
         choice = await mind.warm()
         notes.append(f"model {choice.model} at {endpoint.label}: {choice.reason}")
         await loop.run_in_executor(None, judge.score, "hello there")
+        if endpoint.kind == "embedded":
+            await loop.run_in_executor(None, _prefill, config.agent.instructions)
         session: AgentSession[Any] = AgentSession(
             stt=stt,
             llm=mind,
@@ -187,6 +197,12 @@ def _judge(config: Config, notes: list[str]) -> Any:
         return
     with model:
         yield ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top))
+
+
+def _prefill(instructions: str) -> None:
+    """Have the embedded model read the instructions before the first turn does: 7 ms a token."""
+    with EmbeddedModel.shared(models.smollm2()) as model:
+        model.prefill(instructions)
 
 
 def _apologise(r: Road, turn: Turn) -> None:

@@ -22,6 +22,7 @@ from livekit.agents.voice import (
     MetricsCollectedEvent,
     SpeechCreatedEvent,
     SpeechHandle,
+    UserStateChangedEvent,
 )
 
 from ..clock import SYSTEM, Clock, from_wall
@@ -61,13 +62,13 @@ class SessionLedger:
         self._open: _Open | None = None
         self._traces: dict[str, GenerationTrace] = {}
         self._last_error: BaseException | None = None
-        self._last_error_speech: str | None = None
         self._last_speech_ended: float | None = None
         session.on("metrics_collected", self._metrics)
         session.on("agent_state_changed", self._state)
         session.on("conversation_item_added", self._item)
         session.on("speech_created", self._speech)
         session.on("error", self._error)
+        session.on("user_state_changed", self._user)
 
     # --- what the parts of this project report ----------------------------------------------------------------------
 
@@ -160,6 +161,10 @@ class SessionLedger:
     def _state(self, ev: AgentStateChangedEvent) -> None:
         if ev.new_state == "speaking":
             self.audible(from_wall(ev.created_at, self._clock))
+
+    def _user(self, ev: UserStateChangedEvent) -> None:
+        if ev.new_state == "speaking":
+            self.speech_resumed(from_wall(ev.created_at, self._clock))
 
     def _item(self, ev: ConversationItemAddedEvent) -> None:
         item = ev.item

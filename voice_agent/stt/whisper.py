@@ -115,8 +115,10 @@ def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) ->
         rest = words[round_:]
         if len(rest) < 2:
             break
-        if all(rest[i] == words[i % round_] for i in range(len(rest))):
-            return " ".join(written[:round_]), True
+        differ = sum(rest[i] != words[i % round_] for i in range(len(rest)))
+        if differ <= (len(rest) >= 4):  # one word may come out otherwise the second time ("monkey", "monkeys")
+            again = differ and len(rest) == round_  # then the second round is the riper one
+            return " ".join(written[round_:] if again else written[:round_]), True
     if (tail := _tail_round(words)) is not None:
         return " ".join(written[:tail]), True
     return text, False
