@@ -67,18 +67,19 @@ class TestRestart:
         [
             ("please hold while. Please hold while", 1.2, "please hold while."),
             ("Please hold. Please hold. Please hold.", 1.0, "Please hold."),
-            ("no matches found. There are no matches found. There are no match", 2.0, None),
+            ("no matches found. There are no matches found. There are no match", 2.0, "no matches found."),
             ("Who wrote it? Who wrote", 0.9, "Who wrote it?"),
             ("He was not an ill-disposed He was not an", 1.5, "He was not an ill-disposed"),
             ("What is the capital of France? What is the capital of France?", 1.9, "What is the capital of France?"),
             ("your call. YOUR CALL your call", 0.8, "your call."),
         ],
     )
-    def test_a_loop_is_cut_to_its_first_round(self, text: str, audio_s: float, kept: str | None) -> None:
-        if kept is None:  # it starts again in the middle: only the decoder's other guards can help
-            assert strip_restart(text, audio_s) == (text, False)
-        else:
-            assert strip_restart(text, audio_s) == (kept, True)
+    def test_a_loop_is_cut_to_its_first_round(self, text: str, audio_s: float, kept: str) -> None:
+        assert strip_restart(text, audio_s) == (kept, True)
+
+    def test_of_two_rounds_that_differ_in_a_word_the_riper_one_is_kept(self) -> None:
+        twice = "They have been carried away by monkey. They have been carried away by monkeys."
+        assert strip_restart(twice, 2.6) == ("They have been carried away by monkeys.", True)
 
     @pytest.mark.parametrize(
         ("text", "audio_s"),

@@ -118,7 +118,11 @@ def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) ->
         differ = sum(rest[i] != words[i % round_] for i in range(len(rest)))
         if differ <= (len(rest) >= 4):  # one word may come out otherwise the second time ("monkey", "monkeys")
             again = differ and len(rest) == round_  # then the second round is the riper one
-            return " ".join(written[round_:] if again else written[:round_]), True
+            kept = written[round_:] if again else written[:round_]
+            stops = [i for i, w in enumerate(kept) if w[-1] in ".?!"]
+            if stops and stops[-1] >= 2:  # the loop began in mid-sentence ("... found. There are no matches found")
+                kept = kept[: stops[-1] + 1]
+            return " ".join(kept), True
     if (tail := _tail_round(words)) is not None:
         return " ".join(written[:tail]), True
     return text, False
