@@ -42,14 +42,19 @@ _MAIN_CLAUSE = re.compile(
 )
 
 
+def last_sentence(text: str) -> list[str]:
+    """The words of the last sentence, lower case, without punctuation."""
+    sentence = re.split(r"[.?!]\s+", without_last_stop(text))[-1]
+    return re.sub(r"[^\w' ]", " ", sentence.casefold()).split()
+
+
 def grammar_penalty(text: str) -> float:
     """What a small model overlooks, as log-probability to subtract: 0, or more.
 
     2.5 for an opening clause whose main clause has not begun ("To mute yourself"), 2 for a label without its value
     ("message from extension"). English; other texts are left alone.
     """
-    sentence = re.split(r"[.?!]\s+", without_last_stop(text))[-1]
-    words = [w for w in re.sub(r"[^\w' ]", " ", sentence.casefold()).split() if w]
+    words = last_sentence(text)
     if len(words) < 2:
         return 0.0
     penalty = 0.0
@@ -79,8 +84,7 @@ def adjusted(model: float, text: str) -> float:
     it about") or in a verb ("what time it is").
     """
     penalty = grammar_penalty(text)
-    sentence = re.split(r"[.?!]\s+", without_last_stop(text))[-1]
-    words = [w for w in re.sub(r"[^\w' ]", " ", sentence.casefold()).split() if w]
+    words = last_sentence(text)
     hanging = not words or words[-1] in _OPEN_LAST or words[0] in _OPEN_LAST - {"press", "dial", "please"} | _OPENERS
     if len(words) == 2 and _NUMBERISH.match(words[1]) and words[0] in ("at", "in", "on", "for", "about"):
         return max(model, SHORT_ANSWER)  # "at seven"

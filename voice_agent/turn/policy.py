@@ -102,11 +102,6 @@ class TurnPolicy:
     def _reply_is_ready(self) -> bool:
         return self._ready_for is not None and self._ready_for == self._key
 
-    @property
-    def text_is_final(self) -> bool:
-        """The present hypothesis has heard everything that was said."""
-        return bool(self._text) and self._covers_s >= self._speech_ended_s
-
     def wait_s(self) -> float:
         """How much silence the present evidence asks for."""
         c = self.config
