@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voice_agent.cli import EXIT_USAGE, main
+from voice_agent.cli import main
+from voice_agent.commands.common import EXIT_USAGE
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,31 @@
+"""``voice-agent script``: speak recordings to the agent and measure every turn."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import UsageError
+from .common import Verbs, add_settings, read_config, run_items
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    script = verbs.add_parser("script", help="speak recordings to the agent and measure every turn")
+    script.add_argument("items", nargs="+", metavar="ITEM", help="a WAV file, or text:... spoken by a Piper voice")
+    script.add_argument("--record", type=Path, metavar="OUT.wav", help="stereo recording: left user, right agent")
+    script.add_argument("--jsonl", type=Path, metavar="OUT.jsonl", help="one JSON object a turn")
+    script.add_argument("--repeat", type=int, default=1, metavar="N", help="speak all items N times (default 1)")
+    script.add_argument("--gap", type=float, default=0.7, metavar="S", help="silence after a reply (default 0.7 s)")
+    add_settings(script)
+    script.set_defaults(run=_script)
+
+
+def _script(args: argparse.Namespace) -> int:
+    from ..scripted import load_item
+
+    if args.repeat < 1 or args.gap < 0:
+        raise UsageError("--repeat wants a number from 1 on, --gap seconds from 0 on")
+    config = read_config(args)
+    items = [load_item(spec, config) for spec in args.items]
+    return run_items(config, items, args.record, args.jsonl, args.repeat, args.gap)
