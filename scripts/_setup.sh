@@ -2,6 +2,7 @@
 #
 # setup_venv [dev]   makes or updates .venv with the pinned versions; with "dev" also the test tools. Sets PYTHON.
 # setup_portaudio    installs or names the sound library; never fails.
+# setup_livekit      builds livekit-server where Go is there, or says which tests are skipped; never fails.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
@@ -79,4 +80,31 @@ setup_portaudio() {
 
 has_portaudio() {
     "$PYTHON" -c 'import ctypes.util, sys; sys.exit(ctypes.util.find_library("portaudio") is None)'
+}
+
+LIVEKIT_SERVER="github.com/livekit/livekit-server/cmd/server@v1.13.5"
+
+# Tests in real rooms need the program. Built once (two minutes), kept outside the checkout (XDG_CACHE_HOME, else ~/.cache).
+setup_livekit() {
+    local cache="${XDG_CACHE_HOME:-}" build
+    [[ "$cache" == /* ]] || cache="$HOME/.cache" # a relative path is to be ignored, says the XDG specification
+    cache="$cache/voice-agent/bin"
+    if [[ -n "${VOICE_AGENT_LIVEKIT_SERVER:-}" || -x "$cache/livekit-server" ]] || command -v livekit-server >/dev/null 2>&1; then
+        return 0
+    fi
+    if command -v go >/dev/null 2>&1; then
+        say "Building livekit-server (once; about two minutes) ..."
+        mkdir -p "$cache"
+        build="$(mktemp -d "$cache/.build.XXXXXX")"
+        if GOBIN="$build" go install "$LIVEKIT_SERVER" && mv "$build/server" "$cache/livekit-server"; then
+            rm -rf "$build"
+            return 0
+        fi
+        rm -rf "$build"
+        say "livekit-server could not be built; the messages of Go stand above."
+    fi
+    say "****************************************************************************************************"
+    say "SKIPPED: every test in a real LiveKit room (tests/room, tests/web with a call): no livekit-server here."
+    say "Install Go and run this again, or name the program: VOICE_AGENT_LIVEKIT_SERVER=/path/of/livekit-server"
+    say "****************************************************************************************************"
 }

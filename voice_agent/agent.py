@@ -15,21 +15,32 @@ from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
 
 from .budget import probe
 from .budget.attach import SessionLedger
+from .config import DebugConfig
+from .faults import Faults
 
 
 class VoiceAgent(Agent):
     """``instructions`` and tools as LiveKit's Agent takes them.
 
     ``on_reply_ready(user_text)``: the reply to that text has its first audio (it may be provisional).
+    ``on_sound(speech_id)``: that speech is being synthesised; what it returns is given each frame, and None at the end.
     """
 
     def __init__(
-        self, *, ledger: Callable[[], SessionLedger], on_reply_ready: Callable[[str], None], **kwargs: Any
+        self,
+        *,
+        ledger: Callable[[], SessionLedger],
+        on_reply_ready: Callable[[str], None],
+        on_sound: Callable[[str], Callable[[rtc.AudioFrame | None], None]] = lambda _: lambda _: None,
+        faults: Faults | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._ledger = ledger
         self._on_reply_ready = on_reply_ready
+        self._on_sound = on_sound
         self._asked_on: dict[str, str] = {}
+        self._faults = faults or Faults(DebugConfig())
 
     async def llm_node(
         self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
@@ -38,6 +49,9 @@ class VoiceAgent(Agent):
         if trace is not None:
             last = next((m for m in reversed(chat_ctx.items) if m.type == "message" and m.role == "user"), None)
             self._asked_on = {**self._asked_on, trace.id: (last.text_content or "") if last is not None else ""}
+        if trace is not None and self._faults.of("llm"):
+            trace.mark("llm_requested")  # the request has been made, as far as anybody else can tell
+            await self._faults.pause("llm")
         async for chunk in Agent.default.llm_node(self, chat_ctx, tools, model_settings):
             yield chunk
 
@@ -49,7 +63,10 @@ class VoiceAgent(Agent):
             trace.hold()  # half a second of processor time a thrown-away reply, just when the ears need it
             waiting = asyncio.ensure_future(handle._wait_for_scheduled())
             waiting.add_done_callback(lambda _: trace.release())
+        heard = self._on_sound(handle.id) if handle is not None else None
         async for frame in Agent.default.tts_node(self, text, model_settings):
+            if heard is not None:
+                heard(frame)
             if first and trace is not None:
                 first = False
                 asked_on = self._asked_on.pop(trace.id, "")
@@ -57,6 +74,8 @@ class VoiceAgent(Agent):
                 if asked_on:
                     self._on_reply_ready(asked_on)
             yield frame
+        if heard is not None:
+            heard(None)
 
     def _adopt(self) -> probe.GenerationTrace | None:
         handle = _SpeechHandleContextVar.get(None)

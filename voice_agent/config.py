@@ -1,6 +1,6 @@
 """Settings: defaults < TOML file < environment < flags, each value checked, each mistake explained.
 
-The whole configuration is one frozen :class:`Config` of six sections. To add a setting, add one line to its
+The whole configuration is one frozen :class:`Config` of sections. To add a setting, add one line to its
 section; the file key ``[section] key``, the variable ``VOICE_AGENT_SECTION_KEY``, the flag ``section.key=value``, the
 checks and the row in ``docs/configuration.md`` all follow from that line.
 
@@ -182,11 +182,54 @@ class TurnConfig(_Section):
         0.09, "Only when no new word came up in this much new speech.", minimum=0.0, maximum=2.0
     )
     early_ask_spacing_s: float = setting(0.25, "Time between two requests made while the user speaks.", minimum=0.0)
+    record_evidence: bool = setting(
+        False, "Keep with each turn what the policy was given, for `voice-agent replay` and `tune`: about 2 kB a turn."
+    )
 
     @property
     def patience_factor(self) -> float:
         """What every wait is multiplied by: 0.5 at patience 0, 1 at 0.5, 2 at 1."""
         return float(2.0 ** (2.0 * self.patience - 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptionConfig(_Section):
+    """The user speaks while the agent does: who keeps the floor."""
+
+    speech_threshold: float = setting(
+        0.5, "VAD probability above which a window counts as speech over the agent.", minimum=0.05, maximum=0.99
+    )
+    start_windows: int = setting(
+        2, "Windows of 32 ms with speech, in a row, that silence the agent.", minimum=1, maximum=10
+    )
+    sure_threshold: float = setting(
+        0.8, "VAD probability from which one window is enough, until the first false alarm.", minimum=0.05, maximum=1.0
+    )
+    false_alarm_windows: int = setting(
+        2, "So many more windows it takes after each false alarm in one reply.", minimum=0, maximum=10
+    )
+    resume_after_s: float = setting(
+        0.3, "Silence after a sound without words until the agent goes on.", minimum=0.05, maximum=5.0
+    )
+    doubt_s: float = setting(
+        2.0, "The agent goes on over a sound that has brought no word in this time.", minimum=0.2, maximum=20.0
+    )
+    sure_words: int = setting(
+        3, "So many words take the floor at once; fewer when they are heard twice, or the user falls silent.", minimum=1
+    )
+    last_words_s: float = setting(
+        0.6, 'A "yes" over the last words of a reply, so long before its end, is an answer.', minimum=0.0, maximum=5.0
+    )
+    backchannels: str = setting(
+        "mhm, mm, mmm, mm-hmm, mhmm, hm, hmm, uh-huh, aha, uh, um, ah, oh, yeah, yea, yep, yes, yup, okay, ok, right,"
+        " all right, alright, sure, i see, got it, cool, great, nice, good, wow, really, exactly, of course, true",
+        "Words, separated by commas, that are said to keep the other one talking: alone they do not take the floor.",
+    )
+    commands: str = setting(
+        "stop, wait, no, nope, hold on, hang on, hey, hello, what, why, who, when, where, how, sorry, pardon, pause,"
+        " enough, listen, actually, but, repeat, again, help, cancel, quiet, excuse me, never mind",
+        "Words, separated by commas, that take the floor though they are said alone and quickly.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +248,37 @@ class LlmConfig(_Section):
         4.0, "Longest wait for the first word of an answer, in seconds.", minimum=0.05, maximum=120
     )
     total_timeout_s: float = setting(30.0, "Longest time for a whole answer, in seconds.", minimum=0.1, maximum=600)
+    stall_timeout_s: float = setting(
+        5.0, "Longest gap between two pieces of an answer, in seconds.", minimum=0.05, maximum=120
+    )
     max_completion_tokens: int = setting(220, "Longest answer, in tokens.", minimum=1, maximum=100_000)
+    context_tokens: int = setting(
+        6000,
+        "The conversation sent with a request, in tokens (estimated): above this, its oldest part is dropped, half of it"
+        " at once, so that prompt caches stay valid.",
+        minimum=200,
+        maximum=1_000_000,
+    )
     temperature: float = setting(0.6, "Sampling temperature.", minimum=0.0, maximum=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig(_Section):
+    """Requests and tokens by provider, kept for all processes of this machine (docs/providers.md)."""
+
+    enabled: bool = setting(True, "Count what is used.")
+    limits: str = setting(
+        "",
+        "What may be used, such as `cerebras.tokens_day=1M, groq.requests_minute=30`; names: requests_minute,"
+        " requests_day, tokens_minute, tokens_day. Others are taken from the provider's rate headers.",
+    )
+    warn_at: float = setting(0.8, "Share of a limit from which to warn.", minimum=0.05, maximum=1.0)
+    at_limit: str = setting(
+        "warn",
+        "What to do when a limit is reached: ask all the same, refuse the request, or take another provider.",
+        choices=("warn", "refuse", "route"),
+    )
+    prices: str = setting("", "Prices of a million tokens in / out, such as `cerebras=0.35/0.75, groq=0.59/0.79`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +293,20 @@ class TtsConfig(_Section):
     speaker: int | None = setting(None, "Speaker number, for a voice with several.", minimum=0)
     length_scale: float | None = setting(
         None, "Slower above 1, faster below. Left out: the voice's own.", minimum=0.25, maximum=4.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SoundConfig(_Section):
+    """The microphone and the loudspeaker of `voice-agent talk`."""
+
+    input: str = setting("", "Microphone: its index or a part of its name (`voice-agent devices`). Empty: the default.")
+    output: str = setting("", "Loudspeaker: its index or a part of its name. Empty: the default.")
+    aec: bool = setting(True, "Take the agent's own sound out of the microphone. Not needed with a headset.")
+    noise_suppression: bool = setting(True, "Take steady noise out of the microphone.")
+    gain_control: bool = setting(True, "Bring a soft or loud voice to an even level.")
+    latency_ms: float = setting(
+        20.0, "Latency asked of each device. More, if sound is lost (`voice-agent talk` counts it).", minimum=5, maximum=500
     )
 
 
@@ -240,17 +326,90 @@ class BudgetConfig(_Section):
 class AgentConfig(_Section):
     """What the agent is and says of itself."""
 
+    name: str = setting("", "What the agent is called; it is told so.")
     instructions: str = setting(
-        "You are a friendly voice assistant on a live call. Answer in one to three short spoken sentences, and put"
+        "You are a friendly voice assistant on a live call.", "What the language model is told about its job."
+    )
+    manner: str = setting(
+        "Answer in one to three short spoken sentences, and put"
         " the answer in the first few words. Use plain words: no markdown, lists, headings, emoji, code or web"
         " addresses, since everything you write is read aloud. If you did not understand, or do not know, say so"
         " briefly and ask one short question.",
-        "What the language model is told about its job.",
+        "How it is to speak: added to the instructions, whatever they are. Empty: nothing is added.",
     )
     greeting: str = setting("", "Said when a conversation starts. Empty: the user speaks first.")
     apology: str = setting(
         "Sorry, I had trouble with that. Could you say it again?", "Said when the language model fails."
     )
+
+    @property
+    def prompt(self) -> str:
+        """All that the language model is told: name, instructions, manner."""
+        name = f"Your name is {self.name}." if self.name else ""
+        return " ".join(part for part in (name, self.instructions.strip(), self.manner.strip()) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomConfig(_Section):
+    """Calls in LiveKit rooms (docs/rooms.md)."""
+
+    calls_per_core: float = setting(
+        4.0, "Calls that one free processor core carries; a machine with more is full.", minimum=0.1, maximum=100.0
+    )
+    max_calls: int = setting(0, "Calls at the same time, at most. 0: only the cores count.", minimum=0, maximum=10_000)
+    drain_s: int = setting(600, "How long a worker that ends waits for its calls.", minimum=0, maximum=86_400)
+    empty_s: float = setting(
+        20.0, "How long the agent waits in a room that all people have left.", minimum=0.0, maximum=3600.0
+    )
+    voices: str = setting("", "Voices that a job's metadata may choose, separated by commas.")
+    languages: str = setting("", "Languages that a job's metadata may choose, separated by commas.")
+    noise_suppression: bool = setting(False, "WebRTC's noise suppression and high-pass filter on what is heard.")
+    dtmf: str = setting(
+        "text", "Keys pressed on a phone: handed to the model as text, or not at all.", choices=("text", "off")
+    )
+    dtmf_wait_s: float = setting(
+        2.0, "Keys belong together until `#` or a pause of this length.", minimum=0.2, maximum=20.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DebugConfig(_Section):
+    """A fault, on purpose: to see that it is found (docs/verdict.md)."""
+
+    delay_stage: str = setting(
+        "", "The stage that is to be late. Empty: none.", choices=("", "stt", "turn", "llm", "tts", "output")
+    )
+    delay_ms: float = setting(40.0, "How late it is, in milliseconds.", minimum=0.0, maximum=5000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig(_Section):
+    """The page to call the agent from: `voice-agent web`."""
+
+    host: str = setting("127.0.0.1", "Address to serve the page at. Beyond loopback it wants a secret.")
+    port: int = setting(8090, "Its port; 0 takes any that is free.", minimum=0, maximum=65535)
+    secret: Secret | None = setting(None, "What callers must know, 16 characters or more. Better in the environment.")
+    behind_auth: bool = setting(False, "A proxy of your own asks who the callers are, so no secret is needed here.")
+    allow_hosts: str = setting("", "Further names that the page is served under, separated by spaces.")
+    allow_origins: str = setting("", "Other sites whose pages may start calls, such as `https://example.org`.")
+    token_ttl_s: float = setting(300.0, "How long a ticket for a call may be used to join.", minimum=10, maximum=3600)
+    calls_per_minute: int = setting(10, "Calls that one client may start a minute.", minimum=1, maximum=10_000)
+    total_calls_per_minute: int = setting(60, "Calls that all may start a minute.", minimum=1, maximum=100_000)
+    agent_timeout_s: float = setting(
+        10.0, "The page explains itself if no agent has come after this time.", minimum=0.1, maximum=120
+    )
+    agent_name: str = setting(
+        "", "The worker that is sent to a call. Left empty, the command starts one of its own and gives it a name."
+    )
+    livekit_url: str = setting("", "Where browsers reach LiveKit, if that is not `LIVEKIT_URL`.")
+    ledger: bool = setting(True, "Callers are shown the turn waterfall.")
+
+
+@dataclass(frozen=True, slots=True)
+class LivekitConfig(_Section):
+    """The LiveKit server that `voice-agent web` starts when `LIVEKIT_URL` is not set."""
+
+    server: str = setting("", "Path of the `livekit-server` program. Empty: looked for on the PATH and in the cache.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +418,17 @@ class Config:
 
     stt: SttConfig = field(default_factory=SttConfig)
     turn: TurnConfig = field(default_factory=TurnConfig)
+    interruption: InterruptionConfig = field(default_factory=InterruptionConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
+    meter: MeterConfig = field(default_factory=MeterConfig)
     tts: TtsConfig = field(default_factory=TtsConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    sound: SoundConfig = field(default_factory=SoundConfig)
+    room: RoomConfig = field(default_factory=RoomConfig)
+    debug: DebugConfig = field(default_factory=DebugConfig)
+    web: WebConfig = field(default_factory=WebConfig)
+    livekit: LivekitConfig = field(default_factory=LivekitConfig)
 
 
 class Described(NamedTuple):
@@ -442,6 +608,17 @@ def load(
             section = dataclasses.replace(getattr(config, name), **values)
             config = dataclasses.replace(config, **{name: section})
     return config
+
+
+def child_environment(config: Config, extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, for a child that is to read the very same ``config``, with ``extra`` added."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    for name, section in sections().items():
+        for key in _keys(section):
+            value = getattr(getattr(config, name), key)
+            text = "" if value is None else value.reveal() if isinstance(value, Secret) else str(value)
+            found[ENV_PREFIX + f"{name}_{key}".upper()] = text
+    return found | dict(extra)
 
 
 def provider_key(name: str, env: Mapping[str, str] | None = None) -> Secret | None:

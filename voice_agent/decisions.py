@@ -15,6 +15,10 @@ import numpy.typing as npt
 
 Int16 = npt.NDArray[np.int16]
 
+# Key in an AudioFrame's userdata: when the frame's last sample was captured (float, seconds, monotonic), as far as the
+# end that made the frame knows. The ears take it instead of the time of arrival.
+CAPTURED_AT = "voice_agent.captured_at"
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:

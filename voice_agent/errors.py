@@ -8,6 +8,7 @@
     ├── AudioError                   a recording that cannot be used
     ├── ModelError                   a model that cannot be found, fetched or loaded
     ├── SpeechError                  speech recognition or synthesis failed while running
+    ├── ToolServerError              an MCP server that does not start or answer
     └── ProviderError                the language-model provider failed
         ├── ProviderAuthError        the key is missing, wrong or not allowed
         ├── ProviderModelError       the provider does not serve that model
@@ -36,6 +37,7 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitedError",
     "SpeechError",
+    "ToolServerError",
     "UsageError",
     "VoiceAgentError",
 ]
@@ -65,6 +67,10 @@ class ModelError(VoiceAgentError):
 
 class SpeechError(VoiceAgentError):
     """Speech recognition or synthesis failed while running."""
+
+
+class ToolServerError(VoiceAgentError):
+    """An MCP server that does not start or answer."""
 
 
 class ProviderError(VoiceAgentError):

@@ -19,27 +19,27 @@ from livekit.agents import AgentSession, llm
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.local_inference import EOT
 
-from . import models
+from . import mcp_servers
 from .agent import VoiceAgent
+from .barge_in import BargeIn
 from .budget.attach import SessionLedger, attach
 from .budget.ledger import Mark, Turn
 from .clock import SYSTEM, Clock
-from .config import Config, provider_key
-from .decisions import UserTurn
-from .errors import ModelError
+from .config import Config
+from .decisions import TurnTaker, UserTurn
+from .faults import Faults
 from .llm.client import ChatLLM
-from .llm.embedded import EmbeddedModel
-from .llm.providers import Endpoint, resolve
-from .llm.start import running
+from .llm.providers import Endpoint
+from .shared import Progress, Shared, loaded
 from .stt import FastWhisperSTT
 from .tts import PiperTTS
-from .turn import Judge, ModelJudge, RuleJudge, TurnDetector
+from .turn import InterruptionPolicy, TurnDetector
+from .turn.policy import State
+from .unheard import Unheard
 
 log = logging.getLogger("voice_agent")
 
 EMBEDDED_MAX_TOKENS = 48
-
-Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -56,11 +56,17 @@ class Road:
     endpoint: Endpoint
     notes: list[str] = field(default_factory=list)
     _detectors: list[TurnDetector] = field(default_factory=list)
+    faults: Faults | None = None
+    barge_in: BargeIn | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)  # asyncio keeps only weak references
 
     async def start(self, **kwargs: Any) -> None:
         """Start the session on the inputs and outputs that it has been given."""
+        if self.faults is not None and self.session.output.audio is not None:
+            self.session.output.audio = self.faults.output(self.session.output.audio)
         await self.session.start(self.agent, **kwargs)
+        if self.barge_in is not None:
+            self.barge_in.attach()
         if self.config.agent.greeting:
             self.session.say(self.config.agent.greeting)
 
@@ -78,54 +84,77 @@ async def road(
     on_turn: Callable[[Turn], None],
     progress: Progress = lambda _: None,
     tools: Sequence[Any] = (),
+    mcp: Sequence[Any] = (),
+    shared: Shared | None = None,
     clock: Clock = SYSTEM,
 ) -> AsyncIterator[Road]:
     """Load, warm and wire everything ``config`` names; close it all at the end.
 
-    Raises ModelError, ConfigError or ProviderError, each saying what to do, before anything is heard.
+    ``tools`` as LiveKit's Agent takes them; ``mcp``: LiveKit's MCP servers, connected here. ``shared``: what has been
+    loaded already (:func:`voice_agent.shared.loaded`), for the second and further calls of a machine.
+    Raises ModelError, ConfigError, ToolServerError or ProviderError, each saying what to do, before anything is heard.
     """
-    endpoint = resolve(config.llm, provider_key)
     notes: list[str] = []
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
-        progress(f"loading Whisper {config.stt.model}, voice {config.tts.voice}")
-        judge = stack.enter_context(_judge(config, notes))
-        endpoint = stack.enter_context(running(endpoint, models.smollm2))
-        tts = PiperTTS(config.tts.voice, speaker=config.tts.speaker, length_scale=config.tts.length_scale, clock=clock)
+        toolsets = await stack.enter_async_context(mcp_servers.connected(mcp, notes))
+        connected = shared is not None and shared.endpoint.model is not None  # then a call need not wait for it
+        if shared is None:
+            shared = await stack.enter_async_context(loaded(config, progress=progress, clock=clock))
+        parts = shared
+        notes += parts.notes
+        judge = stack.enter_context(parts.judge())
+        engine = await loop.run_in_executor(None, parts.engine, config.stt.language)
+        voice = await loop.run_in_executor(None, parts.voice, config.tts.voice)
+        faults = Faults(config.debug)
+        tts = parts.mouth(
+            config.tts.voice,
+            speaker=config.tts.speaker,
+            length_scale=config.tts.length_scale,
+            loaded=faults.voice(voice),
+            clock=clock,
+        )
         detectors: list[TurnDetector] = []
         acoustic = EOT() if config.turn.acoustic else None
 
-        def taker() -> TurnDetector:
-            detectors.append(TurnDetector(config.turn, judge, acoustic))
-            return detectors[-1]
+        def taker() -> TurnTaker:
+            detectors.append(
+                TurnDetector(
+                    config.turn,
+                    judge,
+                    acoustic,
+                    floor=InterruptionPolicy(config.interruption),
+                    on_floor=lambda decision: barge_in.decide(decision),
+                    agent=lambda: barge_in.sound(),
+                )
+            )
+            return faults.taker(detectors[-1])
 
-        stt = await loop.run_in_executor(
-            None,
-            lambda: FastWhisperSTT(
-                config.stt.model,
-                device=config.stt.device,
-                compute_type=config.stt.compute_type,
-                language=config.stt.language,
-                hotwords=config.stt.hotwords,
-                threads=config.stt.threads,
-                taker=taker,
-                clock=clock,
-            ),
+        stt = parts.ears(
+            config.stt.model,
+            language=config.stt.language,
+            taker=taker,
+            engine=engine,
+            thread=faults.thread(parts.lane(urgent=lambda: any(d.policy.state is State.PAUSED for d in detectors))),
+            clock=clock,
         )
+        endpoint = parts.endpoint
         settings = config.llm
         if endpoint.kind == "embedded":  # it does not know when to stop, and nobody wants to hear it for a minute
             settings = dataclasses.replace(
                 settings, max_completion_tokens=min(EMBEDDED_MAX_TOKENS, settings.max_completion_tokens)
             )
-        mind = ChatLLM.from_config(settings, endpoint, clock=clock)
-        warm_ears = loop.run_in_executor(stt.thread, stt.prewarm)
-        await asyncio.gather(tts.load(), warm_ears)
-        progress(f"connecting to {endpoint.label}")
-        choice = await mind.warm()
-        notes.append(f"model {choice.model} at {endpoint.label}: {choice.reason}")
-        await loop.run_in_executor(None, judge.score, "hello there")
-        if endpoint.kind == "embedded":
-            await loop.run_in_executor(None, _prefill, config.agent.instructions)
+        mind = parts.mind(settings, endpoint, clock=clock)
+        warming: asyncio.Future[Any] | None = None
+        if connected:
+            warming = asyncio.ensure_future(mind.warm())
+            warming.add_done_callback(_connecting_failed)
+        else:
+            progress(f"connecting to {endpoint.label}")
+            choice = await mind.warm()
+            notes.append(f"model {choice.model} at {endpoint.label}: {choice.reason}")
+        if endpoint.kind == "embedded" and (tools or toolsets):
+            notes.append("the embedded model calls no tools; name a provider with --llm")
         session: AgentSession[Any] = AgentSession(
             stt=stt,
             llm=mind,
@@ -133,9 +162,13 @@ async def road(
             vad=None,  # the ears have their own, and the turn detector listens to it
             tts_text_transforms=None,
             aec_warmup_duration=None,  # it would forbid interruptions for the first 3 s
+            use_tts_aligned_transcript=True,  # what is remembered of a reply ends with the last word heard
             turn_handling={
                 "turn_detection": "stt",
                 "endpointing": {"min_delay": 0.0, "max_delay": 0.0},
+                # Who keeps the floor is decided by turn/interruption.py; LiveKit pauses too when it sees a text, and
+                # resumes when the utterance ends without a turn: at once, since our detector has waited already.
+                "interruption": {"resume_false_interruption": True, "false_interruption_timeout": 0.0},
                 "preemptive_generation": {
                     "enabled": True,
                     "preemptive_tts": True,
@@ -146,6 +179,7 @@ async def road(
             # A broken provider does not end the call; each failed turn is spoken and recorded.
             conn_options=SessionConnectOptions(max_unrecoverable_errors=1_000_000),
         )
+        barge_in = BargeIn(session, detectors, clock)
         road_: Road
 
         def closed(turn: Turn) -> None:
@@ -160,54 +194,47 @@ async def road(
                 detector.reply_ready(text)
 
         agent = VoiceAgent(
-            instructions=config.agent.instructions,
-            tools=list(tools),
+            instructions=config.agent.prompt,
+            tools=[*tools, *toolsets],
             ledger=lambda: ledger,
             on_reply_ready=reply_ready,
+            on_sound=barge_in.speaks,
+            faults=faults,
         )
-        road_ = Road(config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors)
+        road_ = Road(config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors, faults, barge_in)
 
         def committed(turn: UserTurn) -> None:
+            if detectors and (recorder := detectors[-1].recorder) is not None:
+                turn.evidence["recorded"] = recorder.record
             ledger.user_turn(turn)
 
+        Unheard(session, lambda: _say_sorry(road_))
         stt.on_turn = committed
         stt.on_reopen = lambda text: _reopen(road_, text)
         try:
             yield road_
         finally:
             ledger.close()
+            if warming is not None:
+                warming.cancel()
             await session.aclose()
             await mind.aclose()
             await tts.aclose()
             await stt.aclose()
 
 
-@contextlib.contextmanager
-def _judge(config: Config, notes: list[str]) -> Any:
-    """The embedded model as judge of texts; rules where it is not there (said in the notes)."""
-    if config.turn.judge == "rules":
-        yield RuleJudge()
-        return
-    try:
-        model = EmbeddedModel.shared(models.smollm2())
-    except ModelError as e:
-        notes.append(f"turns are judged by rules only: {e}")
-        rules: Judge = RuleJudge()
-        yield rules
-        return
-    with model:
-        yield ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top))
-
-
-def _prefill(instructions: str) -> None:
-    """Have the embedded model read the instructions before the first turn does: 7 ms a token."""
-    with EmbeddedModel.shared(models.smollm2()) as model:
-        model.prefill(instructions)
+def _connecting_failed(warming: asyncio.Future[Any]) -> None:
+    if not warming.cancelled() and (error := warming.exception()) is not None:
+        log.warning("no connection to the language model yet: %s", error)  # the turn that needs it will say so too
 
 
 def _apologise(r: Road, turn: Turn) -> None:
     """A failed turn is spoken to the user; the call goes on."""
     log.warning("turn %s failed: %s", turn.id, turn.error)
+    _say_sorry(r)
+
+
+def _say_sorry(r: Road) -> None:
     with contextlib.suppress(RuntimeError):  # the session is closing: nobody is there to hear it
         r.session.say(r.config.agent.apology, add_to_chat_ctx=False)
 

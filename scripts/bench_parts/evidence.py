@@ -1,4 +1,5 @@
-"""Evidence about turns, recorded once and replayed under any policy; and texts as the ears would have had them.
+"""Evidence about turns, recorded once and replayed under any policy
+(voice_agent/replay); and texts as the ears would have had them.
 
 A clip is heard as the real stream hears it (voice_agent/stt/stream.py), on a virtual time line: VAD windows every
 32 ms, Whisper passes one after the other on an ``Utterance``. A pass begun at t is ready at t plus the processor time
@@ -9,17 +10,14 @@ One thing is simpler than in life: a clip is one utterance to Whisper even where
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from clips import RATE, Clip
 from livekit.local_inference import EOT, VAD
 
+from voice_agent.replay.evidence import SPEECH, WINDOW_S, Evidence
 from voice_agent.stt.stream import PASS_EVERY_S, PRE_ROLL_WINDOWS, WINDOW, to_float
 from voice_agent.stt.utterance import Utterance
 from voice_agent.stt.whisper import WhisperEngine
@@ -27,41 +25,8 @@ from voice_agent.turn import Judge
 from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
 from voice_agent.turn.policy import words_of
 
-WINDOW_S = WINDOW / RATE
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
 TAIL_S = 6.0  # silence after it: longer than any policy waits
-SPEECH = 0.5
-
-
-@dataclass(slots=True)
-class Evidence:
-    """One clip; times in seconds from the start of the silence before it.
-
-    ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (completeness,
-    seconds it took). ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
-    """
-
-    name: str
-    kind: str
-    speech_end_s: float
-    windows: list[tuple[float, float]] = field(default_factory=list)
-    passes: list[tuple[float, float, str]] = field(default_factory=list)
-    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
-    acoustic: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def pauses(self) -> list[tuple[float, float | None]]:
-        """(end of speech, when speech goes on, or None) for each silence after the first speech."""
-        found: list[tuple[float, float | None]] = []
-        ended: float | None = None
-        for i, (end, p) in enumerate(self.windows):
-            if p > SPEECH:
-                if ended is not None and end - WINDOW_S > ended + 1e-6:
-                    found.append((ended, end - WINDOW_S))
-                ended = end
-            if i == len(self.windows) - 1 and ended is not None and ended < end:
-                found.append((ended, None))
-        return found
 
 
 def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tuple[Evidence, np.ndarray]:
@@ -131,21 +96,3 @@ def _acoustic_at(ended_s: float) -> float:
     """The end of the first window at which the detector asks the acoustic model."""
     windows = int(np.ceil((ended_s + ACOUSTIC_AT_S) / WINDOW_S - 1e-6))
     return windows * WINDOW_S
-
-
-def save(path: Path, items: Sequence[Evidence]) -> None:
-    """Write as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(item) for item in items]))
-
-
-def load(path: Path) -> list[Evidence]:
-    """Read what :func:`save` wrote."""
-    found = []
-    for item in json.loads(path.read_text()):
-        values: dict[str, Any] = dict(item)
-        values["windows"] = [tuple(w) for w in item["windows"]]
-        values["passes"] = [tuple(p) for p in item["passes"]]
-        values["scores"] = {words: tuple(v) for words, v in item["scores"].items()}
-        found.append(Evidence(**values))
-    return found

@@ -4,7 +4,10 @@
     scripts/bench turns [FOLDER]      cut-offs against delay: our policy, silence time-outs, v1-mini (table and picture)
     scripts/bench wer FOLDER          word errors and time to the final text: ours, faster-whisper's transcribe
     scripts/bench tts                 the mouth: first audio, real-time factor, cancel, gaps, memory
+    scripts/bench barge-in [FOLDER]   how soon the agent falls silent, and what does not silence it for good
+    scripts/bench rooms [FOLDER]      1 to 16 calls at the same time in real rooms: ours, stock LiveKit
     scripts/bench cold                from start to listening, peak memory
+    scripts/bench verdict             does the verdict find 40 ms, and name the stage? Faults injected for real
 
 "scripts/bench VERB --help" says more. docs/benchmarks.md says what is measured and how.
 """
@@ -16,14 +19,17 @@ import runpy
 import sys
 from pathlib import Path
 
+import barge_in
 import cold
 import compare
+import rooms
 import turns
+import verdict_power
 import wer
 
 from voice_agent.errors import VoiceAgentError
 
-VERBS = ("compare", "turns", "wer", "tts", "cold")
+VERBS = ("barge-in", "compare", "turns", "wer", "tts", "cold", "rooms", "verdict")
 
 
 def main(argv: list[str]) -> int:
@@ -37,7 +43,8 @@ def main(argv: list[str]) -> int:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=formatter)
     verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
-    for name, module in (("compare", compare), ("turns", turns), ("wer", wer), ("cold", cold)):
+    modules = {"barge-in": barge_in, "compare": compare, "turns": turns, "wer": wer, "cold": cold, "rooms": rooms}
+    for name, module in (modules | {"verdict": verdict_power}).items():
         about = module.__doc__ or ""
         verb = verbs.add_parser(name, help=about.splitlines()[0], description=about, formatter_class=formatter)
         module.add(verb)

@@ -1,7 +1,7 @@
 """Cut-offs against delay: our policy at several patiences, plain silence time-outs, v1-mini alone.
 
-Evidence is recorded once (evidence.py), then replayed under every policy (replay.py). Simulated: the language model
-(170 ms to the first content) and the voice's 40 ms; the user is recorded speech on a virtual time line.
+Evidence is recorded once (evidence.py), then replayed under every policy (voice_agent/replay). Simulated: the language
+model (170 ms to the first content) and the voice's 40 ms; the user is recorded speech on a virtual time line.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 import clips as material
 import evidence
 import numpy as np
-from chart import Series, svg
-from evidence import Evidence
 from livekit.local_inference import EOT
-from replay import Outcome, mini, replay, silence
 from tables import markdown, ms, percentile, spread
 
 from voice_agent import models
 from voice_agent.config import TurnConfig, load
 from voice_agent.llm.embedded import EmbeddedModel
+from voice_agent.replay import Evidence, Outcome, mini, replay, save, silence
+from voice_agent.replay import load as load_evidence
+from voice_agent.replay.chart import Series, svg
 from voice_agent.stt.whisper import WhisperEngine
 from voice_agent.turn import Judge, ModelJudge, RuleJudge
 
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
     for whisper in args.whisper.split(","):
         file = args.evidence or args.out / f"evidence-{whisper.replace('/', '_')}.json"
         if args.evidence is not None and file.is_file():
-            found = evidence.load(file)
+            found = load_evidence(file)
         else:
             found = _record(args, whisper)
-            evidence.save(file, found)
+            save(file, found)
         rows = compare(found, config, [float(p) for p in args.patience.split(",")])
         picture = args.out / f"turns-{whisper.replace('/', '_')}.svg"
         picture.write_text(_picture(rows, whisper))

@@ -152,3 +152,20 @@ class TestRecording:
             line.close()
             line.close()
         assert len(read_stereo(tmp_path / "out.wav")) == 10
+
+
+def test_a_long_call_forgets_what_is_written(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Line(tmp_path / "long.wav", clock, keep=False) as line:
+        for minute in range(5):
+            tone = np.full(USER_RATE, 1000 + minute, np.int16)
+            line.place_user(minute * 60 * USER_RATE, tone)
+            line.write((minute + 1) * 60 - 30)
+            late = np.full(RECORD_RATE, 500, np.int16)
+            line.place_agent(clock.now() + minute * 60 + 40, late, RECORD_RATE)
+        assert line.user._pcm.nbytes < 2 * RECORD_RATE * 200
+    stereo = read_stereo(tmp_path / "long.wav")
+    assert len(stereo) == (4 * 60 + 41) * RECORD_RATE
+    for minute in range(5):
+        assert stereo[minute * 60 * RECORD_RATE + 100, 0] == 1000 + minute
+        assert stereo[(minute * 60 + 40) * RECORD_RATE + 100, 1] == 500

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from livekit import rtc
+from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
 from voice_agent.clock import ManualClock
 from voice_agent.io.line import AUDIBLE, RECORD_RATE, USER_RATE, Line
-from voice_agent.io.script import FRAME, GRID, ScriptInput, ScriptOutput
+from voice_agent.io.script import FRAME, GRID, Echo, ScriptInput, ScriptOutput
 
 Int16 = npt.NDArray[np.int16]
 RATE = 22_050
@@ -251,3 +252,166 @@ class TestOutput:
         assert sum(ms for _, ms in ear.gaps) == pytest.approx(400)
         assert ear.started == 2
         assert len(ear.finished) == 2
+
+
+class TestPauses:
+    async def test_nothing_is_heard_and_then_it_goes_on_at_the_very_sample(self, ear: Ear) -> None:
+        ramp = (np.arange(RECORD_RATE) % 20_000 + 1000).astype(np.int16)  # 1 s at the line's own rate: no resampling
+        await ear.play(ramp, RECORD_RATE)
+        ear.later(0.25)
+        ear.out.pause()
+        assert (ear.out.paused, ear.out.playing) == (True, True)
+        assert ear.out.last_audible_end == pytest.approx(20.25)
+        ear.later(0.6)
+        assert not ear.line.agent.read(RECORD_RATE // 4, RECORD_RATE).any()
+        ear.out.resume()
+        heard = ear.line.agent.read(0, 2 * RECORD_RATE)
+        cut, back = RECORD_RATE // 4, round(0.85 * RECORD_RATE)
+        assert (heard[:cut] == ramp[:cut]).all()
+        assert not heard[cut:back].any()
+        assert (heard[back : back + len(ramp) - cut] == ramp[cut:]).all()
+        assert ear.out.last_audible_end == pytest.approx(21.6)
+        assert [t for pause in ear.out.pauses for t in pause] == pytest.approx([20.25, 20.85])
+
+    async def test_the_end_waits_and_the_position_is_what_was_heard(self, ear: Ear) -> None:
+        await ear.play(level(RATE // 2))
+        ear.out.flush()
+        ear.later(0.2)
+        ear.out.pause()
+        ear.later(5.0)
+        await asyncio.sleep(0.01)
+        assert ear.finished == []
+        ear.out.resume()
+        ear.later(0.3)
+        event = await ear.out.wait_for_playout()
+        assert not event.interrupted
+        assert event.playback_position == pytest.approx(0.5, abs=1e-4)
+
+    async def test_cleared_while_paused(self, ear: Ear) -> None:
+        await ear.play(level(RATE))
+        ear.later(0.3)
+        ear.out.pause()
+        ear.later(2.0)
+        ear.out.clear_buffer()
+        (event,) = ear.finished
+        assert event.interrupted
+        assert event.playback_position == pytest.approx(0.3)
+        ear.out.resume()
+        assert ear.line.agent.end == round(0.3 * RECORD_RATE)
+
+    async def test_what_is_handed_in_meanwhile_is_heard_afterwards(self, ear: Ear) -> None:
+        ear.out.pause()
+        await ear.play(level(RATE // 10))
+        await ear.play(level(RATE // 10))
+        ear.later(1.0)
+        assert (ear.audible, ear.started, ear.line.agent.end) == ([], 0, 0)
+        ear.out.resume()
+        assert ear.audible == [pytest.approx(21.0)]
+        assert ear.started == 1
+        assert ear.line.agent.end == pytest.approx(1.2 * RECORD_RATE, abs=2)
+
+    async def test_pausing_or_resuming_twice_is_once(self, ear: Ear) -> None:
+        await ear.play(level(RATE))
+        ear.later(0.1)
+        ear.out.pause()
+        ear.later(0.1)
+        ear.out.pause()
+        ear.out.resume()
+        ear.out.resume()
+        assert ear.out.last_audible_end == pytest.approx(21.1)
+        assert len(ear.out.pauses) == 1
+
+
+class TestSegments:
+    async def test_back_to_back_each_has_its_own_start_and_end(self, ear: Ear) -> None:
+        await ear.play(level(RATE // 50))
+        ear.out.flush()
+        await ear.play(level(RATE // 25))
+        ear.out.flush()
+        assert (ear.started, len(ear.audible)) == (1, 1)
+        ear.later(0.02)
+        await ear.until(lambda: len(ear.finished) == 1)
+        assert ear.started == 2
+        assert ear.audible[1:] == [pytest.approx(20.02, abs=1e-4)]
+        ear.later(0.04)
+        await ear.until(lambda: len(ear.finished) == 2)
+        positions = [e.playback_position for e in ear.finished]
+        assert positions == [pytest.approx(0.02, abs=1e-4), pytest.approx(0.04, abs=1e-4)]
+        assert not any(e.interrupted for e in ear.finished)
+        assert [n for n, _ in ear.gaps] == [0, 0]
+
+    async def test_cleared_both_end_and_of_the_second_nothing_was_heard(self, ear: Ear) -> None:
+        await ear.play(level(RATE))
+        ear.out.flush()
+        await ear.play(level(RATE))
+        ear.later(0.25)
+        ear.out.clear_buffer()
+        assert [e.playback_position for e in ear.finished] == [pytest.approx(0.25), 0.0]
+        assert ear.line.agent.end == round(0.25 * RECORD_RATE)
+
+
+class TestHeardWords:
+    @staticmethod
+    def spoken() -> rtc.AudioFrame:
+        frame = rtc.AudioFrame(level(RATE).tobytes(), RATE, 1, RATE)
+        words = [("Well, ", 0.0, 0.3), ("that ", 0.3, 0.5), ("is ", 0.5, 0.6), ("long.", 0.6, 1.0)]
+        frame.userdata[USERDATA_TIMED_TRANSCRIPT] = [TimedString(t, start_time=a, end_time=b) for t, a, b in words]
+        return frame
+
+    @pytest.mark.parametrize(
+        ("heard_s", "text"), [(0.1, ""), (0.2, "Well,"), (0.41, "Well, that"), (0.59, "Well, that is"), (0.9, None)]
+    )
+    async def test_the_text_ends_with_the_last_word_heard(self, ear: Ear, heard_s: float, text: str | None) -> None:
+        await ear.out.capture_frame(self.spoken())
+        ear.later(heard_s)
+        ear.out.clear_buffer()
+        (event,) = ear.finished
+        assert event.synchronized_transcript == (text if text is not None else "Well, that is long.")
+
+    async def test_without_times_nobody_knows(self, ear: Ear) -> None:
+        await ear.play(level(RATE))
+        ear.later(0.5)
+        ear.out.clear_buffer()
+        assert ear.finished[0].synchronized_transcript is None
+
+
+class TestOverlaps:
+    async def test_two_things_said_at_once_are_mixed(self, line: Line) -> None:
+        mic = ScriptInput(line)
+        first = mic.say(level(16_000, 1000))
+        second = mic.say(level(1600, 500), at_s=0.3)
+        assert (first % GRID, second % GRID) == (0, 0)
+        assert 0.3 <= second / USER_RATE < 0.3 + GRID / USER_RATE
+        pcm = await fed(mic, 120)
+        assert set(pcm[second : second + 1600].tolist()) == {1500}
+        assert set(pcm[first:second].tolist()) == {1000}
+        assert not mic.speaking
+
+    async def test_too_late_is_as_soon_as_it_can(self, line: Line) -> None:
+        mic = ScriptInput(line)
+        await fed(mic, 100)
+        assert mic.say(level(160), at_s=0.2) == (16_000 // GRID + 2) * GRID
+
+    async def test_loud_upon_loud_is_clipped(self, line: Line) -> None:
+        mic = ScriptInput(line)
+        start = mic.say(level(3200, 30_000))
+        mic.say(level(3200, 30_000), at_s=0.0)
+        pcm = await fed(mic, 60)
+        assert pcm.max() == 32767
+        assert pcm[start] == 32767
+
+
+class TestEcho:
+    async def test_the_agent_is_heard_later_and_softer(self, line: Line) -> None:
+        line.agent.place(0, level(RECORD_RATE, 8000))
+        mic = ScriptInput(line, Echo(delay_s=0.08, gain_db=-6.02, cancelled=False))
+        pcm = await fed(mic, 60)
+        begin = int(np.flatnonzero(np.abs(pcm.astype(int)) > 2000)[0])
+        assert begin / USER_RATE == pytest.approx(0.08, abs=0.02)
+        assert np.median(pcm[begin + 800 :]) == pytest.approx(4000, rel=0.02)
+        assert line.user.end == 0  # the recording's left channel is what the user said
+
+    @pytest.mark.parametrize("delay_s", [0.0, -1.0, 9.0])
+    def test_no_echo_before_its_sound(self, delay_s: float) -> None:
+        with pytest.raises(ValueError, match="late"):
+            Echo(delay_s=delay_s)

@@ -90,6 +90,21 @@ class SessionLedger:
         self._open = _Open(builder)
         self._last_speech_ended = turn.speech_ended_at
 
+    def typed(self, text: str, at: float, speech_id: str) -> None:
+        """The user sent a line with Enter at ``at``; the speech answers it.
+
+        Enter is the transcript's time and the commit in one. Nobody spoke, so there is no ``speech_ended`` and no
+        voice-to-voice time; the evidence says ``"input": "typed"``.
+        """
+        if self._open is not None:
+            self._close()
+        builder = self._new_builder()
+        builder.user_text = text
+        builder.mark(Mark.TRANSCRIPT_READY, at)
+        builder.mark(Mark.TURN_COMMITTED, at)
+        builder.evidence["input"] = "typed"
+        self._open = _Open(builder, speech_id)
+
     def reopened(self) -> None:
         """The user goes on before anything was audible: the open turn is only the beginning of one."""
         if self._open is not None and Mark.FIRST_AUDIBLE not in self._open.builder.marks:

@@ -166,6 +166,17 @@ class Turn:
         return self.marks[Mark.FIRST_AUDIBLE] is not None
 
     @property
+    def typed(self) -> bool:
+        """The user typed it. Nobody spoke, so there is no voice-to-voice time: see :attr:`after_enter_ms`."""
+        return self.evidence.get("input") == "typed"
+
+    @property
+    def after_enter_ms(self) -> float | None:
+        """From Enter (a typed turn's commit) to the agent's first sound; None for what was spoken or not answered."""
+        between = self._between_ns(Mark.TURN_COMMITTED, Mark.FIRST_AUDIBLE) if self.typed else None
+        return None if between is None else between / NS_PER_MS
+
+    @property
     def counts_for_latency(self) -> bool:
         """Whether its voice-to-voice time says something about speed.
 

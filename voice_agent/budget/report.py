@@ -142,6 +142,9 @@ def labels(turn: Turn, judged: Verdict) -> Text:
         parts.append(("no answer", "bold red"))
     if judged.over and judged.guilty is not None:
         parts.append((f"{judged.guilty} +{judged.guilty_by_ms:.0f}", "red"))
+    if turn.typed:
+        waited = turn.after_enter_ms
+        parts.append(("typed" if waited is None else f"{waited:.0f} ms from Enter", ""))
     if turn.interrupted:
         parts.append(("interrupted", "yellow"))
     if turn.reopened:
@@ -157,9 +160,11 @@ def turn_line(turn: Turn, judged: Verdict, budget: Budget, columns: int, safe: C
     """One turn in at most ``columns`` cells: number, total, bar, labels, and what room is left for the two texts."""
     total = turn.voice_to_voice_ms
     figure = f"{total:.0f} ms" if total is not None else f"-{turn.overlap_ms:.0f} ms" if turn.overlap_ms else "-- ms"
+    silent = total is None and not (turn.typed and turn.answered)
+    figure = "typed" if turn.typed else figure
     line = Text.assemble(
         f"{turn.id!s:>3} ",
-        (f"{figure:>7} ", "bold red" if judged.over or total is None else "bold"),
+        (f"{figure:>7} ", "bold red" if judged.over or silent else "bold"),
         bar(turn, judged, budget, bar_width(columns)),
         " ",
         labels(turn, judged),
@@ -195,7 +200,8 @@ def legend(budget: Budget, columns: int) -> Text:
     ]
     cell_ms = budget.total_ms * _SCALE / bar_width(columns)
     scale = Text(f"| budget {budget.total_ms:.0f} ms, > goes on; one letter is {cell_ms:.0f} ms", "dim")
-    return Text("\n").join((Text("  ").join(names), scale))
+    spread = Text("  ").join(names)
+    return Text("\n").join((spread if spread.cell_len <= columns else Text(" ").join(names), scale))
 
 
 def explain(turn: Turn, budget: Budget | None = None) -> str:
@@ -222,6 +228,8 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
         because = (
             f"the agent was audible {turn.overlap_ms:.1f} ms before the user had finished"
             if turn.overlap_ms
+            else "it was typed"
+            if turn.typed
             else "one of its two ends is missing"
         )
         lines.append(f"voice to voice: none; {because}")

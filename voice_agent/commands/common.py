@@ -6,9 +6,9 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..config import Config, FlagValue, load
 from ..errors import UsageError
@@ -35,8 +35,11 @@ def add_settings(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--voice", metavar="VOICE", help="Piper voice: name or path of an .onnx")
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """The configuration that the flags of :func:`add_settings` and the layers below them give."""
+def read_config(args: argparse.Namespace, more: Mapping[str, FlagValue] | None = None) -> Config:
+    """The configuration that the flags of :func:`add_settings` and the layers below them give.
+
+    ``more``: a verb's own flags by setting; None where a flag was not given.
+    """
     flags: dict[str, FlagValue] = {}
     for pair in args.set:
         key, found, value = pair.partition("=")
@@ -50,13 +53,22 @@ def read_config(args: argparse.Namespace) -> Config:
         "llm.model": args.model,
         "stt.model": args.whisper,
         "tts.voice": args.voice,
+        **(more or {}),
     }
     flags.update({k: v for k, v in named.items() if v is not None})
     return load(args.config, flags=flags)
 
 
 def run_items(
-    config: Config, items: Sequence[Item], record: Path | None, jsonl: Path | None, repeat: int, gap_s: float
+    config: Config,
+    items: Sequence[Item],
+    record: Path | None,
+    jsonl: Path | None,
+    repeat: int,
+    gap_s: float,
+    *,
+    tools: Sequence[Any] = (),
+    mcp: Sequence[Any] = (),
 ) -> int:
     """Speak ``items`` to the agent with the table on the screen; returns the exit code."""
     from ..budget.ledger import Budget
@@ -77,6 +89,8 @@ def run_items(
             jsonl=jsonl,
             repeat=repeat,
             gap_s=gap_s,
+            tools=tools,
+            mcp=mcp,
             on_turn=lambda turn, item: report.turn(turn),
             on_note=lambda text: print(text, file=sys.stderr),
         )

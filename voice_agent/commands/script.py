@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from ..agent_options import add_agent_flags
+from ..agent_options import load as load_agent
 from ..errors import UsageError
 from .common import Verbs, add_settings, read_config, run_items
 
@@ -18,6 +21,7 @@ def add(verbs: Verbs) -> None:
     script.add_argument("--repeat", type=int, default=1, metavar="N", help="speak all items N times (default 1)")
     script.add_argument("--gap", type=float, default=0.7, metavar="S", help="silence after a reply (default 0.7 s)")
     add_settings(script)
+    add_agent_flags(script)
     script.set_defaults(run=_script)
 
 
@@ -26,6 +30,10 @@ def _script(args: argparse.Namespace) -> int:
 
     if args.repeat < 1 or args.gap < 0:
         raise UsageError("--repeat wants a number from 1 on, --gap seconds from 0 on")
-    config = read_config(args)
-    items = [load_item(spec, config) for spec in args.items]
-    return run_items(config, items, args.record, args.jsonl, args.repeat, args.gap)
+    agent = load_agent(args, read_config(args))
+    for note in agent.notes:
+        print(note, file=sys.stderr)
+    items = [load_item(spec, agent.config) for spec in args.items]
+    return run_items(
+        agent.config, items, args.record, args.jsonl, args.repeat, args.gap, tools=agent.tools, mcp=agent.mcp
+    )

@@ -28,33 +28,53 @@ class Track:
 
     def __init__(self) -> None:
         self._pcm: Int16 = np.zeros(RECORD_RATE * 60, np.int16)
+        self._base = 0  # what stands before it has been forgotten
         self.end = 0
 
     def place(self, start: int, pcm: Int16) -> None:
         """Write ``pcm`` from sample ``start`` on."""
-        stop = start + len(pcm)
-        if stop > len(self._pcm):
-            self._pcm = np.concatenate([self._pcm, np.zeros(max(stop - len(self._pcm), len(self._pcm)), np.int16)])
-        self._pcm[start:stop] = pcm
+        first = max(start, self._base)
+        pcm, stop = pcm[first - start :], start + len(pcm)
+        if not len(pcm):
+            return
+        missing = stop - self._base - len(self._pcm)
+        if missing > 0:
+            self._pcm = np.concatenate([self._pcm, np.zeros(max(missing, len(self._pcm)), np.int16)])
+        self._pcm[first - self._base : stop - self._base] = pcm
         self.end = max(self.end, stop)
+
+    def mix(self, start: int, pcm: Int16) -> None:
+        """Add ``pcm`` from sample ``start`` on to what is there already (two sounds at once), clipped to int16."""
+        both = self.read(start, start + len(pcm)).astype(np.int32) + pcm
+        self.place(start, np.clip(both, -32768, 32767).astype(np.int16))
 
     def silence_from(self, start: int) -> None:
         """Take back everything from sample ``start`` on: it was not heard."""
-        self._pcm[start : self.end] = 0
+        start = max(start, self._base)
+        self._pcm[start - self._base : max(start, self.end) - self._base] = 0
         self.end = min(self.end, start)
 
     def read(self, start: int, stop: int) -> Int16:
-        """Samples ``start`` to ``stop``, silence past the end."""
+        """Samples ``start`` to ``stop``, silence past the end and where it has been forgotten."""
         out = np.zeros(stop - start, np.int16)
-        have = self._pcm[start : min(stop, len(self._pcm))]
-        out[: len(have)] = have
+        first = max(start, self._base)
+        have = self._pcm[first - self._base : max(first, min(stop, self._base + len(self._pcm))) - self._base]
+        out[first - start : first - start + len(have)] = have
         return out
+
+    def forget(self, before: int) -> None:
+        """Samples before this one are not asked for again: their memory is given back."""
+        if before - self._base > RECORD_RATE * 60:
+            self._pcm = np.concatenate([self._pcm[before - self._base :], np.zeros(RECORD_RATE * 30, np.int16)])
+            self._base = before
 
 
 class Line:
-    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not."""
+    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not.
+    ``keep``: all of it stays in memory, to be looked at afterwards; else only what is not written yet (a long call)."""
 
-    def __init__(self, path: Path | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(self, path: Path | None = None, clock: Clock = SYSTEM, *, keep: bool = True) -> None:
+        self._keep = keep
         self.clock = clock
         self.started_at = clock.now()
         self.user = Track()
@@ -80,8 +100,8 @@ class Line:
         return at - self.started_at
 
     def place_user(self, sample_16k: int, pcm: Int16) -> None:
-        """The user's 16 kHz ``pcm`` is spoken from ``sample_16k`` on."""
-        self.user.place(sample_16k * RECORD_RATE // USER_RATE, resample(pcm, USER_RATE, RECORD_RATE))
+        """The user's 16 kHz ``pcm`` is spoken from ``sample_16k`` on, over whatever else is spoken then."""
+        self.user.mix(sample_16k * RECORD_RATE // USER_RATE, resample(pcm, USER_RATE, RECORD_RATE))
 
     def place_agent(self, at: float, pcm: Int16, rate: int) -> None:
         """The agent's ``pcm`` is heard from the time ``at`` on."""
@@ -101,6 +121,9 @@ class Line:
         stereo = np.stack([self.user.read(self._written, end), self.agent.read(self._written, end)], axis=1)
         self._wav.writeframes(stereo.tobytes())  # also mends the header, so that the file is whole after each write
         self._written = end
+        if not self._keep:
+            self.user.forget(end)
+            self.agent.forget(end)
 
     def close(self) -> None:
         """Write the rest."""

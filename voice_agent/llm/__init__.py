@@ -1,7 +1,8 @@
 """The mind: a LiveKit ``llm.LLM`` for any OpenAI-compatible endpoint, and two endpoints of our own.
 
-Read in this order: ``providers`` (who answers), ``client`` and ``stream`` (how they are asked), ``deltas`` (what they
-say), ``errors`` (how they fail), ``pool`` (warm connections), ``embedded`` and ``sim`` (servers started by us).
+Read in this order: ``table`` and ``providers`` (who answers), ``choice`` (which model), ``client`` and ``stream`` (how they are asked), ``deltas`` (what they
+say), ``errors`` (how they fail), ``pool`` (warm connections), ``window``
+(how much of a long conversation is sent), ``adapters`` (AWS, Google, Azure, Replicate), ``embedded`` and ``sim`` (servers started by us).
 
 Names are imported when first used, since LiveKit and llama.cpp take a second to import.
 """
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import ChatLLM, Counters
+    from .choice import Choice, choose_model
     from .embedded import EmbeddedModel
-    from .providers import PROVIDERS, Choice, Endpoint, Provider, choose_model, resolve
+    from .providers import Endpoint, resolve
     from .sim import SimServer, SimSpec, parse_spec
     from .start import running
     from .stream import Deadlines
+    from .table import PROVIDERS, Provider
 
 __all__ = [
     "PROVIDERS",
@@ -37,12 +40,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "choice": ("Choice", "choose_model"),
     "client": ("ChatLLM", "Counters"),
     "embedded": ("EmbeddedModel",),
-    "providers": ("PROVIDERS", "Choice", "Endpoint", "Provider", "choose_model", "resolve"),
+    "providers": ("Endpoint", "resolve"),
     "sim": ("SimServer", "SimSpec", "parse_spec"),
     "start": ("running",),
     "stream": ("Deadlines",),
+    "table": ("PROVIDERS", "Provider"),
 }
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gzip
+import json
+import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,17 +28,40 @@ from livekit.agents.utils import is_given
 from ..clock import SYSTEM, Clock
 from ..config import LlmConfig
 from ..errors import ProviderAuthError, ProviderError, ProviderModelError
+from ..meter import Meter
+from ..meter import current as current_meter
 from . import errors
+from .adapters import adapt
+from .choice import Choice, check_model, choose_model, reasoning_params
 from .pool import WarmPool
-from .providers import Choice, Endpoint, check_model, choose_model, reasoning_params
+from .providers import Endpoint
 from .stream import ChatStream, Deadlines
+from .window import Window
+
+logger = logging.getLogger(__name__)
 
 # AgentSession cancels a speculation when the text changes and starts the next: three may be open for a moment.
 WARM_CONNECTIONS = 3
 # Longer than any pause in a conversation; servers close theirs earlier, which the pool notices.
 _KEEPALIVE_S = 600.0
 # Request fields that some endpoint refuses; without them it answers all the same.
-_OPTIONAL = ("stream_options", "reasoning_effort", "temperature", "max_completion_tokens", "max_tokens")
+_OPTIONAL = (
+    "stream_options",
+    "reasoning_effort",
+    "temperature",
+    "prompt_cache_key",
+    "max_completion_tokens",
+    "max_tokens",
+)
+_GZIP = "gzip"  # among what an endpoint has refused
+# A connection that has been idle may send about ten segments of 1,460 bytes before it waits for the other side
+# (RFC 6928, RFC 5681 section 4.1): only above that does a smaller body arrive a round trip earlier.
+GZIP_FROM_BYTES = 14_000
+# Reasoning counts as completion: with the least that gpt-oss can be told to do, room for it beside the answer.
+REASONING_ROOM = 400
+CONTEXT_TOKENS = 6000
+# llama.cpp reads 7 ms a token here, and all slots share 4,096: less for the model on this machine.
+EMBEDDED_CONTEXT_TOKENS = 1600
 _OTHER_LIMIT = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
 
 
@@ -55,7 +82,7 @@ class ChatLLM(llm.LLM[Any]):
     """The model of one :class:`~voice_agent.llm.providers.Endpoint` (its server must run already).
 
     :meth:`warm` connects and chooses the model; without it, the first request does. All errors are
-    :class:`~voice_agent.errors.ProviderError`.
+    :class:`~voice_agent.errors.ProviderError`. ``transport``: in place of the network (a double's).
     """
 
     def __init__(
@@ -66,9 +93,20 @@ class ChatLLM(llm.LLM[Any]):
         max_completion_tokens: int | None = 220,
         temperature: float | None = 0.6,
         warm_connections: int = WARM_CONNECTIONS,
+        transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock = SYSTEM,
+        context_tokens: int = CONTEXT_TOKENS,
+        meter: Meter | None = None,
+        credentials: Any = None,
     ) -> None:
         super().__init__()
+        adapted = adapt(endpoint, credentials=credentials)
+        self.meter = meter
+        self.window = Window(
+            min(context_tokens, EMBEDDED_CONTEXT_TOKENS) if endpoint.kind == "embedded" else context_tokens
+        )
+        self._cache_key = f"voice-{uuid.uuid4().hex[:16]}"
+        self._reading: asyncio.Task[None] | None = None
         self.endpoint = endpoint
         self.deadlines = deadlines or Deadlines()
         self.clock = clock
@@ -79,32 +117,43 @@ class ChatLLM(llm.LLM[Any]):
         self._refused: set[str] = set()
         self._counters = Counters()
         key = endpoint.api_key.reveal() if endpoint.api_key else "none"
+        limits = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=_KEEPALIVE_S)
+        if adapted.wrap is not None:
+            transport = adapted.wrap(transport or httpx2.AsyncHTTPTransport(limits=limits))
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=self.deadlines.connect_s, pool=self.deadlines.connect_s),
-            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=_KEEPALIVE_S),
+            limits=limits,
             follow_redirects=True,
+            transport=transport,
         )
-        self.client = openai.AsyncOpenAI(
-            api_key=key, base_url=endpoint.base_url, max_retries=0, http_client=self._http, timeout=self._http.timeout
-        )
-        if endpoint.provider.name != "openai":
+        shared = {"max_retries": 0, "http_client": self._http, "timeout": self._http.timeout}
+        if adapted.provider is not None:
+            self.client = openai.AsyncOpenAI(provider=adapted.provider, **shared)
+        else:
+            self.client = openai.AsyncOpenAI(
+                api_key=key, base_url=endpoint.base_url, default_headers=adapted.headers, **shared
+            )
+        if endpoint.provider.name != "openai" and adapted.provider is None:
             # The package fills these from the environment; they are no other provider's business.
             self.client.organization = self.client.project = None
-        self.pool = WarmPool(
-            self._http, f"{endpoint.base_url}/models", {"Authorization": f"Bearer {key}"}, warm_connections
-        )
+        self.pool = WarmPool(self._http, f"{endpoint.base_url}/models", dict(adapted.probe_headers), warm_connections)
 
     @classmethod
     def from_config(cls, cfg: LlmConfig, endpoint: Endpoint, *, clock: Clock = SYSTEM) -> ChatLLM:
         """With the settings' deadlines, answer length and temperature."""
         deadlines = Deadlines(
-            connect_s=cfg.connect_timeout_s, first_content_s=cfg.first_content_timeout_s, total_s=cfg.total_timeout_s
+            connect_s=cfg.connect_timeout_s,
+            first_content_s=cfg.first_content_timeout_s,
+            stall_s=cfg.stall_timeout_s,
+            total_s=cfg.total_timeout_s,
         )
         return cls(
             endpoint,
             deadlines=deadlines,
             max_completion_tokens=cfg.max_completion_tokens,
             temperature=cfg.temperature,
+            context_tokens=cfg.context_tokens,
+            meter=current_meter(),
             clock=clock,
         )
 
@@ -139,6 +188,9 @@ class ChatLLM(llm.LLM[Any]):
 
     async def aclose(self) -> None:
         await super().aclose()
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
         await self.pool.aclose()
         await self.client.close()
 
@@ -163,6 +215,8 @@ class ChatLLM(llm.LLM[Any]):
             extra["parallel_tool_calls"] = parallel_tool_calls
         if is_given(extra_kwargs):
             extra.update(extra_kwargs)
+        if self._reading is not None:
+            self._reading.cancel()  # what it has read stays in the cache
         return ChatStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options, extra=extra)
 
     # --- for ChatStream -------------------------------------------------------------------------------------------
@@ -170,7 +224,11 @@ class ChatLLM(llm.LLM[Any]):
     def asked(self) -> errors.Asked:
         host = urlsplit(self.endpoint.base_url).netloc
         row = self.endpoint.provider
-        return errors.Asked(row.name, host, self.model, row.key_env, self.endpoint.api_key)
+        found = {
+            "aws": "AWS_BEARER_TOKEN_BEDROCK, or the AWS credentials and AWS_REGION",
+            "google": "Google's application default credentials (gcloud auth application-default login)",
+        }.get("bearer" if self.endpoint.api_key else row.auth)
+        return errors.Asked(row.name, host, self.model, row.key_env, self.endpoint.api_key, found)
 
     def count(self, **more: int) -> None:
         """Add to the counters."""
@@ -182,10 +240,12 @@ class ChatLLM(llm.LLM[Any]):
         """The model: named and checked, or chosen, on the first call. Raises ProviderError."""
         async with self._choosing:
             if self._choice is None:
-                served = await self._served()
                 row, model = self.endpoint.provider, self.endpoint.model
+                served = await self._served() if row.lists_models else []
                 if model is not None:
                     self._choice = check_model(model, served, row)
+                elif not served and row.default_model is not None:
+                    self._choice = Choice(row.default_model, f"{row.name} has no list of models; this is its Llama 70B")
                 elif not served:
                     raise ProviderModelError(f"{row.name} does not say which models it serves; name one with llm.model")
                 else:
@@ -222,19 +282,67 @@ class ChatLLM(llm.LLM[Any]):
         fields: dict[str, Any] = {"stream_options": {"include_usage": True}, **reasoning_params(self.model)}
         if self._temperature is not None:
             fields["temperature"] = self._temperature
+        row = self.endpoint.provider
         if self._max_completion_tokens is not None:
-            name = self.endpoint.provider.max_tokens_field
-            fields[_OTHER_LIMIT[name] if name in self._refused else name] = self._max_completion_tokens
+            name, room = row.max_tokens_field, REASONING_ROOM if fields.get("reasoning_effort") == "low" else 0
+            fields[_OTHER_LIMIT[name] if name in self._refused else name] = self._max_completion_tokens + room
+        if row.cache_key:
+            fields["prompt_cache_key"] = self._cache_key
         fields.update(self.endpoint.extra_body)
         fields.update(extra)
         fields = drop_unsupported_params(self.model, fields, tools=tools)
-        kept = {name: value for name, value in fields.items() if name not in self._refused}
+        never = {*self._refused, *row.refuses}
+        kept = {name: value for name, value in fields.items() if name not in never}
         if tools:
             kept["tools"] = tools
         return {"model": self.model, "messages": messages, "stream": True, **kept}
 
-    def refuse(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> bool:
+    def encode(self, body: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+        """The request's bytes and headers: compressed where the endpoint takes that and it saves a round trip."""
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.endpoint.provider.gzip and len(content) >= GZIP_FROM_BYTES and _GZIP not in self._refused:
+            content = gzip.compress(content, compresslevel=1, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return content, headers
+
+    def admit(self) -> None:
+        """Raise RateLimitedError if the meter says that this provider is used up and must not be asked."""
+        if self.meter is not None and not self.endpoint.simulated:
+            self.meter.admit(self.provider)
+
+    def said(self, headers: Mapping[str, str]) -> None:
+        """Hand an answer's rate headers to the meter."""
+        if self.meter is not None and self.endpoint.kind == "remote":
+            self.meter.said(self.provider, headers, self.endpoint.provider.rate_headers)
+
+    def metered(self, **used: int) -> None:
+        """Count for the meter; nothing simulated or on this machine is counted."""
+        if self.meter is not None and self.endpoint.kind == "remote":
+            self.meter.used(self.provider, self.model, **used)
+
+    def tidy(self, ctx: llm.ChatContext) -> None:
+        """After an answer, while it is spoken: drop the oldest turns now rather than in the next turn's way.
+
+        Where the model runs on this machine, it also reads the new beginning now (7 ms a token).
+        """
+        view = self.window.ahead(ctx)
+        if view is not None and self.endpoint.kind == "embedded":
+            self._reading = asyncio.create_task(self._read(view), name="llm.window.read")
+
+    async def _read(self, view: llm.ChatContext) -> None:
+        messages, _ = view.to_provider_format(format="openai")
+        body = {**self.endpoint.extra_body, "model": self.model, "messages": messages, "max_tokens": 1}
+        try:
+            await self.client.post("/chat/completions", cast_to=object, body=body)
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
+            logger.debug("the shortened conversation was not read ahead: %s", type(error).__name__)
+
+    def refuse(self, error: openai.APIStatusError, body: Mapping[str, Any], *, compressed: bool = False) -> bool:
         """Remember the optional field that a 400 is about. False: it is about something else."""
+        if compressed and error.status_code in (400, 415):
+            self._refused.add(_GZIP)
+            return True
         if error.status_code not in (400, 422):
             return False
         name = errors.refused_field(error.body, [field for field in _OPTIONAL if field in body])

@@ -33,16 +33,54 @@ class Piece:
     started: bool = False
 
 
+_CLOSE = "</think>"
+
+
+@dataclass(slots=True)
+class _StrayClose:
+    """Drops a ``</think>`` that nothing opened, and what stands before it.
+
+    Some templates open the tag in the prompt, so the answer begins in mid-thought. ``held``: that is expected, and text
+    waits for the tag; else text goes out as it comes, and only what still can be is dropped.
+    """
+
+    held: bool = False
+    _rest: str = ""
+
+    def feed(self, text: str, *, final: bool) -> str:
+        self._rest += text
+        while (at := self._rest.find(_CLOSE)) >= 0:
+            self._rest, self.held = self._rest[at + len(_CLOSE) :], False
+        if final:
+            self.held = False
+        keep = len(self._rest) if self.held else 0
+        if not self.held and not final:
+            keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if self._rest.endswith(_CLOSE[:n])), 0)
+        out, self._rest = self._rest[: len(self._rest) - keep], self._rest[len(self._rest) - keep :]
+        return out
+
+
 @dataclass(slots=True)
 class DeltaReader:
-    """State of one stream. ``finish_reason`` is None until the model said that it is done."""
+    """State of one stream. ``finish_reason`` is None until the model said that it is done.
+
+    ``opens_thinking``: the model's template opens ``<think>``, so the first text is thought until it is closed; given
+    out all the same if the stream ends without, or the server separates the reasoning itself.
+    """
+
+    opens_thinking: bool = False
 
     finish_reason: str | None = None
     spoken: bool = False
     received_chars: int = 0
     received_chunks: int = 0
     _thinking: ThinkingTokenFilter = field(default_factory=ThinkingTokenFilter)
+    _close: _StrayClose = field(default_factory=_StrayClose)
+    _head: str = ""
     _calls: list[tuple[object, _ToolCall]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._close.held = self.opens_thinking
 
     def feed(self, chunk: Mapping[str, Any]) -> Piece:
         """Read one chunk. Reasoning, in its own field or between ``<think>`` tags, is dropped.
@@ -55,9 +93,14 @@ class DeltaReader:
         choice = choices[0]
         delta: Mapping[str, Any] = choice.get("delta") or {}
         done = choice.get("finish_reason")
-        raw = delta.get("content")
-        self._count(raw, delta.get("reasoning_content") or delta.get("reasoning"))
+        raw, reasoning = delta.get("content"), delta.get("reasoning_content") or delta.get("reasoning")
+        self._count(raw, reasoning)
         text = strip_thinking_tokens(raw, self._thinking, final=done is not None) or ""
+        if self._close.held:
+            self._head = (self._head + raw).lstrip()[:16] if isinstance(raw, str) else self._head
+            # The tag is there, or the server keeps reasoning in its own field: nothing is to be waited for.
+            self._close.held = not (reasoning or self._head.startswith("<think>"))
+        text = self._close.feed(text, final=done is not None)
         if not self.spoken:
             text = text.lstrip()  # a blank line after the reasoning is not the first word
             self.spoken = bool(text)

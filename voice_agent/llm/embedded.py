@@ -41,7 +41,9 @@ MODEL_NAME = "SmolLM2-135M-Instruct"
 class EmbeddedModel:
     """The loaded model. Use :meth:`shared`, so that it is loaded once a process; :meth:`close` it as often.
 
-    ``n_ctx``: tokens of context that the two slots share. One thread: two were slower whenever anything else ran.
+    ``n_ctx``: tokens of context that all slots share. ``judges``: slots for judging, one for each call at the same
+    time (at most ``n_batch`` - 1; further calls share), since a prompt is cheap only where it continues the slot's last
+    one (:meth:`judge_slot`). One thread: two were slower whenever anything else ran.
     Raises ModelError if the file cannot be loaded.
     """
 
@@ -49,15 +51,16 @@ class EmbeddedModel:
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _loaded: ClassVar[dict[Path, EmbeddedModel]] = {}
 
-    def __init__(self, path: Path, *, n_ctx: int = 4096, n_batch: int = 16, threads: int = 1) -> None:
+    def __init__(self, path: Path, *, n_ctx: int = 4096, n_batch: int = 16, threads: int = 1, judges: int = 1) -> None:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; install the embedded model, or use another provider")
+        judges = max(1, min(judges, n_batch - 1))  # llama.cpp aborts the process if a batch has not room for each slot
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.model_alias = {MODEL_NAME}
         params.n_ctx = n_ctx
-        params.n_parallel = 2
-        params.kv_unified = True  # both slots may use all of n_ctx
+        params.n_parallel = 1 + judges
+        params.kv_unified = True  # any slot may use all of n_ctx
         params.n_batch = params.n_ubatch = n_batch
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cache_ram_mib = 0  # no copies of old prompts: up to 8 GB by default
@@ -74,21 +77,26 @@ class EmbeddedModel:
             raise ModelError(f"{path}: llama.cpp cannot load it ({type(error).__name__}); fetch it again") from None
         self._path = path
         self._users = 1
+        self.judges = judges
         # Besides touching the weights: a server closed right after loading may never end (5 of 10 times beside a
         # second server, seemingly before its queue ran; after one call, none of 80).
         self.next_token_logprobs("Hello", top=1)
 
     @classmethod
-    def shared(cls, path: Path) -> EmbeddedModel:
-        """This process's one instance for ``path``, loaded on first use (about half a second)."""
+    def shared(cls, path: Path, *, judges: int = 1) -> EmbeddedModel:
+        """This process's one instance for ``path``, loaded on first use (half a second; ``judges`` counts then)."""
         path = path.resolve()
         with cls._lock:
             model = cls._loaded.get(path)
             if model is None:
-                model = cls._loaded[path] = cls(path)
+                model = cls._loaded[path] = cls(path, judges=judges)
             else:
                 model._users += 1
             return model
+
+    def judge_slot(self, number: int) -> int:
+        """The slot of judge ``number`` (0 to ``judges`` - 1): slot 1 is the conversations'."""
+        return JUDGE_SLOT if number == 0 else CHAT_SLOT + number
 
     def next_token_logprobs(self, prompt: str, top: int = 100, slot: int = JUDGE_SLOT) -> list[tuple[str, float]]:
         """The ``top`` likeliest next tokens after ``prompt`` with their natural log-probabilities, likeliest first.

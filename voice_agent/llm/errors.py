@@ -45,8 +45,12 @@ class Asked:
     key_env: str | None = None
     api_key: Secret | None = None
 
+    credentials: str | None = None
+
     @property
     def key_setting(self) -> str:
+        if self.credentials:
+            return self.credentials
         return f"{self.key_env} (or llm.api_key)" if self.key_env else "llm.api_key"
 
 
@@ -61,6 +65,7 @@ def scrub(text: str, secret: Secret | None) -> str:
 def _words(body: object, asked: Asked) -> str:
     """The provider's own message, as `` (it said: ...)``, or nothing."""
     text = ""
+    body = _unlisted(body)
     if isinstance(body, Mapping):
         inner = body.get("error", body)
         text = str(inner.get("message") or inner.get("detail") or "") if isinstance(inner, Mapping) else str(inner)
@@ -70,12 +75,18 @@ def _words(body: object, asked: Asked) -> str:
     return f' (it said: "{text}")' if text else ""
 
 
+def _unlisted(body: object) -> object:
+    """Google sends its error objects in a list of one."""
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
+
+
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600
 
 
 def status_in(body: object) -> int | None:
     """The HTTP status that an error object carries in ``code`` or ``status``, as routers do under a 200 or a 500."""
+    body = _unlisted(body)
     if not isinstance(body, Mapping):
         return None
     inner = body.get("error", body)
@@ -185,6 +196,10 @@ def explain(error: Exception, asked: Asked, connect_s: float) -> ProviderError:
         return from_status(200, error.body, asked)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return not_understood(asked)
+    if isinstance(error, openai.OpenAIError):
+        # Raised by the package's own providers (AWS, Google) before anything is sent.
+        words = scrub(str(error), asked.api_key).rstrip(".")
+        return ProviderAuthError(f"{asked.provider} could not be asked: {words}; check {asked.key_setting}")
     return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
 
 

@@ -24,7 +24,7 @@ _PROGRAM = Path(__file__).with_name("sim_server.py")
 _HELP = (
     "write sim:ttft=170ms,tps=2314; allowed: ttft=<duration>, tps=<tokens a second>, stall_at=<word number>,"
     f" stall=<duration>, error={'|'.join(ERRORS)}, every=<n: only each n-th request stalls or fails>;"
-    " durations as 170ms or 1.5s"
+    " reply=short|long; durations as 170ms or 1.5s"
 )
 
 
@@ -32,7 +32,8 @@ _HELP = (
 class SimSpec:
     """The pace. ``stall_at`` is the word (from 0) before which it stalls for ``stall_s``; ``error`` one of ERRORS.
 
-    ``every`` = n makes only each n-th request stall or fail. ``tps`` is in tokens a second.
+    ``every`` = n makes only each n-th request stall or fail. ``tps`` is in tokens a second. ``reply``: ``short``
+    answers of one to three sentences, or a ``long`` one that goes on for about half a minute (to be interrupted).
     """
 
     ttft_s: float = 0.17
@@ -41,6 +42,7 @@ class SimSpec:
     stall_s: float = 3.0
     error: str | None = None
     every: int = 1
+    reply: str = "short"
 
     def __str__(self) -> str:
         text = f"{self.ttft_s * 1000:g} ms + {self.tps:g} tok/s"
@@ -48,6 +50,8 @@ class SimSpec:
             text += f", stalls {self.stall_s:g} s at word {self.stall_at}"
         if self.error is not None:
             text += f", error {self.error}"
+        if self.reply != "short":
+            text += f", {self.reply} replies"
         if self.every > 1 and (self.error or self.stall_at is not None):
             text += f" each {self.every}th request"
         return text
@@ -81,6 +85,12 @@ def _error(text: str) -> str:
     return text
 
 
+def _reply(text: str) -> str:
+    if text not in ("short", "long"):
+        raise ValueError(text)
+    return text
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[str], float | int | str]]] = {
     "ttft": ("ttft_s", _duration),
     "tps": ("tps", _tps),
@@ -88,6 +98,7 @@ _KEYS: Mapping[str, tuple[str, Callable[[str], float | int | str]]] = {
     "stall": ("stall_s", _duration),
     "error": ("error", _error),
     "every": ("every", lambda text: _count(text, 1)),
+    "reply": ("reply", _reply),
 }
 
 

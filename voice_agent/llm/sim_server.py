@@ -28,6 +28,14 @@ REPLIES = (
     "Right, here is the plan. First we check what you already have, and then we fill in what is missing.",
     "I see. That happens quite often, and it is easy to fix. Would you like me to explain how?",
 )
+LONG_REPLY = (
+    "Well, that is a long story, so let me tell it from the beginning. The house was built by a family who came from the"
+    " north, a little more than two hundred years ago. They had planned to stay for one summer, but the garden was so"
+    " large, and the view over the river so good, that nobody wanted to leave. In the second year they added the long"
+    " room with the seven windows, where the music was played, and in the third year the small tower, which you can"
+    " still see from the road. After that the family grew quiet, and the house with it. Some say that the youngest"
+    " daughter kept a diary about those years, and that it lies under one of the old stones near the gate."
+)
 FAILURES = {
     "401": (401, "Wrong API key provided", "invalid_api_key"),
     "404": (404, "Model does not exist or you do not have access to it", "model_not_found"),
@@ -47,6 +55,7 @@ class Double:
         self.stall_s: float = spec["stall_s"]
         self.error: str | None = spec["error"]
         self.every: int = spec["every"]
+        self.reply: str = spec["reply"]
         self.requests = self.cancelled = self.completed = 0
 
     async def models(self, request: web.Request) -> web.Response:
@@ -83,7 +92,8 @@ class Double:
             return web.json_response({"error": {"message": "Too many requests upstream", "code": 429}})
 
         text = _last_user_text(body)
-        words = REPLIES[zlib.crc32(text.encode()) % len(REPLIES)].split()
+        short = REPLIES[zlib.crc32(text.encode()) % len(REPLIES)]
+        words = (LONG_REPLY if self.reply == "long" else short).split()
         if (limit := body.get("max_completion_tokens") or body.get("max_tokens")) is not None:
             words = words[: max(1, int(limit / TOKENS_PER_WORD))]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -18,6 +18,7 @@ from livekit.agents.types import APIConnectOptions
 from ..budget import probe
 from ..errors import ProviderError, ProviderStreamError
 from . import errors
+from .choice import opens_thinking
 from .deltas import DeltaReader, timings_of, usage_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class ChatStream(llm.LLMStream):
         self._begun = False
         self._request_id = ""
         self._usage: llm.CompletionUsage | None = None
+        self._asked = False
+        self._prompt_tokens = 0
         self._limits = dataclasses.replace(
             owner.deadlines, first_content_s=min(owner.deadlines.first_content_s, conn_options.timeout or float("inf"))
         )
@@ -97,6 +100,7 @@ class ChatStream(llm.LLMStream):
             raise errors.explain(error, owner.asked(), self._limits.connect_s) from None
         else:
             owner.count(completed=1)
+            owner.tidy(self._chat_ctx)
 
     def _ended(self, how: Literal["cancelled", "failed"]) -> None:
         """Account for an answer that did not end by itself, and replace the connection that went with it."""
@@ -104,12 +108,18 @@ class ChatStream(llm.LLMStream):
         if self._usage is None:
             self._owner.count(tokens_estimated=self._reader.estimated_tokens)
             probe.fact(completion_tokens_estimated=self._reader.estimated_tokens)
+            if self._asked:
+                self._owner.metered(
+                    prompt_tokens=self._prompt_tokens if self._reader.received_chunks else 0,
+                    estimated_tokens=self._reader.estimated_tokens,
+                )
         self._report_usage()
         self._owner.pool.replace_soon()
 
     async def _answer(self) -> None:
         owner = self._owner
-        messages, _ = self._chat_ctx.to_provider_format(format="openai")
+        self._reader = DeltaReader(opens_thinking=opens_thinking(owner.model))
+        messages, _ = owner.window.view(self._chat_ctx).to_provider_format(format="openai")
         tools = llm.ToolContext(self._tools).parse_function_tools("openai", strict=owner.endpoint.provider.strict_tools)
         probe.fact(provider=owner.provider, model=owner.model, simulated=owner.endpoint.simulated)
         self._started = self._last = owner.clock.now()
@@ -119,12 +129,17 @@ class ChatStream(llm.LLMStream):
                 self._take(chunk)
         self._judge_end()
         self._report_usage()
+        if self._usage is None:  # Replicate's streams carry no counts
+            owner.metered(prompt_tokens=self._prompt_tokens, estimated_tokens=self._reader.estimated_tokens)
 
     def _report_usage(self) -> None:
         """Some servers send running counts with each chunk: the last one stands."""
         if (usage := self._usage) is not None:
             self._owner.count(tokens_received=usage.completion_tokens)
             probe.fact(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+            if usage.prompt_cached_tokens:
+                probe.fact(prompt_cached_tokens=usage.prompt_cached_tokens)
+            self._owner.metered(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
             self._event_ch.send_nowait(llm.ChatChunk(id=self._request_id, usage=usage))
 
     async def _open(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> openai.AsyncStream[object]:
@@ -132,20 +147,31 @@ class ChatStream(llm.LLMStream):
         owner, hung_up = self._owner, False
         while True:
             body = owner.body(messages, tools, self._extra)
+            content, headers = owner.encode(body)
+            self._prompt_tokens = sum(len(str(message.get("content") or "")) for message in messages) // 4
+            owner.admit()
             owner.count(requests=1)
+            owner.metered(requests=1)
+            self._asked = True
             probe.mark("llm_requested")
             try:
                 async with self._deadline():
-                    return await owner.client.post(
+                    stream = await owner.client.post(
                         "/chat/completions",
                         cast_to=object,
-                        body=body,
-                        options={"timeout": httpx2.Timeout(None, connect=self._limits.connect_s)},
+                        content=content,
+                        options={
+                            "timeout": httpx2.Timeout(None, connect=self._limits.connect_s),
+                            "headers": headers,
+                        },
                         stream=True,
                         stream_cls=openai.AsyncStream[object],
                     )
+                owner.said(stream.response.headers)
+                return stream
             except openai.APIStatusError as error:
-                if not owner.refuse(error, body):
+                owner.said(error.response.headers)
+                if not owner.refuse(error, body, compressed="Content-Encoding" in headers):
                     raise
             except openai.APIConnectionError as error:
                 # The server closed the idle connection at the very moment we used it.
@@ -216,7 +242,7 @@ class ChatStream(llm.LLMStream):
         except TimeoutError:
             what, limit_s, setting = {
                 "first_content": ("first word", self._limits.first_content_s, "llm.first_content_timeout_s"),
-                "stall": ("further word", self._limits.stall_s, "its stall deadline"),
+                "stall": ("further word", self._limits.stall_s, "llm.stall_timeout_s"),
                 "total": ("complete answer", self._limits.total_s, "llm.total_timeout_s"),
             }[which]
             raise errors.late(what, limit_s, setting, self._owner.asked()) from None

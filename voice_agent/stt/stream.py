@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Never
 
 import numpy as np
@@ -25,7 +25,19 @@ from livekit.local_inference import VAD
 
 from .. import models
 from ..clock import SYSTEM, Clock
-from ..decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted, TurnTaker, UserTurn, Withdraw
+from ..decisions import (
+    CAPTURED_AT,
+    Ask,
+    Commit,
+    Decision,
+    Discard,
+    Int16,
+    Reopen,
+    SpeechStarted,
+    TurnTaker,
+    UserTurn,
+    Withdraw,
+)
 from .edge import SpeechEdge
 from .silence import SilenceTaker
 from .utterance import Heard, Utterance, join, quietest
@@ -43,7 +55,8 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
 
     ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
     taker for each stream; None gives plain silence of ``final_silence_s``. ``on_turn`` is told of every committed turn,
-    ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs.
+    ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs;
+    then ``thread`` (ours to shut down) must see to it that only one pass runs at a time (:mod:`voice_agent.fair`).
     Raises ModelError (no such model) and ConfigError (language the model lacks).
     """
 
@@ -61,11 +74,13 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
         on_turn: Callable[[UserTurn], None] | None = None,
         on_reopen: Callable[[str], None] | None = None,
         engine: WhisperEngine | None = None,
+        thread: Executor | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
         self._name = model
         self.language = language
+        self._handed_in = engine is not None
         self.engine = engine or WhisperEngine(
             models.whisper(model),
             device=device,
@@ -75,7 +90,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
             threads=threads,
             clock=clock,
         )
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="whisper")
+        self.thread: Executor = thread or ThreadPoolExecutor(1, thread_name_prefix="whisper")
         self._taker = taker or (lambda: SilenceTaker(final_silence_s))
         self.on_turn = on_turn
         self.on_reopen = on_reopen
@@ -90,7 +105,12 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
         return "faster-whisper"
 
     def prewarm(self) -> None:
-        """Run one pass over silence, so that the first real one is not the slow one. Blocks."""
+        """Run one pass over silence, so that the first real one is not the slow one. Blocks.
+
+        A session calls this on its event loop as it starts; an engine that was handed in is warm, and others may use it.
+        """
+        if self._handed_in:
+            return
         self.engine.decode(np.zeros(SAMPLE_RATE, np.float32))
 
     def stream(
@@ -212,7 +232,11 @@ class WhisperStream(stt.RecognizeStream):
 
     def _take(self, frame: rtc.AudioFrame, vad: Any) -> None:
         self._rest = np.concatenate([self._rest, np.frombuffer(frame.data, np.int16)])
-        self._arrivals.append(self._clock.now() - (self._samples + len(self._rest)) / SAMPLE_RATE)
+        captured_at = frame.userdata.get(CAPTURED_AT)
+        if captured_at is not None:  # the end knows; what was noted before may be from another device
+            self._arrivals.clear()
+        at = self._clock.now() if captured_at is None else float(captured_at)
+        self._arrivals.append(at - (self._samples + len(self._rest)) / SAMPLE_RATE)
         while len(self._rest) >= WINDOW:
             window, self._rest = np.ascontiguousarray(self._rest[:WINDOW]), self._rest[WINDOW:]
             probability = float(vad.predict(window))

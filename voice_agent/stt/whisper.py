@@ -137,6 +137,23 @@ def _tail_round(words: Sequence[str]) -> int | None:
     return None
 
 
+def repetitions_removed(text: str) -> list[str]:
+    """``text`` without a phrase of >= 3 words that it says twice: at once ("cannot reply to this message. Reply to this
+    message because"), or at the end of two sentences ("... away by monkeys. I am carried away by monkeys"). It may have
+    been said twice, so whoever asks must compare with the sound."""
+    written = text.split()
+    words = [re.sub(r"[^\w']", "", w.casefold()) for w in written]
+    n, found = len(words), []
+    for size in range(3, n // 2 + 1):
+        for i in range(n - 2 * size + 1):
+            if words[i : i + size] == words[i + size : i + 2 * size]:
+                found.append(" ".join(written[:i] + written[i + size :]))
+        for end in range(size, n - size):  # the same words before an earlier full stop
+            if written[end - 1][-1] in ".?!" and words[end - size : end] == words[n - size :]:
+                found.append(" ".join(written[:end]))
+    return sorted(set(found), key=len)
+
+
 class WhisperEngine:
     """One Whisper model, one pass at a time.
 
@@ -281,13 +298,26 @@ class WhisperEngine:
         )
 
     def _strip_slow_loop(self, text: str, audio_s: float, encoded: Any, tokenizer: Tokenizer) -> tuple[str, bool]:
-        """A repetition that there was time for: a loop if the first round alone reaches the end of the sound."""
-        once, repeats = strip_restart(text, audio_s, max_words_per_s=1.0)
-        if not repeats or len(text.split()) < 6:
+        """A repetition that there was time for: a loop if the text without it accounts for all of the sound."""
+        if len(text.split()) < 6:
             return text, False
-        tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", once))
-        found = self._model.find_alignment(tokenizer, [tokens], encoded, int(audio_s * FRAMES_PER_S))[0]
-        return (once, True) if found and audio_s - found[-1]["end"] <= LOOP_GAP_S else (text, False)
+        once, repeats = strip_restart(text, audio_s, max_words_per_s=1.0)
+        if repeats:
+            tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", once))
+            found = self._model.find_alignment(tokenizer, [tokens], encoded, int(audio_s * FRAMES_PER_S))[0]
+            return (once, True) if found and audio_s - found[-1]["end"] <= LOOP_GAP_S else (text, False)
+        for once in repetitions_removed(text):
+            if self._accounts_for(once, audio_s, encoded, tokenizer):
+                return once, True
+        return text, False
+
+    def _accounts_for(self, text: str, audio_s: float, encoded: Any, tokenizer: Tokenizer) -> bool:
+        """Whether ``text`` and then a full stop is likely for the whole audio (see :meth:`confirm`)."""
+        stop = text[-1] if text[-1] in ".?!" else "."
+        tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", text) + stop)
+        frames = int(audio_s * FRAMES_PER_S)
+        probabilities = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], frames)[0].text_token_probs
+        return bool(probabilities[-1] >= CONFIRM_STOP and min(probabilities[-4:-1], default=1.0) >= CONFIRM_WORDS)
 
     @staticmethod
     def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:
@@ -357,16 +387,12 @@ class WhisperEngine:
         if not h.tokens or h.guard in ("wide", "silence") or len(pcm) / SAMPLE_RATE - h.audio_s > CONFIRM_MORE_S:
             return None
         tokenizer = self._tokenizer("en" if self._language == "auto" else self._language)
-        stop = h.text[-1] if h.text[-1] in ".?!" else "."
-        tokens = tokenizer.encode(" " + re.sub(r"\W+$", "", h.text) + stop)
         started = self._clock.now()
         audio_s = len(pcm) / SAMPLE_RATE
         window_s = round(max(CONFIRM_WINDOW_S, audio_s + CONFIRM_MARGIN_S), 2)
         encoded = self._features(pcm, window_s)
         encoded_at = self._clock.now()
-        found = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], int(audio_s * FRAMES_PER_S))[0]
-        probabilities = found.text_token_probs
-        if probabilities[-1] < CONFIRM_STOP or min(probabilities[-4:-1], default=1.0) < CONFIRM_WORDS:
+        if not self._accounts_for(h.text, audio_s, encoded, tokenizer):
             return None
         return replace(
             h,

@@ -51,6 +51,8 @@ class Parts:
     """Name of the tensor ``z_p``."""
     latent: str
     """Name of the tensor ``z``."""
+    durations: str | None = None
+    """Name of the text part's output that holds the frames of each phoneme, ``[1, 1, phonemes]``; None: not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,13 @@ def split(model: bytes) -> Parts:
     # What the later parts ask for and the flow does not make comes from the text part: z_p, the mask, the speaker.
     needed = dict.fromkeys((prior, *flow_part.inputs, *decoder_part.inputs))
     outputs = tuple(name for name in needed if name != latent)
+    before_prior = _ancestors(graph.nodes, {prior})
+    durations = next((n.outputs[0] for n in graph.nodes if n.op == "Ceil" and id(n) in before_prior), None)
+    if durations is not None and durations not in outputs:
+        outputs = (*outputs, durations)
     keep = _ancestors(graph.nodes, set(outputs))
     text_part = _part(graph, [n for n in graph.nodes if id(n) in keep], outputs)
-    return Parts(text_part, flow_part, decoder_part, prior, latent)
+    return Parts(text_part, flow_part, decoder_part, prior, latent, durations)
 
 
 def _unknown(what: str) -> ModelError:

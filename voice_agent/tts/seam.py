@@ -27,6 +27,8 @@ class Seam:
         self._leading = starts_reply or joins_previous
         self._tail = int(JOINED_TAIL_S * sample_rate) if joins_next else None
         self._held: NDArray[np.int16] = np.zeros(0, np.int16)
+        self.skipped = 0
+        """Samples cut off at the start so far."""
 
     def push(self, samples: NDArray[np.int16], *, last: bool = False) -> NDArray[np.int16]:
         """What is to be played of int16 ``samples`` now; maybe nothing. ``last``: they end the chunk.
@@ -40,10 +42,12 @@ class Seam:
         start, end = 0, samples.size
         if self._leading:
             if not audible.size:
+                self.skipped += max(samples.size - self._lead, 0)
                 self._held = samples[max(samples.size - self._lead, 0) :]
                 return samples[:0]
             self._leading, self._held = False, samples[:0]
             start = max(int(audible[0]) - self._lead, 0)
+            self.skipped += start
         if last and self._tail is not None:
             end = min(end, (int(audible[-1]) + 1 if audible.size else 0) + self._tail)
         return samples[start:end]

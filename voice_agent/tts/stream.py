@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import Never, Protocol
 
 import numpy as np
 from livekit.agents import APIConnectOptions, APIError, tts, utils
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, TimedString
 from numpy.typing import NDArray
 
 from .. import models
@@ -29,6 +29,7 @@ from .seam import Seam
 from .spoken import speakable
 from .text import Chunk, Chunker, Limits
 from .vits import Delivery, Piece, Stop, Voice, load_config, speaker_id
+from .words import WordTimes
 
 DEFAULT_VOICE = "en_US-joe-medium"
 HUNGRY_S = 0.8
@@ -46,13 +47,22 @@ class _Made:
     at_s: float
 
 
+class Speaker(Protocol):
+    """What speaks: a :class:`~.vits.Voice`, or one that many calls share."""
+
+    def speak(
+        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+    ) -> Iterator[Piece]: ...
+
+
 class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's own
     """Text to speech on a local Piper voice, for anybody's ``AgentSession``.
 
     ``voice`` is an embedded name, the name of a Piper voice, or the path of an ``.onnx`` with its ``.onnx.json``
     beside it. The model is loaded (~1 s) by :meth:`prewarm`, or else by the first text, on a thread of its own, which
-    also does the speaking. Raises ModelError for a voice that is not there, SpeechError for a speaker it has not;
-    what goes wrong later reaches LiveKit as an APIError whose cause is ours.
+    also does the speaking; ``loaded`` is that voice, loaded already (safe for several threads, if it is shared). Raises
+    ModelError for a voice that is not there, SpeechError for a speaker it has not; what goes wrong later reaches
+    LiveKit as an APIError whose cause is ours.
     """
 
     def __init__(
@@ -62,13 +72,14 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         speaker: int | None = None,
         length_scale: float | None = None,
         limits: Limits | None = None,
+        loaded: Speaker | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._model_path, self._config_path = models.piper(str(voice))
         config = load_config(self._config_path)
         speaker_id(config, speaker)
         super().__init__(
-            capabilities=tts.TTSCapabilities(streaming=True, aligned_transcript=False),
+            capabilities=tts.TTSCapabilities(streaming=True, aligned_transcript=True),
             sample_rate=config.sample_rate,
             num_channels=1,
         )
@@ -76,7 +87,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         self._name = Path(voice).stem if str(voice).endswith(".onnx") else str(voice)
         self._delivery = Delivery(speaker=speaker, length_scale=length_scale)
         self._limits, self._clock = limits, clock
-        self._voice: Voice | None = None
+        self._voice = loaded
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
         self._stops: set[Stop] = set()
 
@@ -111,7 +122,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._voice = None
 
-    def _loaded(self) -> Voice:
+    def _loaded(self) -> Speaker:
         """The voice. Only on the voice's thread."""
         if self._voice is None:
             self._voice = Voice.load(self._model_path, self._config_path)
@@ -166,6 +177,7 @@ class _Mouth:
         self._sounds_until_s = self._clock.now()
         self._handed_over = self._audible = self._joined = False
         self._made_s = 0.0
+        self._caption: list[tuple[str, float, float]] = []  # text, start and end in seconds of this reply's sound
 
     async def run(self) -> None:
         while not self._chunker.exhausted:
@@ -186,8 +198,15 @@ class _Mouth:
         if not self._audible:
             self._emitter.push(bytes(2 * (self._owner.sample_rate // 100)))
 
+    def write_captions(self) -> None:
+        """The words with their times go before the sound they are in: LiveKit hangs them on its frames."""
+        if self._caption:
+            self._emitter.push_timed_transcript([TimedString(t, start_time=a, end_time=b) for t, a, b in self._caption])
+            self._caption.clear()
+
     async def _say(self, chunk: Chunk, *, hungry: bool) -> None:
         if not (text := speakable(chunk.text, self._owner.language)):
+            self._caption.append((chunk.text, self._made_s, self._made_s))  # written, but nothing of it is spoken
             return
         if not self._handed_over:
             self._handed_over = True
@@ -199,9 +218,16 @@ class _Mouth:
             joins_previous=self._joined,
             joins_next=chunk.joined,
         )
+        words, rate = WordTimes(chunk.text, self._made_s), self._owner.sample_rate
         async with contextlib.aclosing(self._owner._pieces(text, hurry=hungry)) as pieces:
             async for made in pieces:
-                self._emit(seam.push(made.piece.samples, last=made.piece.last), made.at_s)
+                piece = made.piece
+                words.sentence(piece.groups, piece.phonemes, piece.first_group, piece.samples.size / rate)
+                samples = seam.push(piece.samples, last=piece.last)
+                if samples.size:
+                    self._caption += words.take(skipped_s=seam.skipped / rate)
+                self._emit(samples, made.at_s)
+        self._caption += words.rest(self._made_s)
         self._joined = chunk.joined
 
     def _emit(self, samples: NDArray[np.int16], made_at_s: float) -> None:
@@ -210,6 +236,7 @@ class _Mouth:
         if not self._audible:
             self._audible = True
             probe.mark("tts_first_audio", made_at_s)
+        self.write_captions()
         self._emitter.push(samples.tobytes())
         self._emitter.flush()  # else the last 10 ms of every piece would wait for the next one
         now = self._clock.now()
@@ -242,6 +269,7 @@ class _PiperStream(tts.SynthesizeStream):
             await utils.aio.cancel_and_wait(reader)
         if self._pushed_text.strip():
             mouth.never_silent()
+            mouth.write_captions()
         output_emitter.end_segment()
 
     async def _read(self, chunker: Chunker, arrived: asyncio.Event) -> None:
@@ -277,6 +305,7 @@ class _PiperChunkedStream(tts.ChunkedStream):
             await mouth.run()
         if self._input_text.strip():
             mouth.never_silent()
+            mouth.write_captions()
 
 
 @contextlib.contextmanager

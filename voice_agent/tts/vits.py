@@ -25,6 +25,7 @@ from piper.config import PiperConfig
 
 from ..errors import ModelError, SpeechError
 from . import graph
+from .words import Group
 
 HURRIED_FRAMES = (14, 28, 96)
 """Frames (11.6 ms each) of the first pieces when sound is wanted at once, STEADY_FRAMES after them. 14 frames are
@@ -72,10 +73,18 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some samples of a text: mono, int16. ``last``: the text ends with them."""
+    """Some samples of a text: mono, int16. ``last``: the text ends with them.
+
+    The first piece of each sentence says when its groups of phonemes are heard (``groups``, counted from that piece's
+    first sample); ``phonemes``: how many each group of the whole text has, ``first_group``: where the sentence begins
+    in them. All empty where the voice does not tell.
+    """
 
     samples: NDArray[np.int16]
     last: bool
+    groups: tuple[Group, ...] = ()
+    phonemes: tuple[int, ...] = ()
+    first_group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,7 @@ class Voice:
         self.sample_rate = int(config.sample_rate)
         """Hertz."""
         self._prior_name, self._latent_name = parts.prior, parts.latent
+        self._durations_name = parts.durations
         self._text = _Model(_session(parts.text.model, threads, bounded=False), _without_model(parts.text))
         self._flow = _Model(_session(parts.flow.model, threads, bounded=True), _without_model(parts.flow))
         self._decoder = _Model(_session(parts.decoder.model, threads, bounded=True), _without_model(parts.decoder))
@@ -180,23 +190,53 @@ class Voice:
         ``stop`` is set. Raises SpeechError for a text that cannot be spoken.
         """
         stop, sentences = stop or Stop(), self.phoneme_ids(text)
+        split = [self._groups(ids) for ids in sentences]
+        phonemes = tuple(len(group) for groups in split for group in groups)
+        first_group = 0
         for number, ids in enumerate(sentences):
             sizes = HURRIED_FRAMES if hurry and number == 0 else ()
             try:
                 prior = self.prior(ids, delivery, stop=stop)
                 left = prior.frames * self.hop_samples
+                timed = self._timed(prior, split[number])
                 for samples in self.decode(prior, sizes, stop=stop):
                     if stop.is_set:
                         return
                     left -= samples.size
                     scaled = np.clip(samples * (self._gain * 32767), -32767, 32767).astype(np.int16)
-                    yield Piece(scaled, last=left == 0 and number == len(sentences) - 1)
+                    last = left == 0 and number == len(sentences) - 1
+                    yield Piece(scaled, last, timed, phonemes if timed else (), first_group)
+                    timed = ()
+                first_group += len(split[number])
             except SpeechError:
                 raise
             except Exception as e:  # onnxruntime's exceptions share no base class but this
                 if stop.is_set:
                     return
                 raise SpeechError(f"the voice failed on {_excerpt(text)}: {e}") from e
+
+    def _groups(self, ids: Sequence[int]) -> list[list[int]]:
+        """The places in ``ids`` of each group's phonemes: what stands between two spaces, without the marks."""
+        known = self.config.phoneme_id_map
+        space = set(known.get(" ", ()))
+        silent = {i for mark in ("_", "^", "$", *",.:;!?ˈˌː") for i in known.get(mark, ())}
+        groups: list[list[int]] = [[]]
+        for place, phoneme in enumerate(ids):
+            if phoneme in space:
+                groups.append([])
+            elif phoneme not in silent:
+                groups[-1].append(place)
+        return [g for g in groups if g]
+
+    def _timed(self, prior: Prior, groups: Sequence[Sequence[int]]) -> tuple[Group, ...]:
+        if self._durations_name is None:
+            return ()
+        ends = np.cumsum(prior.tensors[self._durations_name].reshape(-1)) * self.hop_samples / self.sample_rate
+        # An id's padding follows it, and belongs to it; a group starts where the id before it ends.
+        return tuple(
+            Group(len(g), float(ends[g[0] - 1]) if g[0] else 0.0, float(ends[min(g[-1] + 1, len(ends) - 1)]))
+            for g in groups
+        )
 
     def phoneme_ids(self, text: str) -> list[list[int]]:
         """The ids of each sentence's phonemes. Raises SpeechError for a text that espeak or the voice refuses."""

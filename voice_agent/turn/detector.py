@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,9 @@ import numpy as np
 from ..config import TurnConfig
 from ..decisions import Decision, Int16, Reopen, SpeechStarted
 from .completeness import Judge
+from .interruption import Drop, FloorDecision, InterruptionPolicy, Yield
 from .policy import State, TurnPolicy, words_of
+from .recorder import Recorder
 
 ACOUSTIC_SAMPLES = 19_200  # what v1-mini looks at: 1.2 s of 16 kHz
 ACOUSTIC_AT_S = 0.2  # it needs this much of the pause to see one
@@ -29,11 +32,36 @@ class AcousticModel(Protocol):
     def predict(self, pcm: Int16) -> float: ...
 
 
-class TurnDetector:
-    """A :class:`~voice_agent.decisions.TurnTaker` for one call. ``now_s`` gives the present on the audio's line."""
+@dataclass(frozen=True, slots=True)
+class AgentSound:
+    """What the agent is heard to say: its words until now, and how much of the reply is left (None: not known)."""
 
-    def __init__(self, config: TurnConfig, judge: Judge, acoustic: AcousticModel | None = None) -> None:
+    text: str = ""
+    left_s: float | None = None
+
+
+class TurnDetector:
+    """A :class:`~voice_agent.decisions.TurnTaker` for one call. ``now_s`` gives the present on the audio's line.
+
+    With ``floor`` (and :meth:`agent_began`, :meth:`agent_ended`) it also tells interruptions from noises:
+    ``on_floor`` is given what is to be done with the agent's sound, ``agent`` says what that is.
+    """
+
+    def __init__(
+        self,
+        config: TurnConfig,
+        judge: Judge,
+        acoustic: AcousticModel | None = None,
+        *,
+        floor: InterruptionPolicy | None = None,
+        on_floor: Callable[[FloorDecision], None] = lambda _: None,
+        agent: Callable[[], AgentSound] = AgentSound,
+    ) -> None:
         self._policy = TurnPolicy(config)
+        self.recorder = Recorder(config) if config.record_evidence else None
+        self._floor = floor
+        self._on_floor = on_floor
+        self._agent = agent
         self._judge = judge
         self._acoustic = acoustic
         self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-judge")
@@ -67,18 +95,33 @@ class TurnDetector:
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         self._now_s = max(self._now_s, end_s)
         self._recent.append(pcm)
+        if self.recorder is not None:
+            self.recorder.window(end_s, probability)
         self._out(self._policy.window(end_s, probability, len(pcm) / 16_000))
+        if self._floor is not None and self._floor.holding:
+            said = self._agent()
+            self._floor_out(
+                self._floor.window(
+                    end_s, probability, hearing=self.in_speech, agent_text=said.text, reply_left_s=said.left_s
+                )
+            )
         self._maybe_acoustic(end_s)
 
     def text(self, text: str, covers_s: float, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
         self._out(self._policy.text(text, covers_s, now_s))
+        if self.recorder is not None and text:
+            self.recorder.text(self._policy.present_text, covers_s, now_s)
+        if self._floor is not None and self._floor.holding:
+            self._floor_out(self._floor.text(text, covers_s, now_s, agent_text=self._agent().text))
         if self._policy.in_speech and text:
             self._want_score(self._policy.present_text)
 
     def advance(self, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
         self._out(self._policy.advance(now_s))
+        if self._floor is not None and self._floor.holding:
+            self._floor_out(self._floor.advance(now_s, hearing=self.in_speech, agent_text=self._agent().text))
 
     def reply_ready(self, text: str) -> None:
         """The provisional reply to ``text`` has its first audio."""
@@ -88,11 +131,35 @@ class TurnDetector:
         """The reply can be heard."""
         self._out(self._policy.audible(self._now_s))
 
+    def agent_began(self) -> None:
+        """The agent's sound starts."""
+        if self._floor is not None:
+            self._floor.agent_began(self._now_s)
+            self._policy.held = self._floor.holding
+
+    def agent_ended(self) -> None:
+        """The agent's sound is over, or was taken back."""
+        if self._floor is not None:
+            self._floor.agent_ended(self._now_s)
+            self._policy.held = False
+
+    def _floor_out(self, decisions: tuple[FloorDecision, ...]) -> None:
+        assert self._floor is not None
+        self._policy.held = self._floor.holding
+        for d in decisions:
+            self._on_floor(d)
+            if isinstance(d, Drop):
+                self._out(self._policy.discard(d.reason))
+            elif isinstance(d, Yield):
+                self._out(self._policy.advance(self._now_s))
+
     def _out(self, decisions: tuple[Decision, ...]) -> None:
         for d in decisions:
             if isinstance(d, SpeechStarted | Reopen):
                 self._acoustic_for = -1.0
                 self._judged.clear()
+            if self.recorder is not None:
+                self.recorder.decided(d)
             self._emit(d)
 
     # --- the judge of texts: the latest text first, never two at a time ---------------------------------------------
@@ -107,9 +174,10 @@ class TurnDetector:
             self._judging = True
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._judge_thread, self._judge.score, text)
-            future.add_done_callback(lambda f: self._scored(text, f))
+            asked_s = loop.time()
+            future.add_done_callback(lambda f: self._scored(text, f, loop.time() - asked_s))
 
-    def _scored(self, text: str, future: asyncio.Future[float]) -> None:
+    def _scored(self, text: str, future: asyncio.Future[float], took_s: float) -> None:
         self._judging = False
         if self._closed or future.cancelled():
             return
@@ -124,6 +192,8 @@ class TurnDetector:
             return
         score = future.result()
         self._judged[words_of(text)] = score
+        if self.recorder is not None:
+            self.recorder.score(words_of(text), score, took_s)
         self._out(self._policy.completeness(text, score, self._now_s))
         if (wanted := self._wanted) is not None:
             self._wanted = None
@@ -143,6 +213,8 @@ class TurnDetector:
 
         def done(f: asyncio.Future[float]) -> None:
             if not self._closed and not f.cancelled() and f.exception() is None and policy.speech_ended_s == pause:
+                if self.recorder is not None:
+                    self.recorder.acoustic(pause, float(f.result()))
                 self._out(policy.acoustic(float(f.result()), self._now_s))
 
         future.add_done_callback(done)

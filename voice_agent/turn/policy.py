@@ -12,6 +12,7 @@ What comes in::
     reply_ready(now_s)                  the provisional reply has its first audio
     audible(now_s)                      the agent's reply can be heard: too late to reopen
     advance(now_s)                      time has passed
+    discard(reason)                     what is being heard is no turn (turn/interruption.py; see also ``held``)
 
 What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Withdraw`, :class:`Commit`, :class:`Reopen`,
 :class:`Discard`.
@@ -60,6 +61,7 @@ class TurnPolicy:
     def __init__(self, config: TurnConfig) -> None:
         self.config = config
         self.state = State.IDLE
+        self.held = False  # the agent has the floor: nothing is asked, committed or reopened (turn/interruption.py)
         self._now = 0.0
         self._run = 0  # consecutive windows with speech
         self._speech_started_s = 0.0
@@ -204,6 +206,8 @@ class TurnPolicy:
                     self._close()
                     return (Discard("no words"),)
                 return ()
+            if self.held:
+                return ()
             wanted = self.wait_s()
             out: tuple[Decision, ...] = ()
             if self._key != self._asked and silence >= wanted - c.ask_before_commit_s:
@@ -214,6 +218,13 @@ class TurnPolicy:
         if self.state is State.COMMITTED and silence >= c.reopen_s:
             self._close()
         return ()
+
+    def discard(self, reason: str) -> tuple[Decision, ...]:
+        """Somebody else has decided that what is being heard is no turn."""
+        if not self.in_speech:
+            return ()
+        self._close()
+        return (Discard(reason),)
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -251,7 +262,7 @@ class TurnPolicy:
     def _maybe_ask(self) -> tuple[Decision, ...]:
         """Ask ahead of the commit: as soon as the words are likely to be all of them."""
         c = self.config
-        if not self._key or self._key == self._asked:
+        if self.held or not self._key or self._key == self._asked:
             return ()
         score = self._scores.get(self._key)
         if self.state is State.PAUSED and self._covers_s >= self._speech_ended_s - c.text_final_before_end_s:

@@ -12,35 +12,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evidence import WINDOW_S, Evidence
+from ..config import TurnConfig
+from ..decisions import Ask, Commit, Decision, Reopen, SpeechStarted
+from ..turn.detector import ACOUSTIC_AT_S
+from ..turn.policy import State, TurnPolicy, words_of
+from .evidence import WINDOW_S, Evidence, Pace
 
-from voice_agent.config import TurnConfig
-from voice_agent.decisions import Ask, Commit, Decision, Reopen, SpeechStarted
-from voice_agent.turn.detector import ACOUSTIC_AT_S
-from voice_agent.turn.policy import State, TurnPolicy, words_of
-
-LLM_S, VOICE_S = 0.170, 0.040  # request to first content; first clause to first audio
-OUTPUT_S = 0.012  # commit to audible when the reply is ready (measured on AgentSession)
 ACOUSTIC_TAKES_S = 0.045
 NOTICED_S = 2 * WINDOW_S  # speech is believed after two windows
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would have been heard. ``delay_s``: end of speech to the first audible; ``cut``: audible before the end."""
+    """What would have been heard. ``delay_s``: end of speech to the first audible; ``cut``: audible before the end.
+
+    ``asks``: requests to the model; ``tokens_wasted``: of replies nobody heard, as if each had been written to its end
+    once its first word had come (an upper bound). ``waited_s``: the silence before the last commit.
+    """
 
     name: str
     kind: str
     delay_s: float | None
     cut: bool
     asks: int
+    tokens_wasted: int = 0
+    waited_s: float | None = None
 
 
 class _Replay:
     """One clip under our policy."""
 
-    def __init__(self, found: Evidence, config: TurnConfig) -> None:
+    def __init__(self, found: Evidence, config: TurnConfig, pace: Pace) -> None:
         self.found = found
+        self.pace = pace
+        self.wasted = 0
+        self.waited: float | None = None
         self.policy = TurnPolicy(config)
         self.acoustic = config.acoustic
         self._queue: list[tuple[float, int, Callable[..., tuple[Decision, ...]], tuple[Any, ...]]] = []
@@ -49,7 +55,7 @@ class _Replay:
         self.delay: float | None = None
         self._asked: tuple[str, float] | None = None  # words, when that reply is ready
         self._commit: Commit | None = None
-        self._reopened = ""
+        self._reopened = self._answered = ""  # what an earlier commit has had of this utterance's words
         self._judging, self._wanted = False, ""
         self._acoustic_for = -1.0
 
@@ -64,7 +70,7 @@ class _Replay:
             self._now, _, act, args = heapq.heappop(self._queue)
             for decision in act(*args):
                 self._decided(decision)
-        return Outcome(self.found.name, self.found.kind, self.delay, self.cut, self.asks)
+        return Outcome(self.found.name, self.found.kind, self.delay, self.cut, self.asks, self.wasted, self.waited)
 
     def _push(self, at: float, act: Callable[..., tuple[Decision, ...]], *args: Any) -> None:
         self._count += 1
@@ -95,7 +101,7 @@ class _Replay:
         return out
 
     def _rest(self, text: str) -> str:
-        """After a reopening the policy puts the committed words in front itself."""
+        """After a reopening the policy puts the committed words in front itself; a new turn has only the others."""
         before = self._reopened.split()
         words = text.split()
         n = len(before)
@@ -123,22 +129,32 @@ class _Replay:
     def _decided(self, decision: Decision) -> None:
         if isinstance(decision, Ask):
             self._request(decision.text)
-            self._push(self._now + LLM_S + VOICE_S, self._ready, decision.text)
+            self._push(self._now + self.pace.llm_s + self.pace.voice_s, self._ready, decision.text)
         elif isinstance(decision, Commit):
             self._commit = decision
             words = words_of(decision.text)
             if self._asked is None or self._asked[0] != words:
                 self._request(decision.text)
             assert self._asked is not None
-            self._push(max(self._now, self._asked[1]) + OUTPUT_S, self._audible, decision)
+            self.waited = decision.waited_s
+            self._push(max(self._now, self._asked[1]) + self.pace.output_s, self._audible, decision)
         elif isinstance(decision, Reopen):
+            self._given_up()
             self._commit, self._reopened = None, decision.text
         elif isinstance(decision, SpeechStarted):
-            self._asked, self._reopened = None, ""
+            self._given_up()
+            self._reopened, self._answered = self._answered, ""
+
+    def _given_up(self) -> None:
+        """The reply asked for last will not be heard; tokens flow from the first content on."""
+        if self._asked is not None and self._now >= self._asked[1] - self.pace.voice_s:
+            self.wasted += self.pace.tokens
+        self._asked = None
 
     def _request(self, text: str) -> None:
         self.asks += 1
-        self._asked = (words_of(text), self._now + LLM_S + VOICE_S)  # an earlier request is given up
+        self._given_up()
+        self._asked = (words_of(text), self._now + self.pace.llm_s + self.pace.voice_s)
 
     def _ready(self, text: str) -> tuple[Decision, ...]:
         current = self._asked is not None and self._asked[0] == words_of(text) and self._now >= self._asked[1] - 1e-9
@@ -148,6 +164,8 @@ class _Replay:
         if commit is not self._commit:
             return ()  # taken back: the user went on
         self.policy.audible(self._now)
+        self._asked = None  # it is played: not wasted
+        self._answered = commit.text
         if self._now < self.found.speech_end_s - 0.001:
             self.cut = True
         elif self.delay is None:
@@ -155,20 +173,21 @@ class _Replay:
         return ()
 
 
-def replay(found: Evidence, config: TurnConfig) -> Outcome:
-    """Our policy."""
-    return _Replay(found, config).run()
+def replay(found: Evidence, config: TurnConfig, pace: Pace | None = None) -> Outcome:
+    """Our policy under ``config``. ``pace``: of the other stages; None gives the bench's 170, 40 and 12 ms."""
+    return _Replay(found, config, pace or Pace()).run()
 
 
-def _plain(found: Evidence, wait_s: Callable[[float], float]) -> Outcome:
+def _plain(found: Evidence, wait_s: Callable[[float], float], pace: Pace | None = None) -> Outcome:
     """``wait_s(end of speech)``: the silence after which this policy commits."""
     cut, delay, asks = False, None, 0
+    pace = pace or Pace()
     for ended, resumed in found.pauses:
         ready = next((at for begun, at, text in found.passes if begun >= ended and text), None)
         if ready is None:
             continue
         asks += 1
-        audible = max(ended + wait_s(ended), ready + LLM_S + VOICE_S) + OUTPUT_S
+        audible = max(ended + wait_s(ended), ready + pace.llm_s + pace.voice_s) + pace.output_s
         if resumed is not None and audible >= resumed + NOTICED_S:
             continue
         if audible < found.speech_end_s - 0.001:

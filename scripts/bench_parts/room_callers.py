@@ -1,0 +1,116 @@
+"""Some callers in rooms of their own, for ``scripts/bench rooms``: each asks something every few seconds and listens.
+
+A process of its own, so that measuring does not wait for what is measured. Prints one JSON object a turn, and one a
+call at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import clips as material
+
+from voice_agent.room.caller import Caller, token
+
+SETTLE_S = 1.0
+PATIENCE_S = 12.0
+JOIN_S = 15.0
+
+
+async def one_call(options: argparse.Namespace, number: int, said: list[material.Clip]) -> None:
+    room = f"{options.prefix}-{number}"
+    ticket = token(
+        options.key, options.secret, room, agent_name=options.agent_name, attributes={"voice_agent.ledger": "1"}
+    )
+    await asyncio.sleep(options.stagger * number)
+    ledger_gaps: list[float] = []
+    answered = asked = 0
+    async with Caller.joined(options.url, ticket) as caller:
+        rows: set[asyncio.Task[None]] = set()
+
+        def row(reader: Any, who: str) -> None:
+            async def read() -> None:
+                turn = json.loads(await reader.read_all())
+                if turn["audio_gaps"]["count"]:
+                    ledger_gaps.append(turn["audio_gaps"]["ms"] / turn["audio_gaps"]["count"])
+
+            task = asyncio.create_task(read())
+            rows.add(task)
+            task.add_done_callback(rows.discard)
+
+        caller.room.register_text_stream_handler("voice_agent.turn", row)
+        there = await caller.agent_there(JOIN_S)
+        joined_s = caller.agent_joined_s
+        gone = False
+        if there:
+            await asyncio.sleep(options.settle)
+            began = caller.now_s()
+            for turn in range(options.turns):
+                await caller.quiet(SETTLE_S)
+                await asyncio.sleep(max(0.0, began + turn * options.every - caller.now_s()))
+                clip = said[(number * 7 + turn) % len(said)]
+                caller.listen_from_now()
+                end = caller.say(clip.pcm) + clip.end_s
+                asked += 1
+                heard = await caller.reply(end + PATIENCE_S)
+                answered += heard is not None
+                after_ms = None if heard is None else round((heard - end) * 1000)
+                # An answer before the end is a cut-off; the one to the whole comes later, and is not timed.
+                print(
+                    json.dumps(
+                        {
+                            "turn": turn,
+                            "call": number,
+                            "clip": clip.name,
+                            "after_ms": after_ms,
+                            "cut_off": after_ms is not None and after_ms < 0,
+                            "lag_ms": round(caller.worst_lag_s * 1000),
+                        }
+                    ),
+                    flush=True,
+                )
+            await caller.quiet(SETTLE_S)
+            gone = not await caller.agent_there(0.01)
+        print(
+            json.dumps(
+                {
+                    "call": number,
+                    "joined_s": None if joined_s is None else round(joined_s, 2),
+                    "refused": not there,
+                    "dropped": there and gone,
+                    "asked": asked,
+                    "answered": answered,
+                    "gaps": len(caller.gaps()),
+                    "track_gaps_ms": [round(ms, 1) for ms in ledger_gaps],
+                    "lag_ms": round(caller.worst_lag_s * 1000),
+                }
+            ),
+            flush=True,
+        )
+        if options.record is not None:
+            options.record.mkdir(parents=True, exist_ok=True)
+            caller.save(options.record / f"{room}.wav")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("url", "key", "secret", "agent-name", "prefix"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--numbers", required=True, help="which calls these are: 0,2,4")
+    parser.add_argument("--turns", type=int, required=True)
+    parser.add_argument("--every", type=float, required=True, help="seconds from one question to the next")
+    parser.add_argument("--stagger", type=float, required=True, help="seconds between two calls' beginnings")
+    parser.add_argument("--settle", type=float, default=2.0)
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
+    said = material.utterances(options.clips)
+    await asyncio.gather(*(one_call(options, int(n), said) for n in options.numbers.split(",")))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,201 @@
+"""Does the verdict find a stage that got 40 ms slower, and only then? Faults injected for real, on this machine.
+
+First it collects: the agent answers four questions over and over, in rounds; in each round every stage is late once
+([debug] delay_stage, so really late) and none twice, in random order. Each turn's work goes to a file at once, so an
+interrupted collection counts. Then it judges: for each seed it draws a baseline from the rounds without a fault, and a
+run from those with one (or from other rounds without), and asks the comparison. The turns are real; which of them
+make up a run is drawn, so runs of different seeds share turns. docs/verdict.md says what follows from that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voice_agent import models
+from voice_agent.config import load
+from voice_agent.errors import UsageError
+from voice_agent.scenario.calibrate import Calibration
+from voice_agent.scenario.compare import Comparison, Outcome, compare
+from voice_agent.scenario.director import Director
+from voice_agent.scenario.load import parse
+from voice_agent.scenario.record import Result, Step
+from voice_agent.scenario.sound import Wardrobe
+from voice_agent.scenario.work import work_ms
+from voice_agent.scripted import stage
+
+NONE = ""
+FAULTS = {NONE: "-", "stt": "stt", "turn": "endpointing", "llm": "llm", "tts": "tts", "output": "output"}
+"""The switch's name, and the stage that the verdict is to name."""
+SCRIPT = """
+name: verdict-power
+gap: 500ms
+turns:
+  - audio: ask01.wav
+  - audio: ask02.wav
+  - audio: ask03.wav
+  - audio: ask04.wav
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Four questions in a row under one condition. ``turns``: item and its work in milliseconds."""
+
+    fault: str
+    round: int
+    turns: tuple[tuple[str, dict[str, float]], ...]
+    calibration_ms: tuple[float, ...]
+    cut_offs: int = 0
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--seeds", type=int, default=20, metavar="N", help="seeds for each fault (default 20)")
+    verb.add_argument("--rounds", type=int, default=12, metavar="N", help="rounds to collect, about 110 s each (12)")
+    verb.add_argument("--blocks", type=int, default=5, metavar="K", help="blocks of four turns in a run (default 5)")
+    verb.add_argument("--delay", type=float, default=40.0, metavar="MS", help="how late the stage is (default 40)")
+    verb.add_argument(
+        "--pool", type=Path, default=Path("out/verdict_pool.jsonl"), metavar="FILE", help="turns collected"
+    )
+    verb.add_argument("--judge-only", action="store_true", help="do not collect: judge the turns of --pool")
+    verb.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.judge_only:
+        args.pool.parent.mkdir(parents=True, exist_ok=True)
+        args.pool.unlink(missing_ok=True)
+        asyncio.run(_collect(args.pool, args.rounds, args.delay))
+    blocks = read_pool(args.pool)
+    print(table(blocks, args.seeds, args.blocks))
+    return 0
+
+
+# --- collecting -----------------------------------------------------------------------------------------------------
+
+
+async def _collect(pool: Path, rounds: int, delay_ms: float) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    settings = {"llm.spec": "sim:ttft=170ms,tps=2314", "llm.max_completion_tokens": 8, "debug.delay_stage": "stt"}
+    config = load(flags={**settings, "debug.delay_ms": delay_ms})
+    script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
+    rng = random.Random(0)
+    calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
+    with tempfile.TemporaryDirectory() as folder, pool.open("a") as out:
+        async with stage(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
+            faults = s.road.faults
+            assert faults is not None
+            steps: list[Step] = []
+            result = Result("verdict-power", "", script.path, "script", 0, Path(folder))
+            director = Director(script, s, Wardrobe(config.tts.voice), 0, result, None, calibration, steps.append)
+            faults.stage = NONE
+            await director.play(0, 2)  # warm-up
+            try:
+                for number in range(rounds):
+                    order = [*FAULTS, NONE]
+                    rng.shuffle(order)
+                    for fault in order:
+                        steps.clear()
+                        calibration.samples_ms.clear()
+                        faults.stage = fault
+                        await director.play(1, 0)
+                        block = _block(fault, number, steps, calibration.samples_ms)
+                        out.write(json.dumps(dataclasses.asdict(block)) + "\n")
+                        out.flush()
+                    print(f"round {number + 1} of {rounds}", file=sys.stderr)
+            except asyncio.CancelledError:
+                print("interrupted: what was collected is judged", file=sys.stderr)
+
+
+def _block(fault: str, number: int, steps: Sequence[Step], calibration_ms: Sequence[float]) -> Block:
+    rows = [step.row for step in steps if step.row is not None]
+    turns = tuple((str(row.item), work_ms(row)) for row in rows)
+    return Block(fault, number, turns, tuple(calibration_ms), sum(row.cut_off for row in rows))
+
+
+def read_pool(path: Path) -> list[Block]:
+    """The blocks of a file. Raises UsageError if there are none."""
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: no turns to judge ({error}); collect some first") from None
+    return [
+        Block(
+            row["fault"],
+            row["round"],
+            tuple((item, work) for item, work in row["turns"]),
+            tuple(row["calibration_ms"]),
+            row["cut_offs"],
+        )
+        for row in rows
+    ]
+
+
+# --- judging --------------------------------------------------------------------------------------------------------
+
+
+def judge(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparison:
+    """One comparison: ``size`` blocks without a fault against ``size`` with ``fault``, none of them twice."""
+    rng = random.Random(f"{fault}/{seed}")
+    clean = [block for block in blocks if block.fault == NONE]
+    rng.shuffle(clean)
+    before = clean[:size]
+    others = clean[size:] if fault == NONE else [block for block in blocks if block.fault == fault]
+    after = rng.sample(others, size) if len(others) >= size else []
+    if len(before) < size or not after:
+        raise UsageError(f"too few blocks for {size} on each side (fault {fault or 'none'}): collect more rounds")
+    return compare(
+        _samples(before),
+        _samples(after),
+        calibration=(_calibration(before), _calibration(after)),
+        cut_offs=(sum(b.cut_offs for b in before), sum(b.cut_offs for b in after)),
+        seed=seed,
+    )
+
+
+def _samples(blocks: Sequence[Block]) -> dict[str, dict[str, list[float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for block in blocks:
+        for item, work in block.turns:
+            for measure, ms in work.items():
+                found.setdefault(measure, {}).setdefault(item, []).append(ms)
+    return found
+
+
+def _calibration(blocks: Sequence[Block]) -> list[float]:
+    return [ms for block in blocks for ms in block.calibration_ms]
+
+
+def table(blocks: Sequence[Block], seeds: int, size: int) -> str:
+    """A line a fault: how often it was found, and the right stage named; for none, how often wolf was cried."""
+    lines = [
+        f"{size} blocks of four turns on each side, {seeds} seeds, {sum(len(b.turns) for b in blocks)} turns collected",
+        "",
+        "| late stage | regression called | right stage named | inconclusive | not ours: machine |",
+        "|---|---|---|---|---|",
+    ]
+    for fault, expected in FAULTS.items():
+        verdicts: list[Comparison] = [judge(blocks, fault, seed, size) for seed in range(seeds)]
+        called = [v for v in verdicts if v.outcome is Outcome.REGRESSION]
+        right = sum(v.guilty is not None and v.guilty.measure == expected for v in called)
+        cells: list[Any] = [
+            fault or "none",
+            f"{len(called)} of {seeds}",
+            "-" if fault == NONE else f"{right} of {seeds}",
+            sum(v.outcome is Outcome.INCONCLUSIVE for v in verdicts),
+            sum(v.outcome is Outcome.MACHINE for v in verdicts),
+        ]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)

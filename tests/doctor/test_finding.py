@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from voice_agent.clock import ManualClock
+from voice_agent.config import Secret
+from voice_agent.doctor.finding import Check, Finding, Status, examine
+from voice_agent.doctor.screen import Screen, as_json, passed
+from voice_agent.errors import AudioError
+
+from .conftest import CANARY
+
+
+def good() -> Iterator[Finding]:
+    yield Finding(Status.OK, "fine", facts={"ms": 3.0})
+
+
+def explained() -> Iterator[Finding]:
+    yield Finding(Status.OK, "half of it", name="first half")
+    raise AudioError("the microphone is gone; plug it in again")
+
+
+def broken() -> Iterator[Finding]:
+    told: dict[str, str] = {}
+    yield Finding(Status.OK, told[f"Bearer {CANARY}"])
+
+
+def test_no_check_ends_the_others() -> None:
+    checks = [Check("g", "a", explained), Check("g", "b", broken), Check("g", "c", broken, optional=True)]
+    found = examine([*checks, Check("g", "d", good)], clock=ManualClock())
+    assert [f.status for f in found] == [Status.FAILED, Status.FAILED, Status.WARNING, Status.OK]
+    assert (found[0].text, found[0].advice) == ("the microphone is gone", "plug it in again")
+    assert "KeyError" in found[1].text
+    assert [f.name for f in found] == ["a", "b", "c", "d"]
+    assert not passed(found)
+    assert passed(found[2:])
+
+
+def test_one_that_hangs_is_left_behind() -> None:
+    stuck = threading.Event()
+
+    def hangs() -> Iterator[Finding]:
+        stuck.wait(30)
+        yield Finding(Status.OK, "late")
+
+    try:
+        found = examine([Check("g", "a", hangs, deadline_s=0.05, late="unplug it"), Check("g", "b", good)])
+    finally:
+        stuck.set()
+    assert [f.status for f in found] == [Status.FAILED, Status.OK]
+    assert (found[0].text, found[0].advice) == ("gave no result within 0.05 s", "unplug it")
+
+
+def test_no_secret_gets_out() -> None:
+    def tells() -> Iterator[Finding]:
+        yield Finding(Status.FAILED, f"key {CANARY} refused", f"do not use {CANARY}", {"key": CANARY, "ms": 1.0})
+
+    found = examine([Check("g", "a", tells), Check("g", "b", broken)], secrets=[Secret(CANARY)])
+    assert CANARY not in repr(found)
+    assert CANARY not in as_json(found)
+    assert found[0].facts["ms"] == 1.0
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_screen(width: int) -> None:
+    console = Console(record=True, width=width, force_terminal=False)
+    checks = [Check("sound", "a", explained), Check("sound", "b", good), Check("models", "c", broken, optional=True)]
+    with Screen(console) as screen:
+        found = examine(checks, on_check=screen.check, on_finding=screen.finding)
+    screen.summary(found)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for part in ("sound", "FAIL a", "-> plug it in again", "ok b", "models", "warn c", "1 failed, 1 warnings"):
+        assert part in text, text
+
+
+def test_for_programs() -> None:
+    told = json.loads(as_json(examine([Check("g", "a", good), Check("g", "b", broken)])))
+    assert (told["schema"], told["ok"]) == (1, False)
+    row = told["findings"][0]
+    assert (row["group"], row["name"], row["status"], row["facts"]) == ("g", "a", "ok", {"ms": 3.0})
+    assert told["findings"][1]["advice"]

@@ -1,0 +1,211 @@
+"""A call in a real room, by its sound and by what a client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voice_agent.audio import resample
+from voice_agent.stt.whisper import WhisperEngine
+
+from .conftest import Clip, Join, Running, ask
+
+pytestmark = pytest.mark.e2e
+
+
+async def test_a_conversation(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join(attributes={"voice_agent.ledger": "1"}) as heard:
+        first = await ask(heard, clip("ask03"))
+        assert first is not None
+        assert first > 0, "the agent spoke into the question"
+        await heard.until(lambda: heard.rows)
+        second = await ask(heard, clip("ask02"))
+        assert second is not None
+        await heard.until(lambda: len(heard.rows) == 2)
+        agent = heard.caller.agent
+        assert agent is not None
+        mine = [text for who, text, final in heard.said if who == "caller" and final]
+        assert "capital of France" in mine[0]
+        theirs = [text for who, text, _ in heard.said if who == agent.identity]
+        assert len(theirs) >= 2
+        assert all(text.strip() for text in theirs)
+        assert {"listening", "thinking", "speaking"} <= set(heard.states)
+        row = heard.rows[0]
+        assert row["user_text"] == mine[0]
+        assert row["agent_text"] == theirs[0].strip()
+        assert row["voice_to_voice_ms"] == pytest.approx(sum(row["spans_ms"].values()), abs=0.11)
+        assert first * 1000 > row["voice_to_voice_ms"], "the room's way comes on top of what the ledger knows"
+
+
+async def test_the_ledger_is_not_for_strangers(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with (
+        join(room="private") as stranger,
+        join(room="private", identity="watcher", agent=None, attributes={"voice_agent.ledger": "1"}) as watcher,
+    ):
+        assert await ask(stranger, clip("ask02")) is not None
+        await watcher.until(lambda: watcher.rows)
+        assert stranger.rows == []
+
+
+async def test_typed_text_is_answered(join: Join) -> None:
+    async with join() as heard:
+        heard.caller.listen_from_now()
+        await heard.caller.room.local_participant.send_text("What time is it?", topic="lk.chat")
+        assert await heard.caller.reply(heard.caller.now_s() + 10) is not None
+        agent = heard.caller.agent
+        assert agent is not None
+        await heard.until(lambda: any(who == agent.identity for who, _, _ in heard.said))
+
+
+async def test_speaking_into_the_answer_stops_it(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join() as heard:
+        assert await ask(heard, clip("ask03")) is not None
+        await asyncio.sleep(0.6)
+        onset = heard.caller.say(clip("sense01").pcm)
+        assert await heard.caller.stopped(onset) is not None
+
+
+async def test_the_button_interrupts(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join() as heard:
+        assert await ask(heard, clip("ask03")) is not None
+        agent = heard.caller.agent
+        assert agent is not None
+        await asyncio.sleep(0.5)
+        pressed = heard.caller.now_s()
+        await heard.caller.room.local_participant.perform_rpc(
+            destination_identity=agent.identity, method="voice_agent.interrupt", payload=""
+        )
+        assert await heard.caller.stopped(pressed, within_s=3) is not None
+
+
+async def test_a_telephone_is_understood(join: Join, clip: Callable[[str], Clip]) -> None:
+    said = clip("ask03")
+    narrow = resample(resample(said.pcm, 16_000, 8_000), 8_000, 16_000)
+    async with join() as heard:
+        assert await ask(heard, Clip(narrow, said.end_s, said.text)) is not None
+        assert any("France" in text for who, text, final in heard.said if who == "caller" and final)
+
+
+async def test_keys_of_a_telephone_are_answered(join: Join) -> None:
+    async with join() as heard:
+        heard.caller.listen_from_now()
+        for key in "407#":
+            code = "0123456789*#".index(key)
+            await heard.caller.room.local_participant.publish_dtmf(code=code, digit=key)
+        assert await heard.caller.reply(heard.caller.now_s() + 10) is not None
+
+
+async def test_silence_from_a_muted_microphone_is_no_turn(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join() as heard:
+        caller = heard.caller
+        (publication,) = caller.room.local_participant.track_publications.values()
+        assert publication.track is not None
+        publication.track.mute()
+        caller.listen_from_now()
+        caller.say(clip("ask02").pcm)
+        await caller.spoken()
+        assert await caller.reply(caller.now_s() + 2.5) is None
+        publication.track.unmute()
+        assert await ask(heard, clip("ask02")) is not None
+
+
+async def test_who_leaves_and_returns_is_heard_again(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join(room="door") as heard:
+        assert await ask(heard, clip("ask02")) is not None
+    async with join(room="door", agent=None, wait=False) as heard:
+        assert await heard.caller.agent_there(10)
+        assert await ask(heard, clip("ask03")) is not None
+
+
+async def test_of_two_the_first_is_heard_and_then_the_second(join: Join, clip: Callable[[str], Clip]) -> None:
+    async with join(room="two", identity="first") as first, join(room="two", identity="second", agent=None) as second:
+        assert await ask(second, clip("ask03"), within_s=3.0) is None
+        assert await ask(first, clip("ask02")) is not None
+        await first.caller.leave()
+        assert await ask(second, clip("ask03")) is not None
+
+
+async def test_an_empty_room_is_left(join: Join, running: Running) -> None:
+    async with join() as heard:
+        assert running.worker.calls >= 1
+        room = heard.caller.room.name
+    for _ in range(400):
+        if room not in {job.job.room.name for job in running.worker.server.active_jobs}:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the agent is still in an empty room")
+
+
+async def test_metadata_changes_the_call(join: Join) -> None:
+    about = {"greeting": "Good morning, this is the library.", "budget": {"total_ms": 321}}
+    async with join(metadata=json.dumps(about), attributes={"voice_agent.ledger": "1"}) as heard:
+        agent = heard.caller.agent
+        assert agent is not None
+        await heard.until(lambda: any(about["greeting"] == text.strip() for _, text, _ in heard.said), 15)
+
+
+async def test_bad_metadata_is_refused_and_the_next_call_works(join: Join, running: Running) -> None:
+    async with join(metadata='{"voice": "/etc/passwd"}', wait=False) as heard:
+        assert not await heard.caller.agent_there(2.0)
+    async with join():
+        pass
+
+
+class _Broken:
+    """The ears, until they are mended: every pass throws."""
+
+    def __init__(self, engine: WhisperEngine) -> None:
+        self._engine = engine
+        self.broken = True
+
+    def __getattr__(self, name: str) -> Any:
+        if self.broken and name in ("decode", "confirm"):
+            raise RuntimeError("the ears are broken")
+        return getattr(self._engine, name)
+
+
+async def test_ears_that_throw_are_apologised_for_and_the_call_goes_on(
+    join: Join, running: Running, clip: Callable[[str], Clip]
+) -> None:
+    engines = running.shared._engines
+    whole = engines["en"]
+    broken = _Broken(whole)
+    engines["en"] = broken  # type: ignore[assignment]
+    try:
+        async with join() as heard:
+            assert await ask(heard, clip("ask02")) is not None, "nobody said a word"
+            agent = heard.caller.agent
+            assert agent is not None
+            await heard.until(lambda: any("Sorry" in text for who, text, _ in heard.said if who == agent.identity))
+            broken.broken = False
+            assert await ask(heard, clip("ask03")) is not None
+            await heard.until(lambda: any("France" in text for who, text, _ in heard.said if who == "caller"))
+    finally:
+        engines["en"] = whole
+
+
+async def test_many_rooms_share_the_models(join: Join, running: Running, clip: Callable[[str], Clip]) -> None:
+    engine = running.shared.engine("en")
+    async with join() as one, join() as two, join() as three:
+        replies = await asyncio.gather(*(ask(heard, clip("ask03"), 20) for heard in (one, two, three)))
+        assert all(reply is not None for reply in replies)
+    assert running.shared.engine("en") is engine
+
+
+async def test_the_recording_has_both_sides_on_one_line() -> None:
+    from voice_agent.room.caller import Caller
+
+    caller = Caller()
+    caller._spoken = [np.full(160, 5, np.int16)] * 4
+    caller._heard = [(0.02, np.full(160, 7, np.int16)), (0.035, np.full(160, 9, np.int16))]
+    both = caller.recording()
+    assert both.shape == (640, 2)
+    assert both[:, 0].tolist() == [5] * 640
+    assert both[:160, 1].tolist() == [0] * 160
+    assert both[160:320, 1].tolist() == [7] * 160
+    assert both[400:560, 1].tolist() == [9] * 160

@@ -1,0 +1,194 @@
+"""The verdict: intervals that hold what they promise, regressions called and not called, the guilty stage named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voice_agent.scenario.compare import Comparison, Outcome, compare
+from voice_agent.scenario.stats import Interval, difference, percentile_interval, runs_needed
+from voice_agent.scenario.work import STAGES, TOTAL
+
+Samples = dict[str, dict[str, list[float]]]
+BASE = {"stt": 60.0, "dispatch": 2.0, "llm": 175.0, "chunk": 3.0, "tts": 45.0, "endpointing": 190.0, "output": 5.0}
+ITEMS = ("a", "b", "c", "d")
+
+
+def run(
+    seed: int, *, n: int = 6, late: str = "", by_ms: float = 40.0, heard: float = 1.0, speed: float = 1.0
+) -> Samples:
+    """A made-up run: each stage with a long tail to the right, the total their sum; ``heard``: share of the delay
+    that reaches the user; ``speed``: how much longer computing takes."""
+    rng = np.random.default_rng(seed)
+    found: Samples = {}
+    for place, item in enumerate(ITEMS):
+        for _ in range(n):
+            total = 0.0
+            for stage, ms in BASE.items():
+                value = ms * (1 + 0.1 * place) + float(rng.exponential(ms * 0.05))
+                if stage in ("stt", "dispatch", "chunk", "tts"):
+                    value *= speed
+                total += value + (by_ms * heard if stage == late else 0.0)
+                if stage == late:
+                    value += by_ms
+                found.setdefault(stage, {}).setdefault(item, []).append(value)
+            found.setdefault(TOTAL, {}).setdefault(item, []).append(total)
+    return found
+
+
+def calibration(seed: int, speed: float = 1.0) -> list[float]:
+    tail = np.random.default_rng(seed).exponential(0.03, 24)
+    return [20.0 * speed * (1 + float(late)) for late in tail]
+
+
+@pytest.mark.parametrize("stage", [str(stage) for stage in STAGES])
+def test_the_late_stage_is_named(stage: str) -> None:
+    for seed in range(4):
+        verdict = compare(run(seed), run(seed + 100, late=stage), seed=seed)
+        assert verdict.outcome is Outcome.REGRESSION
+        assert verdict.guilty is not None
+        assert verdict.guilty.measure == stage
+        assert verdict.guilty.difference.low < 40 < verdict.guilty.difference.high + 5
+
+
+def test_wolf_is_not_cried() -> None:
+    outcomes = [compare(run(seed), run(seed + 1000), seed=seed).outcome for seed in range(30)]
+    assert outcomes.count(Outcome.REGRESSION) == 0
+    assert outcomes.count(Outcome.PASSED) >= 27
+
+
+def test_a_delay_behind_the_wait_is_found_all_the_same() -> None:
+    verdict = compare(run(1), run(2, late="llm", heard=0.0))
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.guilty is not None
+    assert verdict.guilty.measure == "llm"
+    assert any("hidden" in note for note in verdict.notes)
+
+
+def test_a_slower_machine_is_not_the_code() -> None:
+    before, after = run(1), run(2, speed=1.6)
+    blamed = compare(before, after)
+    assert blamed.outcome is Outcome.REGRESSION  # without a calibration nobody can know
+    known = compare(before, after, calibration=(calibration(1), calibration(2, 1.6)))
+    assert known.outcome is Outcome.MACHINE
+    assert known.machine is not None
+    assert known.machine.estimate == pytest.approx(1.6, rel=0.05)
+
+
+def test_slower_code_on_a_slower_machine_is_still_the_code() -> None:
+    after = run(2, speed=1.6, late="tts", by_ms=80.0)
+    verdict = compare(run(1), after, calibration=(calibration(1), calibration(2, 1.6)))
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.guilty is not None
+    assert verdict.guilty.measure == "tts"
+
+
+def test_an_unsteady_machine_clears_nobody_and_blames_no_stage_that_computes() -> None:
+    shaky = [20.0, 30.0, 60.0, 25.0, 45.0, 22.0, 80.0, 35.0]
+    slower = compare(run(1), run(2, late="tts"), calibration=(shaky, shaky))
+    assert slower.outcome is Outcome.INCONCLUSIVE
+    assert any("unsteady" in note for note in slower.notes)
+    assert compare(run(1), run(2), calibration=(shaky, shaky)).outcome is Outcome.INCONCLUSIVE
+    other = compare(run(1), run(2, late="llm"), calibration=(shaky, shaky))  # waits for another machine
+    assert other.outcome is Outcome.REGRESSION
+    assert other.guilty is not None
+    assert other.guilty.measure == "llm"
+
+
+def test_a_machine_ten_times_as_slow_is_not_divided_by() -> None:
+    verdict = compare(run(1), run(2, speed=10.0), calibration=(calibration(1), calibration(2, 10.0)))
+    assert verdict.outcome is Outcome.MACHINE
+    assert {str(moved.measure) for moved in verdict.stages} == {"llm", "endpointing", "output"}
+
+
+def test_too_little_is_inconclusive_and_says_how_much_more() -> None:
+    before, after = {TOTAL: {"a": [400.0, 900.0, 420.0]}}, {TOTAL: {"a": [410.0, 430.0, 880.0]}}
+    few = compare(before, after)
+    assert few.outcome is Outcome.INCONCLUSIVE
+    assert few.more == 2
+    rng = np.random.default_rng(0)
+    wide = [{TOTAL: {"a": (400 + rng.exponential(150, 8)).tolist()}} for _ in range(2)]
+    verdict = compare(*wide)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.more is not None
+    assert verdict.more > 8
+    assert "more turns needed" in str(verdict)
+
+
+def test_nothing_in_common_decides_nothing() -> None:
+    verdict = compare({TOTAL: {"a": [1.0] * 9}}, {TOTAL: {"b": [1.0] * 9}})
+    assert (verdict.outcome, verdict.total) == (Outcome.INCONCLUSIVE, None)
+
+
+def test_a_latency_bought_with_cut_offs_does_not_pass() -> None:
+    verdict = compare(run(1), run(2), cut_offs=(0, 3))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("cut-offs" in note for note in verdict.notes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.lists(st.floats(50, 2000), min_size=5, max_size=20),
+    shift=st.floats(-300, 300),
+    seed=st.integers(0, 1000),
+)
+def test_a_shift_is_found_where_it_is(before: list[float], shift: float, seed: int) -> None:
+    step = difference({"a": before}, {"a": [ms + shift for ms in before]}, seed=seed)
+    assert step is not None
+    assert step.low - 1e-6 <= shift <= step.high + 1e-6
+    assert step.estimate == pytest.approx(shift, abs=1e-6)
+    again = difference({"a": before}, {"a": [ms + shift for ms in before]}, seed=seed)
+    assert again == step  # seeded
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.2, 3.0))
+def test_verdicts_are_the_same_in_other_units_of_noise(seed: int, scale: float) -> None:
+    """Order of items and of values does not matter."""
+    before, after = run(seed), run(seed + 1, late="llm", by_ms=30 * scale)
+    turned: Samples = {m: dict(reversed(items.items())) for m, items in after.items()}
+    assert compare(before, after).outcome is compare(before, turned).outcome
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    rng = np.random.default_rng(5)
+    hit = 0
+    for number in range(200):
+        pair = [{item: rng.gamma(4, 20, 6).tolist() for item in ITEMS} for _ in range(2)]
+        step = difference(pair[0], pair[1], seed=number)
+        assert step is not None
+        hit += step.low <= 0 <= step.high
+    assert hit >= 184  # 95 % of 200, less two standard deviations
+
+
+def test_more_values_make_it_narrower_and_the_forecast_is_about_right() -> None:
+    rng = np.random.default_rng(7)
+
+    def pair(n: int) -> Interval:
+        step = difference({"a": rng.normal(400, 40, n).tolist()}, {"a": rng.normal(407, 40, n).tolist()})
+        assert step is not None
+        return step
+
+    few, many = pair(20), pair(320)
+    assert many.half_width < few.half_width / 2
+    assert runs_needed(Interval(5.0, -10.0, 20.0, 20), 15.0) == 25  # 20 * (15/10)^2 = 45
+    assert runs_needed(Interval(15.0, 0.0, 30.0, 20), 15.0) is None
+
+
+def test_percentiles_lie_in_their_intervals() -> None:
+    values = np.random.default_rng(0).gamma(3, 100, 50).tolist()
+    for q in (50.0, 95.0):
+        found = percentile_interval(values, q)
+        assert found.low <= found.estimate <= found.high
+        assert found.estimate == pytest.approx(float(np.percentile(values, q)))
+    alone = percentile_interval([3.0], 50)
+    assert (alone.low, alone.high) == (3.0, 3.0)
+
+
+def test_the_verdict_reads_as_a_sentence() -> None:
+    text = str(compare(run(1), run(2, late="llm")))
+    assert text.startswith("regression; voice to voice +")
+    assert "guilty: llm +" in text
+    assert isinstance(compare(run(1), run(2)), Comparison)

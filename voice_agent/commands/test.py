@@ -1,0 +1,216 @@
+"""``voice-agent test``: run scripts against an agent, hold each to what was expected and to how fast it was before."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError, VoiceAgentError
+from .common import EXIT_UNANSWERED, Verbs, add_settings, read_config
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..scenario.load import Script
+    from ..scenario.record import Result, Step
+
+RUNS = Path("out/runs")
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    test = verbs.add_parser("test", help="run scripted conversations (*.voice.yaml) and judge them")
+    test.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="scripts, or folders of them")
+    test.add_argument("--repeat", type=int, default=1, metavar="N", help="go through each script N times (default 1)")
+    test.add_argument(
+        "--warmup", type=int, metavar="N", help="turns spoken first, not counted (default: 1 if repeated)"
+    )
+    test.add_argument("--seed", type=int, default=0, metavar="S", help="seed of noise, loss and intervals (default 0)")
+    test.add_argument(
+        "-k", dest="only", metavar="EXPR", help="only scripts whose name fits: 'echo or noise', 'not slow'"
+    )
+    test.add_argument(
+        "--target", default="script", metavar="END", help="script (default), room, or a LiveKit ws:// URL"
+    )
+    test.add_argument(
+        "--agent-name", metavar="NAME", help="the worker to be dispatched (default: one that comes by itself)"
+    )
+    test.add_argument("--against", type=Path, metavar="BASELINE", help="a baseline file, or a folder of them")
+    test.add_argument("--update-baseline", action="store_true", help="write the baseline (beside the script, or there)")
+    test.add_argument(
+        "--tolerance", default="15ms", metavar="MS", help="how much slower is no regression (default 15ms)"
+    )
+    test.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"where runs are kept (default {RUNS})")
+    test.add_argument("--junit", type=Path, metavar="F", help="results as JUnit XML")
+    test.add_argument("--json", type=Path, metavar="F", help="results as JSON")
+    test.add_argument("--markdown", type=Path, metavar="F", help="results as Markdown, for a pull request")
+    test.add_argument("--html", type=Path, metavar="F", help="the report as one page")
+    test.add_argument("--judge", metavar="SPEC", help="model that judges texts (as --llm); left out: none is asked")
+    test.add_argument("--schema", action="store_true", help="print the JSON Schema of scripts, for editors")
+    test.add_argument("--list", action="store_true", help="only say which scripts there are, and what each guards")
+    add_settings(test)
+    test.set_defaults(run=_test)
+
+
+def _test(args: argparse.Namespace) -> int:
+    from ..scenario.load import collect
+    from ..scenario.schema import json_schema
+    from ..scenario.select import select
+    from ..scenario.units import seconds
+
+    if args.schema:
+        print(json.dumps(json_schema(), indent=1))
+        return 0
+    if args.repeat < 1 or (args.warmup or 0) < 0 or args.seed < 0:
+        raise UsageError("--repeat wants a number from 1 on, --warmup and --seed one from 0 on")
+    if not args.paths:
+        raise UsageError("name scripts (*.voice.yaml) or a folder of them")
+    try:
+        tolerance_ms = seconds(args.tolerance) * 1000
+    except ValueError as error:
+        raise UsageError(f"--tolerance {error}") from None
+    scripts = select(collect(args.paths), args.only)
+    if args.list:
+        for script in scripts:
+            print(f"{script.scenario.name:20}  {script.scenario.guards}")
+        return 0
+    write_html = _html_writer() if args.html is not None else None
+    config = read_config(args)
+    results = asyncio.run(_run_all(args, scripts, config, tolerance_ms))
+    _write_files(args, results)
+    if write_html is not None:
+        write_html([result.folder for result in results], args.html)
+    passed = sum(result.passed for result in results)
+    print(f"{passed} of {len(scripts)} passed; runs in {args.runs}")
+    if any(result.interrupted for result in results):
+        return 130
+    return 0 if passed == len(scripts) else EXIT_UNANSWERED
+
+
+def _html_writer() -> Callable[[Sequence[Path], Path], None]:
+    try:
+        report = importlib.import_module("voice_agent.report")
+        writer: Callable[[Sequence[Path], Path], None] = report.write_html
+    except (ImportError, AttributeError):
+        raise UsageError("--html: this version has no HTML report; use --markdown, --json or --junit") from None
+    return writer
+
+
+async def _run_all(
+    args: argparse.Namespace, scripts: list[Script], config: Config, tolerance_ms: float
+) -> list[Result]:
+    from ..scenario.record import Result
+
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    results: list[Result] = []
+    for place, script in enumerate(scripts, 1):
+        name = script.scenario.name
+        print(f"[{place}/{len(scripts)}] {name}: {script.scenario.guards}")
+        try:
+            result = await _run_one(args, script, config)
+        except VoiceAgentError as error:
+            # What kept one script from starting need not keep the next.
+            result = Result(name, script.scenario.guards, script.path, args.target, args.seed, args.runs / name)
+            result.error = str(error)
+        except asyncio.CancelledError:
+            break  # before the first turn: nothing was measured
+        results.append(result)
+        _judge_against(args, script, config, result, tolerance_ms)
+        _show(result)
+        if result.interrupted:
+            break
+    if len(results) < len(scripts) and not any(result.interrupted for result in results):
+        print("interrupted", file=sys.stderr)
+    return results
+
+
+async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> Result:
+    from ..scenario.judge import judging
+    from ..scenario.targets import runner_for
+
+    run = runner_for(args.target, agent_name=args.agent_name)
+    async with judging(args.judge) as judge:
+        return await run(
+            script,
+            config,
+            args.runs / script.scenario.name,
+            repeat=args.repeat,
+            warmup=args.warmup,
+            seed=args.seed,
+            judge=judge,
+            on_step=_progress,
+            on_note=lambda text: print(f"      {text}", file=sys.stderr),
+        )
+
+
+def _judge_against(
+    args: argparse.Namespace, script: Script, config: Config, result: Result, tolerance_ms: float
+) -> None:
+    from ..scenario.baseline import Baseline, place, public_config
+    from ..scenario.record import rewrite_verdict
+    from ..scenario.verdicts import against, baseline_of
+
+    if result.error is not None:
+        return
+    where = place(args.against or script.folder, result.name)
+    if args.update_baseline:
+        if result.interrupted:
+            print(f"  {where} stays as it was: the run was interrupted", file=sys.stderr)
+            return
+        baseline_of(result, {k: public_config(config)[k] for k in ("stt", "turn", "tts")}).write(where)
+        print(f"  baseline written: {where}")
+    elif args.against is not None:
+        result.comparison = against(result, Baseline.read(where), where, tolerance_ms=tolerance_ms)
+        rewrite_verdict(result)
+
+
+def _progress(step: Step) -> None:
+    mark = "warm" if step.warmup else "FAIL" if step.failed else "ok"
+    time = ""
+    if step.row is not None and step.row.voice_to_voice_ms is not None:
+        time = f"{step.row.voice_to_voice_ms:5.0f} ms"
+    print(f"  {mark:4} {time:8} {step.name[:70]}", flush=True)
+    for check in step.checks:
+        if check.ok is False and not step.warmup:
+            print(f"       line {step.line}: {check.what}: {check.said}")
+
+
+def _show(result: Result) -> None:
+    if result.error is not None:
+        print(f"  FAILED {result.error}")
+        return
+    figures = ", ".join(
+        f"{name[:3].upper()} {f.estimate:.0f} [{f.low:.0f}, {f.high:.0f}] ms" for name, f in result.intervals.items()
+    )
+    cut = sum(turn.cut_off for turn in result.turns)
+    print(f"  {figures or 'no voice-to-voice time'}, cut off {cut} of {len(result.turns)} (n = {len(result.turns)})")
+    for check in result.whole:
+        if check.ok is False:
+            print(f"       whole: {check.what}: {check.said}")
+    if result.worst_difference_ms is not None:
+        trust = "" if result.trusted else " - these figures are not to be trusted"
+        print(f"  ledger against recording: worst {result.worst_difference_ms:.1f} ms, n={result.compared}{trust}")
+    if result.comparison is not None:
+        print(f"  against the baseline: {result.comparison}")
+    print(f"  {'passed' if result.passed else 'FAILED'}: {result.folder}")
+
+
+def _write_files(args: argparse.Namespace, results: list[Result]) -> None:
+    from ..scenario.junit import junit, markdown, summary, write_text
+    from ..scenario.record import write_json
+
+    if args.junit is not None:
+        write_text(args.junit, junit(results))
+    if args.json is not None:
+        write_json(args.json, summary(results))
+    if args.markdown is not None:
+        write_text(args.markdown, markdown(results))

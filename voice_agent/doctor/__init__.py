@@ -1,0 +1,14 @@
+"""``voice-agent doctor``: what is here, what works and how fast, and what to do about the rest.
+
+    findings = examine(checks(config, provider_key), secrets=secrets(config, provider_key), on_finding=print)
+
+Read in this order: :mod:`.finding` (the values, and how a check is run), :mod:`.checks` (the list), then what they look
+at: :mod:`.environment`, :mod:`.sound` with :mod:`.chirp`, :mod:`.stages`, :mod:`.services`; :mod:`.screen` shows it.
+"""
+
+from __future__ import annotations
+
+from .checks import checks, secrets
+from .finding import Check, Finding, Status, examine
+
+__all__ = ["Check", "Finding", "Status", "checks", "examine", "secrets"]

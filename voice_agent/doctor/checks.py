@@ -1,0 +1,59 @@
+"""The list of checks, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..config import Config, Secret
+from ..llm.providers import PROVIDERS
+from . import environment, services, sound, stages
+from .finding import Check
+from .stages import KeyLookup
+
+LOADING_S = 90.0
+SHORTEST = 6
+FETCHING = "if it is being fetched, try again in a while; else end what else runs on this machine"
+
+
+def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[Check]:
+    """All checks of a configuration. ``keys`` looks up a variable's secret; ``chirp`` False: nothing is played."""
+    unplug = "the sound system hangs: unplug the device, or restart the sound server"
+    system = sound.PortAudioProbe()
+    listed = [
+        Check("machine", "Python", environment.python),
+        Check("machine", "processor", environment.machine),
+        Check("machine", "packages", environment.packages),
+        Check("sound", "PortAudio", system, late=unplug, optional=True),
+        Check(
+            "sound",
+            "devices",
+            partial(system.guarded, partial(sound.devices, config.sound)),
+            late=unplug,
+            optional=True,
+        ),
+        Check(
+            "sound", "level", partial(system.guarded, partial(sound.level, config.sound)), late=unplug, optional=True
+        ),
+    ]
+    if chirp:
+        trip = partial(system.guarded, partial(sound.round_trip, config.sound))
+        listed.append(Check("sound", "round trip", trip, sound.CHIRP_DEADLINE_S, unplug, optional=True))
+    return [
+        *listed,
+        Check("models", "models", partial(stages.found, config)),
+        Check("stages", "ears", partial(stages.ears, config), LOADING_S, FETCHING),
+        Check("stages", "judge", partial(stages.judge, config), LOADING_S, optional=True),
+        Check("stages", "mouth", partial(stages.mouth, config), LOADING_S, FETCHING),
+        Check(
+            "services", "provider", partial(stages.mind, config, keys), 60.0, "check the network, or name another one"
+        ),
+        Check("services", "LiveKit", partial(services.livekit, keys), 20.0, "check the network"),
+    ]
+
+
+def secrets(config: Config, keys: KeyLookup) -> list[Secret]:
+    """Everything that must not be shown, whatever an error's text carries."""
+    names = [row.key_env for row in PROVIDERS if row.key_env] + [services.SECRET]
+    found = [config.llm.api_key, config.web.secret, *(keys(name) for name in names)]
+    # A placeholder such as "none" is no secret, and would be cut out of ordinary words.
+    return [secret for secret in found if secret and len(secret.reveal()) >= SHORTEST]

@@ -1,0 +1,171 @@
+"""Who works next, when many calls share the models of one machine. Pure threads: no models, no asyncio.
+
+Two shapes. :class:`Lanes` is for the ears: one thread, one lane a call, at most a pass or two waiting in each; a lane
+whose speaker has paused goes first, because somebody waits for that text. :class:`Turnstile` is for the mouth: each
+call has its own thread, and asks for its turn a piece of sound at a time; a reply that is to begin goes before one
+that has sound ahead. Neither interrupts what has begun: a pass or a piece takes some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+from .clock import SYSTEM, Clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
+
+
+class Lane(Executor):
+    """One call's place in :class:`Lanes`: an executor as any other, whose ``shutdown`` leaves the other calls be."""
+
+    def __init__(self, lanes: Lanes, urgent: Callable[[], bool]) -> None:
+        self._lanes = lanes
+        self.urgent = urgent
+        self.waiting: deque[tuple[int, float, Future[Any], Callable[[], Any]]] = deque()
+        self.closed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self._lanes.enqueue(self, future, lambda: fn(*args, **kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; what waits is cancelled, whatever ``cancel_futures`` says. ``wait`` has nothing to wait for."""
+        self._lanes.remove(self)
+
+
+class Lanes:
+    """Runs what the lanes submit, one after the other, on one thread.
+
+    Among the lanes with work, those that are ``urgent`` right now go first; among equals, the one that has waited
+    longest. Urgency is asked when the thread is free, not when work is submitted: a pass that was begun to be wanted
+    while somebody spoke becomes urgent the moment they pause.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._ready = threading.Condition()
+        self._lanes: list[Lane] = []
+        self._count = itertools.count()
+        self._closed = False
+        self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
+        self._thread = threading.Thread(target=self._work, name="ears", daemon=True)
+        self._thread.start()
+
+    def lane(self, urgent: Callable[[], bool] = lambda: False) -> Lane:
+        """A lane for one call. ``urgent`` is called from the working thread and must not block."""
+        lane = Lane(self, urgent)
+        with self._ready:
+            self._lanes.append(lane)
+        return lane
+
+    def enqueue(self, lane: Lane, future: Future[Any], call: Callable[[], Any]) -> None:
+        """Wait for the thread in ``lane``. RuntimeError after :meth:`close` or the lane's ``shutdown``."""
+        with self._ready:
+            if self._closed or lane.closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            lane.waiting.append((next(self._count), self._clock.now(), future, call))
+            self._ready.notify()
+
+    def remove(self, lane: Lane) -> None:
+        """Forget ``lane``; what waits in it is cancelled."""
+        with self._ready:
+            lane.closed = True
+            if lane in self._lanes:
+                self._lanes.remove(lane)
+            dropped = [future for _, _, future, _ in lane.waiting]
+            lane.waiting.clear()
+        for future in dropped:
+            future.cancel()
+
+    def close(self) -> None:
+        """Run nothing more."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify()
+        self._thread.join()
+        for lane in tuple(self._lanes):
+            self.remove(lane)
+
+    def urgent_wait_s(self, within_s: float) -> float:
+        """The longest that urgent work waited for the thread in the last ``within_s`` seconds; 0 if there was none."""
+        since = self._clock.now() - within_s
+        return max((wait for at, wait in tuple(self._waits) if at >= since), default=0.0)
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._ready:
+            while True:
+                if self._closed:
+                    return None
+                waiting = [lane for lane in self._lanes if lane.waiting]
+                if waiting:
+                    break
+                self._ready.wait()
+            urgent = {id(lane): lane.urgent() for lane in waiting}
+            lane = min(waiting, key=lambda lane: (not urgent[id(lane)], lane.waiting[0][0]))
+            _, since, future, call = lane.waiting.popleft()
+            if urgent[id(lane)]:
+                now = self._clock.now()
+                self._waits.append((now, now - since))
+            return future, call
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            run(*job)
+            del job  # nothing of a finished call is kept until the next one comes
+
+
+def run(future: Future[Any], call: Callable[[], Any]) -> None:
+    """Run ``call`` and put its result or error into ``future``, unless that has been cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as e:
+        future.set_exception(e)
+    else:
+        future.set_result(result)
+
+
+class Turnstile:
+    """Lets ``width`` threads through at a time; who waits is let in by rank (0 first), then in order of arrival."""
+
+    def __init__(self, width: int = 1) -> None:
+        if width < 1:
+            raise ValueError(f"a turnstile lets at least one through, not {width}")
+        self._free = width
+        self._lock = threading.Lock()
+        self._count = itertools.count()
+        self._waiting: list[tuple[int, int, threading.Event]] = []
+
+    @contextlib.contextmanager
+    def turn(self, rank: int) -> Iterator[None]:
+        """Wait for a turn; it ends with the block."""
+        entered = threading.Event()
+        with self._lock:
+            if self._free and not self._waiting:
+                self._free -= 1
+                entered.set()
+            else:
+                heapq.heappush(self._waiting, (rank, next(self._count), entered))
+        entered.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._waiting:
+                    heapq.heappop(self._waiting)[2].set()  # the turn is handed on
+                else:
+                    self._free += 1
+
+
+__all__ = ["Lane", "Lanes", "Turnstile"]

@@ -1,0 +1,44 @@
+"""AWS Bedrock's OpenAI-compatible API: a Bedrock API key as bearer token, or each request signed (SigV4, botocore).
+
+The signing is the openai package's (``openai.providers.bedrock``), which refuses to sign for another origin.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from ...errors import ConfigError
+from ..providers import Endpoint
+
+_REGION = re.compile(r"\.([a-z]{2,8}(?:-[a-z0-9]+)+-\d+)\.")
+
+
+def provider(endpoint: Endpoint, credentials: Any = None) -> Any:
+    """The openai package's provider for ``endpoint``. ``credentials``: botocore's, else its own chain finds them.
+
+    Raises ConfigError without a key where botocore is not installed, or an address without a region.
+    """
+    from openai.providers.bedrock import bedrock
+
+    try:
+        if endpoint.api_key:
+            return bedrock(base_url=endpoint.base_url, api_key=endpoint.api_key.reveal())
+        if importlib.util.find_spec("botocore") is None:
+            raise ConfigError(
+                "bedrock without a Bedrock API key signs with AWS credentials, which needs botocore: install"
+                " voice-agent[bedrock], or set AWS_BEARER_TOKEN_BEDROCK"
+            )
+        found = _REGION.search(urlsplit(endpoint.base_url).hostname or "")
+        return bedrock(
+            base_url=endpoint.base_url,
+            region=found[1] if found else None,
+            api_key=None,
+            credential_provider=(lambda: credentials) if credentials is not None else None,
+        )
+    except openai.OpenAIError as error:
+        raise ConfigError(f"bedrock cannot be asked with these settings ({error}); check AWS_REGION") from None

@@ -1,0 +1,286 @@
+"""A caller in a room, who knows the agent by its sound alone: joins, speaks recordings, and hears what comes back.
+
+    async with Caller.joined(url, token) as caller:
+        await caller.agent_there(10)
+        start = caller.say(pcm)                               # 16 kHz mono int16
+        reply = await caller.reply(start + end_s, within_s=8)  # when the agent became audible, None if it did not
+        ...
+        caller.save(Path("call.wav"))                         # left the caller, right the agent, one line of time
+
+All times are seconds on the caller's line, which counts samples. Voice to voice measured so has the room in it:
+packets, Opus and the jitter buffer, both ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from livekit import api, rtc
+
+from ..clock import SYSTEM, Clock
+from ..decisions import Int16
+
+RATE = 16_000
+FRAME = 160  # samples: 10 ms
+CONNECT_S = 20.0
+LOUD = 300  # a sample above this is heard; Opus leaves a noise of a few units in silence
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The agent's sound was away for a while in the middle of a reply, at ``at_s`` on the line."""
+
+    at_s: float
+    length_s: float
+
+
+def token(
+    key: str,
+    secret: str,
+    room: str,
+    *,
+    identity: str = "caller",
+    agent_name: str | None = None,
+    metadata: str = "",
+    attributes: Mapping[str, str] | None = None,
+) -> str:
+    """A ticket for one room. ``agent_name``: the worker that is sent there, with ``metadata`` for its job; None: none
+    is asked for (a worker without a name comes by itself). ``attributes``: the caller's, such as voice_agent.ledger."""
+    ticket = (
+        api.AccessToken(key, secret)
+        .with_identity(identity)
+        .with_grants(api.VideoGrants(room_join=True, room=room))
+        .with_attributes(dict(attributes or {}))
+        .with_ttl(datetime.timedelta(minutes=30))
+    )
+    if agent_name is not None:
+        dispatch = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
+        ticket = ticket.with_room_config(api.RoomConfiguration(agents=[dispatch]))
+    return str(ticket.to_jwt())
+
+
+class Caller:
+    """Make one with :meth:`joined`."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.room = rtc.Room()
+        self._clock = clock
+        self._source: rtc.AudioSource | None = None
+        self._queue: list[Int16] = []
+        self._spoken: list[Int16] = []
+        self._heard: list[tuple[float, Int16]] = []  # end on the line as it arrived, sound
+        self._loud: list[float] = []  # ends of the frames that were heard
+        self._first_loud: float | None = None
+        self._since = 0.0
+        self._began = 0.0
+        self._agent = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.agent_joined_s: float | None = None
+        """When the agent's track was there, on the line."""
+        self.worst_lag_s = 0.0
+        """How late this caller itself was: a figure of a caller that lagged is worth nothing."""
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def joined(cls, url: str, ticket: str, *, clock: Clock = SYSTEM) -> AsyncIterator[Caller]:
+        """Join, with a microphone that is silent until :meth:`say`; leave at the end."""
+        caller = cls(clock)
+        await caller._join(url, ticket)
+        try:
+            yield caller
+        finally:
+            await caller.leave()
+
+    async def _join(self, url: str, ticket: str) -> None:
+        room = self.room
+        room.on("track_subscribed", self._subscribed)
+        room.on("participant_disconnected", self._left)
+        self._began = self._clock.now()
+        async with asyncio.timeout(CONNECT_S):
+            await room.connect(url, ticket)
+        self._source = rtc.AudioSource(RATE, 1, queue_size_ms=100)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await room.local_participant.publish_track(track, options)
+        # From here on the line is the microphone's; what came before is before 0.
+        joined = self._clock.now()
+        if self.agent_joined_s is not None:
+            self.agent_joined_s -= joined - self._began
+        self._began = joined
+        self._spawn(self._feed())
+
+    async def leave(self) -> None:
+        """Hang up."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.room.disconnect()
+
+    # --- speaking ---------------------------------------------------------------------------------------------------
+
+    def now_s(self) -> float:
+        """The present on the line."""
+        return self._clock.now() - self._began
+
+    def say(self, pcm: Int16) -> float:
+        """Speak ``pcm`` next (after what is still to be spoken). Returns when its first sample is spoken."""
+        start = (len(self._spoken) + len(self._queue)) * FRAME / RATE
+        padded = np.concatenate([pcm, np.zeros(-len(pcm) % FRAME, np.int16)])
+        self._queue += [padded[i : i + FRAME] for i in range(0, len(padded), FRAME)]
+        return start
+
+    @property
+    def speaking(self) -> bool:
+        """Something is still to be spoken."""
+        return bool(self._queue)
+
+    async def spoken(self) -> None:
+        """Return when everything has been spoken."""
+        while self._queue:  # noqa: ASYNC110  # the line goes on in steps of a frame
+            await asyncio.sleep(FRAME / RATE)
+
+    async def _feed(self) -> None:
+        assert self._source is not None
+        silence = np.zeros(FRAME, np.int16)
+        while True:
+            # After a stall in silence the line jumps; else it would lag for ever, and every later figure with it.
+            while not self._queue and self.now_s() > (len(self._spoken) + 2) * FRAME / RATE:
+                self._spoken.append(silence)
+            wait_s = (len(self._spoken) + 1) * FRAME / RATE - self.now_s()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            piece = self._queue.pop(0) if self._queue else silence
+            await self._source.capture_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, FRAME))
+            self._spoken.append(piece)
+            if self._queue:
+                self.worst_lag_s = max(self.worst_lag_s, self.now_s() - len(self._spoken) * FRAME / RATE)
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    def _subscribed(self, track: rtc.Track, _: object, who: rtc.RemoteParticipant) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO and who.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self.agent_joined_s = self.now_s()
+            self._gone.clear()
+            self._agent.set()
+            self._spawn(self._listen(track))
+
+    def _left(self, who: rtc.RemoteParticipant) -> None:
+        if who.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self._agent.clear()
+            self._gone.set()
+
+    async def _listen(self, track: rtc.Track) -> None:
+        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=10)
+        try:
+            async for event in stream:
+                pcm = np.frombuffer(event.frame.data, np.int16).copy()
+                now = self.now_s()
+                self._heard.append((now, pcm))
+                if int(np.abs(pcm.astype(np.int32)).max(initial=0)) > LOUD:
+                    self._loud.append(now)
+                    if self._first_loud is None and now > self._since:
+                        self._first_loud = now
+        finally:
+            await stream.aclose()
+
+    @property
+    def agent(self) -> rtc.RemoteParticipant | None:
+        """The agent, if it is in the room."""
+        people = self.room.remote_participants.values()
+        return next((p for p in people if p.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT), None)
+
+    async def agent_there(self, within_s: float) -> bool:
+        """Whether the agent's track is there within that time."""
+        return await self._within(self._agent.wait, within_s)
+
+    async def agent_gone(self, within_s: float) -> bool:
+        """Whether the agent has left within that time."""
+        return await self._within(self._gone.wait, within_s)
+
+    @staticmethod
+    async def _within(wait: Callable[[], Awaitable[object]], within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                await wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def listen_from_now(self) -> None:
+        """:meth:`reply` counts from here on."""
+        self._since, self._first_loud = self.now_s(), None
+
+    async def reply(self, until_s: float) -> float | None:
+        """When the agent was first heard since :meth:`listen_from_now`; None if not before ``until_s`` on the line."""
+        while self._first_loud is None and self.now_s() < until_s:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(FRAME / RATE)
+        return self._first_loud
+
+    @property
+    def last_heard_s(self) -> float:
+        """When the agent was last heard; 0 if it never was."""
+        return self._loud[-1] if self._loud else 0.0
+
+    async def quiet(self, for_s: float, within_s: float = 30.0) -> bool:
+        """Return when nobody has been heard for that long; False if that does not come within ``within_s``."""
+        began = self.now_s()
+        while (now := self.now_s()) - began < within_s:
+            if not self._queue and now - max(self.last_heard_s, began) >= for_s:
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    async def stopped(self, onset_s: float, *, hush_s: float = 0.4, within_s: float = 6.0) -> float | None:
+        """How long after ``onset_s`` the agent fell silent (for ``hush_s`` at least); None if it spoke on."""
+        while (now := self.now_s()) < onset_s + within_s:
+            if now > onset_s + hush_s and now - self.last_heard_s > hush_s:
+                return max(0.0, self.last_heard_s - onset_s)
+            await asyncio.sleep(0.005)
+        return None
+
+    def gaps(self, longest_s: float = 0.06) -> list[Gap]:
+        """Where nothing of the agent's sound arrived for longer than that, while it was audible."""
+        found = []
+        loud = np.asarray(self._loud)
+        for (before, _), (after, _) in zip(self._heard, self._heard[1:], strict=False):
+            missing = after - before - FRAME / RATE
+            near = len(loud) and float(np.abs(loud - before).min()) < 0.03 and bool((loud > after - 0.001).any())
+            if missing > longest_s and near:
+                found.append(Gap(before, missing))
+        return found
+
+    # --- the recording ------------------------------------------------------------------------------------------------
+
+    def recording(self) -> Int16:
+        """Both sides so far: shape (samples, 2), 16 kHz; left the caller, right the agent as it arrived."""
+        user = np.concatenate(self._spoken) if self._spoken else np.zeros(0, np.int16)
+        agent = np.zeros(len(user), np.int16)
+        at = 0
+        for end_s, pcm in self._heard:
+            start = max(at, round(end_s * RATE) - len(pcm))
+            pcm = pcm[: max(0, len(agent) - start)]
+            agent[start : start + len(pcm)] = pcm
+            at = start + len(pcm)
+        return np.stack([user, agent], axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write :meth:`recording` as a WAV."""
+        with wave.open(str(path), "wb") as out:
+            out.setnchannels(2)
+            out.setsampwidth(2)
+            out.setframerate(RATE)
+            out.writeframes(self.recording().tobytes())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,273 @@
+"""The worker: LiveKit's AgentServer, with the models loaded once and every call on a thread of its own.
+
+    worker = Worker(config, access)
+    asyncio.run(until_signal(worker, (signal.SIGINT, signal.SIGTERM)))
+
+Why threads, and not a process a call: docs/rooms.md, with figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from livekit import api
+from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest
+from livekit.agents.telemetry.metrics import job_ended, job_started
+from livekit.agents.utils.hw import get_cpu_monitor
+from livekit.agents.worker import ServerEnvOption
+
+from ..clock import SYSTEM, Clock
+from ..config import Config, Secret
+from ..errors import ConfigError, VoiceAgentError
+from ..shared import Progress, Shared, loaded
+from .call import Call, call
+from .load import Meter
+from .metadata import configured
+from .published import ended_call
+
+log = logging.getLogger("voice_agent.room")
+
+FULL = 0.999
+"""LiveKit refuses calls from this load on; :func:`voice_agent.room.load.load` gives 1 for a full machine."""
+IDLE_THREADS = 2
+SWITCH_S = 0.001
+"""How long one Python thread may keep the others waiting; Python's own 5 ms add up over several calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the LiveKit server is, and the key to it."""
+
+    url: str
+    api_key: str
+    api_secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the worker itself is asked: health on ``port``, metrics on ``metrics_port`` (None: nowhere)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    metrics_port: int | None = None
+
+
+class Worker:
+    """Takes calls. ``agent_name`` "" joins every new room; a name waits to be dispatched.
+
+    ``room``: join this one room only, whether or not there is anybody, and end with it. ``full`` False takes calls
+    without a limit, as LiveKit's ``dev`` does. ``tools`` as LiveKit's Agent takes them;
+    ``mcp`` makes MCP servers for one call.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        access: Access,
+        *,
+        agent_name: str = "",
+        room: str | None = None,
+        listen: Listen | None = None,
+        full: bool = True,
+        tools: Sequence[Any] = (),
+        mcp: Callable[[], Sequence[Any]] = tuple,
+        progress: Progress = lambda _: None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        listen = listen or Listen()
+        self.config = config
+        self.shared: Shared | None = None
+        self._progress = progress
+        self._tools, self._mcp = tools, mcp
+        self._clock = clock
+        self._full = full
+        self._room = room
+        self._access = access
+        self._started = asyncio.Event()
+        self._held: set[Call] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.cores = get_cpu_monitor().cpu_count()
+        self.server = AgentServer(
+            job_executor_type=JobExecutorType.THREAD,
+            load_fnc=lambda: 0.0,  # until the models are there
+            load_threshold=FULL if full else math.inf,
+            num_idle_processes=IDLE_THREADS,
+            drain_timeout=config.room.drain_s,
+            ws_url=access.url,
+            api_key=access.api_key,
+            api_secret=access.api_secret.reveal(),
+            host=listen.host,
+            port=listen.port,
+            prometheus_port=listen.metrics_port,
+            max_retry=sys.maxsize,  # a server that is away comes back: retried for ever, at most every 10 s
+            log_level=ServerEnvOption("INFO", "INFO"),
+        )
+        self.server.rtc_session(self._entry, agent_name=agent_name, on_request=self._request)
+        self.server.on("worker_registered", self._registered)
+        self.server.on("worker_started", self._started.set)
+
+    @property
+    def calls(self) -> int:
+        """Calls that run."""
+        return len(self.server.active_jobs)
+
+    @property
+    def most(self) -> int:
+        """As many calls as this machine carries when nothing else runs on it."""
+        most = max(1, int(self.config.room.calls_per_core * self.cores))
+        return min(most, self.config.room.max_calls or most)
+
+    async def registered(self) -> None:
+        """Return once the server knows this worker."""
+        await self._ready.wait()
+
+    async def run(self, ended: asyncio.Event | None = None) -> None:
+        """Load the models, then take calls until ``ended`` is set: then no new ones, and the running ones come to
+        their end (for at most ``room.drain_s``; at once with ``full`` False).
+
+        Raises ModelError, ConfigError, ProviderError before anything is joined.
+        """
+        ended = ended or asyncio.Event()
+        sys.setswitchinterval(SWITCH_S)
+        async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
+            self._progress(f"connecting to {shared.endpoint.label}")
+            await shared.choose()
+            for note in shared.notes:
+                self._progress(note)
+            self.shared = shared
+            self.server.load_fnc = Meter(self.config.room, self.cores, lambda: self.calls, shared.lanes).load
+            running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
+            ending = asyncio.create_task(ended.wait())
+            try:
+                if self._room is not None:
+                    await self._join(self._room, ended)
+                await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if ended.is_set() and self._full:
+                    await self._drain()
+            finally:
+                ending.cancel()
+                if self._watching is not None:
+                    self._watching.cancel()
+                await self.server.aclose()
+                await asyncio.gather(running, ending, return_exceptions=True)
+                self.shared = None
+            if running.done() and not running.cancelled() and (error := running.exception()) is not None:
+                raise error
+
+    async def _join(self, room: str, ended: asyncio.Event) -> None:
+        """Join without being dispatched; ``ended`` is set when the call is over."""
+        access = self._access
+        async with api.LiveKitAPI(access.url, access.api_key, access.api_secret.reveal()) as livekit:
+            found = await livekit.room.create_room(api.CreateRoomRequest(name=room))  # one that is there stays as it is
+        await self._started.wait()
+        await self.server.simulate_job(room, agent_identity=f"agent-{found.sid}", room_info=found)
+        self._progress(f"joining {room}")
+        self._ready.set()
+
+        async def over() -> None:
+            while self.calls:  # noqa: ASYNC110  # LiveKit tells no event for it
+                await asyncio.sleep(0.5)
+            ended.set()
+
+        self._watching = asyncio.create_task(over())
+
+    async def _drain(self) -> None:
+        self._progress(f"ending: no new calls; {self.calls} still running, {self.config.room.drain_s} s at most")
+        draining = asyncio.create_task(self.server.drain())
+        await asyncio.sleep(0)  # it says so to the server first: nobody is sent to a room that is about to be left
+        for held in tuple(self._held):
+            held.worker_ends()
+        try:
+            await draining
+        except TimeoutError:
+            self._progress(f"{self.calls} calls were still running and are ended now")
+
+    def _registered(self, worker_id: str, info: Any) -> None:
+        self._progress(f"registered as {worker_id}; waiting for calls, {self.most} at most")
+        self._ready.set()
+
+    async def _request(self, request: JobRequest) -> None:
+        """A call is offered: refuse what cannot be held, so that no caller waits in a silent room."""
+        try:
+            wanted = configured(self.config, request.job.metadata)
+            assert self.shared is not None
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self.shared.engine, wanted.stt.language)
+            await loop.run_in_executor(None, self.shared.voice, wanted.tts.voice)
+        except VoiceAgentError as e:
+            log.error("room %s: refused: %s", request.room.name, e)
+            await request.reject(terminate=True)  # another worker would find the same
+            return
+        await request.accept(name="voice-agent")
+
+    async def _entry(self, ctx: JobContext) -> None:
+        """LiveKit calls this on the call's own thread and loop; it returns once the call is under way."""
+        ended, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def hold() -> None:
+            # One task enters and leaves everything: MCP clients insist on that.
+            job_started()  # LiveKit counts processes, not threads (1.8.9)
+            try:
+                assert self.shared is not None
+                config = configured(self.config, ctx.job.metadata)
+                async with call(
+                    ctx, config, self.shared, tools=self._tools, mcp=self._mcp(), clock=self._clock
+                ) as held:
+                    started.set_result(held)
+                    self._held.add(held)
+                    if self.server.draining:
+                        held.worker_ends()
+                    try:
+                        await ended.wait()
+                    finally:
+                        self._held.discard(held)
+            except Exception as e:
+                ended_call("failed")
+                if started.done():
+                    log.exception("room %s: the call did not end well", ctx.room.name)
+                else:
+                    started.set_exception(e)
+            else:
+                ended_call("ended")
+            finally:
+                job_ended()
+
+        holding = asyncio.create_task(hold(), name="call")
+
+        async def end() -> None:
+            ended.set()
+            await holding
+
+        ctx.add_shutdown_callback(end)
+        try:
+            await started
+        except ConfigError:
+            raise
+        except Exception as e:
+            log.error("room %s: the call could not begin: %s", ctx.job.room.name, e)
+            ctx.shutdown(reason="the call could not begin")
+
+
+async def until_signal(worker: Worker, signals: Sequence[int]) -> None:
+    """Run until one of ``signals`` comes; a second one ends the calls at once."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def caught() -> None:
+        if ended.is_set():
+            task.cancel()
+        ended.set()
+
+    for number in signals:
+        loop.add_signal_handler(number, caught)
+    with contextlib.suppress(asyncio.CancelledError):
+        await worker.run(ended)

@@ -1,0 +1,123 @@
+"""Intervals that make no assumption about the shape of the noise: the bootstrap. Pure, seeded, vectorised.
+
+Latencies on a shared machine have long tails to the right and no normal distribution, so every interval here comes
+from resampling (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993): the percentile method, its deviations
+widened by sqrt(n/(n-1)) because few values look more alike than they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+DRAWS = 2000
+CONFIDENCE = 0.95
+ENOUGH = 4  # values of one item from which on it is resampled within itself
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and where it may lie. ``n``: the values behind it (for a difference, of the smaller side)."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.estimate:+.0f} ms [{self.low:+.0f}, {self.high:+.0f}]"
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+
+def percentile_interval(values: Sequence[float], q: float, *, seed: int = 0) -> Interval:
+    """The ``q``-th percentile (0 to 100) of ``values`` with its 95 % interval. ValueError for no values."""
+    if not values:
+        raise ValueError("no values, no percentile")
+    data = np.asarray(values, np.float64)
+    estimate = float(np.percentile(data, q))
+    drawn = _resample(data, np.random.default_rng(seed))
+    return _interval(estimate, np.percentile(drawn, q, axis=1), len(data))
+
+
+def difference(
+    before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]], *, seed: int = 0
+) -> Interval | None:
+    """How much more ``after`` is than ``before``, item by item (paired: only items in both count), with 95 % interval.
+
+    Of each item the medians are compared and the differences averaged. With enough values of every item they are
+    resampled within the item, so that the spread between items does not blur the answer; with two or three, deviations
+    are drawn from those of all items; with single values, whole items are drawn.
+    None where no item is in both, or only one with one value.
+    """
+    pairs = [
+        (np.asarray(before[item], np.float64), np.asarray(after[item], np.float64))
+        for item in before
+        if item in after and len(before[item]) and len(after[item])
+    ]
+    n = min(sum(len(b) for b, _ in pairs), sum(len(a) for _, a in pairs)) if pairs else 0
+    if n < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    steps = np.array([np.median(a) - np.median(b) for b, a in pairs])
+    estimate = float(np.mean(steps))
+    if all(min(len(b), len(a)) >= ENOUGH for b, a in pairs):
+        drawn = np.mean(
+            [np.median(_resample(a, rng), axis=1) - np.median(_resample(b, rng), axis=1) for b, a in pairs], axis=0
+        )
+        smallest = min(min(len(b), len(a)) for b, a in pairs)
+        return _interval(estimate, drawn, n, widen_for=smallest)
+    if all(min(len(b), len(a)) >= 2 for b, a in pairs):
+        after_all, before_all = ([side[place] for side in pairs] for place in (1, 0))
+        drawn = np.mean(_from_residuals(after_all, rng) - _from_residuals(before_all, rng), axis=0)
+        return _interval(estimate, drawn, n)
+    if len(pairs) < 2:
+        (b, a) = pairs[0]
+        drawn = np.median(_resample(a, rng), axis=1) - np.median(_resample(b, rng), axis=1)
+        return _interval(estimate, drawn, n)
+    return _interval(estimate, np.mean(_resample(steps, rng), axis=1), n, widen_for=len(steps))
+
+
+def runs_needed(difference: Interval, tolerance: float) -> int | None:
+    """How many more values it takes until an interval of this variance leaves ``tolerance`` out, if the estimate holds.
+
+    An interval shrinks with the root of n. None: the estimate lies on the tolerance itself, or more than 10,000.
+    """
+    distance = abs(difference.estimate - tolerance)
+    if distance <= 0 or difference.n == 0:
+        return None
+    wanted = difference.n * (difference.half_width / distance) ** 2
+    more = math.ceil(wanted) - difference.n
+    return max(1, more) if more <= 10_000 else None
+
+
+def _resample(data: Values, rng: np.random.Generator) -> Values:
+    """``DRAWS`` samples of the same size, with replacement: shape (DRAWS, n)."""
+    return data[rng.integers(0, len(data), (DRAWS, len(data)))]
+
+
+def _from_residuals(items: Sequence[Values], rng: np.random.Generator) -> Values:
+    """Drawn medians of each item, shape (items, DRAWS): their own median and deviations drawn from those of all items,
+    since two or three values of one say little of how much it varies."""
+    pool = np.concatenate([(v - np.median(v)) * math.sqrt(len(v) / (len(v) - 1)) for v in items])
+    return np.stack(
+        [np.median(v) + np.median(pool[rng.integers(0, len(pool), (DRAWS, len(v)))], axis=1) for v in items]
+    )
+
+
+def _interval(estimate: float, drawn: Values, n: int, *, widen_for: int | None = None) -> Interval:
+    small = widen_for or n
+    wider = math.sqrt(small / (small - 1)) if small > 1 else 1.0
+    tail = (1 - CONFIDENCE) / 2 * 100
+    low, high = np.percentile(drawn, [tail, 100 - tail])
+    return Interval(
+        estimate, estimate + (float(low) - estimate) * wider, estimate + (float(high) - estimate) * wider, n
+    )

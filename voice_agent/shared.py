@@ -1,0 +1,198 @@
+"""What is loaded once a machine and used by all its calls: Whisper, voices, the judge of texts, the endpoint.
+
+    async with loaded(config, calls=8) as shared:
+        async with road(config, on_turn=print, shared=shared) as r: ...   # as often as there are calls
+
+None of it belongs to an event loop, so calls on threads of their own (LiveKit's worker has one a call) share it too.
+Who works next is decided in :mod:`voice_agent.fair`. docs/rooms.md has the figures that led to this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import numpy as np
+
+from . import models
+from .clock import SYSTEM, Clock
+from .config import Config, provider_key
+from .errors import ModelError
+from .fair import Lane, Lanes, Turnstile
+from .llm.client import ChatLLM
+from .llm.embedded import EmbeddedModel
+from .llm.providers import Endpoint, resolve
+from .llm.start import running
+from .stt import FastWhisperSTT
+from .stt.whisper import SAMPLE_RATE, WhisperEngine
+from .tts import Delivery, Piece, PiperTTS, Stop, Voice
+from .turn import Judge, ModelJudge, RuleJudge
+
+Progress = Callable[[str], None]
+HURRIED_PIECES = 3
+"""The first pieces of a hurried text: with the third there is sound for more than a second."""
+
+
+class FairVoice:
+    """A voice that several calls use at once: each piece of sound is made in its turn, a beginning first."""
+
+    def __init__(self, voice: Voice, turnstile: Turnstile) -> None:
+        self._voice = voice
+        self._turnstile = turnstile
+
+    def speak(
+        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+    ) -> Iterator[Piece]:
+        """As :meth:`voice_agent.tts.Voice.speak`."""
+        pieces = self._voice.speak(text, delivery, hurry=hurry, stop=stop)
+        number = 0
+        while True:
+            with self._turnstile.turn(rank=0 if hurry and number < HURRIED_PIECES else 1):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            number += 1
+            yield piece
+
+
+class Shared:
+    """Loaded parts. Make one with :func:`loaded`; every method may be called from any thread."""
+
+    def __init__(
+        self, config: Config, endpoint: Endpoint, model: EmbeddedModel | None, notes: list[str], clock: Clock
+    ) -> None:
+        self.config = config
+        self.endpoint = endpoint
+        """With an address that answers; its model is named once a call has chosen it."""
+        self.notes = notes
+        self.lanes = Lanes(clock)
+        self._clock = clock
+        self._model = model
+        self._free_judges = list(range(model.judges)) if model is not None else []
+        self._turnstile = Turnstile()
+        self._lock = threading.Lock()
+        self._engines: dict[str, WhisperEngine] = {}
+        self._voices: dict[str, FairVoice] = {}
+        # What a call's stages are made with; doubles put theirs here (voice_agent.testing).
+        self.doubled = False
+        self.ears: Callable[..., FastWhisperSTT] = FastWhisperSTT
+        self.mouth: Callable[..., PiperTTS] = PiperTTS
+        self.mind: Callable[..., ChatLLM] = ChatLLM.from_config
+
+    async def choose(self) -> None:
+        """Ask the provider once which model it is to be: calls then need not wait for that. Raises ProviderError."""
+        mind = ChatLLM.from_config(self.config.llm, self.endpoint, clock=self._clock)
+        try:
+            choice = await mind.choose()
+        finally:
+            await mind.aclose()
+        self.endpoint = dataclasses.replace(self.endpoint, model=choice.model)
+        self.notes.append(f"model {choice.model} at {self.endpoint.label}: {choice.reason}")
+
+    def lane(self, urgent: Callable[[], bool]) -> Lane:
+        """One call's place at the ears; urgent while its user waits for the text."""
+        return self.lanes.lane(urgent)
+
+    def engine(self, language: str) -> WhisperEngine:
+        """Whisper for a language; loaded and warmed on first use (blocks). Raises ModelError, ConfigError."""
+        with self._lock:
+            if language not in self._engines:
+                stt = self.config.stt
+                engine = WhisperEngine(
+                    models.whisper(stt.model),
+                    device=stt.device,
+                    compute_type=stt.compute_type,
+                    language=language,
+                    hotwords=stt.hotwords,
+                    threads=stt.threads,
+                    clock=self._clock,
+                )
+                engine.decode(np.zeros(SAMPLE_RATE, np.float32))
+                self._engines[language] = engine
+            return self._engines[language]
+
+    def voice(self, name: str) -> FairVoice:
+        """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
+        with self._lock:
+            if name not in self._voices:
+                self._voices[name] = FairVoice(Voice.load(*models.piper(name)), self._turnstile)
+            return self._voices[name]
+
+    @contextlib.contextmanager
+    def judge(self) -> Iterator[Judge]:
+        """A judge of texts for one call, with a slot of its own as long as there are free ones."""
+        model = self._model
+        if model is None:
+            yield RuleJudge()
+            return
+        with self._lock:
+            number = self._free_judges.pop(0) if self._free_judges else None
+        slot = model.judge_slot(number or 0)
+        try:
+            yield ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top, slot))
+        finally:
+            if number is not None:
+                with self._lock:
+                    self._free_judges.insert(0, number)
+
+    def warm_judges(self) -> None:
+        """Have every slot read the head of the judge's prompt, so that no turn has to. Blocks."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(max(1, len(self._free_judges))):
+                stack.enter_context(self.judge()).score("hello there")
+
+
+@contextlib.asynccontextmanager
+async def loaded(
+    config: Config, *, calls: int = 1, progress: Progress = lambda _: None, clock: Clock = SYSTEM
+) -> AsyncIterator[Shared]:
+    """Load and warm what ``config`` names, for ``calls`` at the same time; let it go at the end.
+
+    Raises ModelError, ConfigError or ProviderError, each saying what to do.
+    """
+    endpoint = resolve(config.llm, provider_key)
+    notes: list[str] = []
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        progress(f"loading Whisper {config.stt.model}, voice {config.tts.voice}")
+        model = _judging_model(config, notes, calls)
+        if model is not None:
+            stack.enter_context(model)
+        endpoint = stack.enter_context(running(endpoint, models.smollm2))
+        shared = Shared(config, endpoint, model, notes, clock)
+        stack.callback(shared.lanes.close)
+        await asyncio.gather(
+            loop.run_in_executor(None, shared.engine, config.stt.language),
+            loop.run_in_executor(None, _voice_too, shared, config.tts.voice),
+        )
+        await loop.run_in_executor(None, shared.warm_judges)
+        if endpoint.kind == "embedded":
+            await loop.run_in_executor(None, _prefill, config.agent.prompt)
+        yield shared
+
+
+def _voice_too(shared: Shared, name: str) -> None:
+    shared.voice(name)
+
+
+def _judging_model(config: Config, notes: list[str], calls: int) -> EmbeddedModel | None:
+    """The embedded model; None for rules only: so configured, or it is not there (said in the notes)."""
+    if config.turn.judge == "rules":
+        return None
+    try:
+        return EmbeddedModel.shared(models.smollm2(), judges=calls)
+    except ModelError as e:
+        notes.append(f"turns are judged by rules only: {e}")
+        return None
+
+
+def _prefill(prompt: str) -> None:
+    """Have the embedded model read the instructions before the first turn does: 7 ms a token."""
+    with EmbeddedModel.shared(models.smollm2()) as model:
+        model.prefill(prompt)
+
+
+__all__ = ["FairVoice", "Progress", "Shared", "loaded"]

@@ -1,0 +1,155 @@
+"""What happens in a call, as values; and the same as JSON objects for programs (``--json``, docs/talk.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..budget.export import to_row
+from ..budget.ledger import Budget, Turn
+
+StateName = Literal["listening", "hearing", "thinking", "speaking"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something that takes a while has begun: loading models, a download, warming the connection."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the user: what is missing, a device that vanished, something on standard error."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The call has begun. ``device``: the two ends in words; latencies in ms as the devices report them, or None."""
+
+    model: str
+    provider: str
+    stt_model: str
+    voice: str
+    simulated: tuple[str, ...] = ()
+    device: str = ""
+    input_latency_ms: float | None = None
+    output_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Who is busy."""
+
+    name: StateName
+
+
+@dataclass(frozen=True, slots=True)
+class Muted:
+    """The microphone was muted or opened."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The user's words so far; provisional until ``final``. Empty and not final: there were no words after all."""
+
+    text: str
+    final: bool
+    typed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """The next words of the agent, as they are spoken. ``text`` continues what was said before in this speech."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The agent's speech is over, heard to its end or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDone:
+    """A turn is closed; everything known of it."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The microphone's level (dBFS, at most 0) and how often each device lost sound since the call began."""
+
+    level_dbfs: float
+    input_xruns: int
+    output_xruns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """What stands in the line that is being typed; None: no line."""
+
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShowLedger:
+    """The user asks for the full ledger of the last turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over: ``quit``, ``stopped`` (a signal, an error) or ``session closed``."""
+
+    reason: str
+
+
+Event = (
+    Progress | Note | Ready | Status | Muted | Heard | Saying | Said | TurnDone | Sound | Typing | ShowLedger | Ended
+)
+
+
+def to_json(event: Event, at_s: float, budget: Budget) -> dict[str, Any] | None:
+    """The event as an object, ``at_s`` seconds after the program began; None for what only a screen needs."""
+    fields: dict[str, Any]
+    match event:
+        case Progress(text):
+            name, fields = "progress", {"text": text}
+        case Note(text):
+            name, fields = "note", {"text": text}
+        case Ready():
+            name = "ready"
+            fields = {
+                "model": event.model,
+                "provider": event.provider,
+                "stt": event.stt_model,
+                "voice": event.voice,
+                "simulated": list(event.simulated),
+                "device": event.device,
+                "input_latency_ms": event.input_latency_ms,
+                "output_latency_ms": event.output_latency_ms,
+            }
+        case Status(state):
+            name, fields = "state", {"state": state}
+        case Muted(on):
+            name, fields = "muted", {"on": on}
+        case Heard(text, final, typed):
+            name, fields = "heard", {"text": text, "final": final, "typed": typed}
+        case Saying(text):
+            name, fields = "saying", {"text": text}
+        case Said():
+            name, fields = "said", {}
+        case TurnDone(turn):
+            name, fields = "turn", {"turn": to_row(turn, budget)}
+        case Sound(_, lost_in, lost_out):
+            name, fields = "xruns", {"input": lost_in, "output": lost_out}
+        case Ended(reason):
+            name, fields = "ended", {"reason": reason}
+        case Typing() | ShowLedger():
+            return None
+    return {"event": name, "at_s": round(at_s, 3)} | fields

@@ -1,0 +1,88 @@
+"""Where there is no terminal: one line an entry, or one JSON object an event."""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+
+from ..budget.ledger import Budget
+from ..budget.report import explain, plain_line
+from .events import Event, Progress, Ready, Sound, Status, to_json
+from .state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+
+
+class PlainSink:
+    """Lines for people, pipes and log files: nothing is drawn twice, nothing is provisional."""
+
+    def __init__(self, out: TextIO, budget: Budget) -> None:
+        self._out = out
+        self._follower = Follower(budget)
+
+    def take(self, at_s: float, event: Event) -> None:
+        """Print what ``event`` adds."""
+        match event:
+            case Progress(text):
+                self._print(f"{text} ...")
+            case Ready():
+                simulated = f" (simulated: {', '.join(event.simulated)})" if event.simulated else ""
+                device = f"; {event.device}" if event.device else ""
+                self._print(
+                    f"ready: {event.model} at {event.provider}{simulated},"
+                    f" Whisper {event.stt_model}, {event.voice}{device}"
+                )
+        for entry in self._follower.take(event):
+            self._print(self._line(entry))
+
+    def tick(self) -> None:
+        """Nothing moves on paper."""
+
+    def close(self) -> None:
+        """The session's figures."""
+        summary = self._follower.state.summary
+        if summary.turns:
+            self._print(str(summary))
+
+    def _line(self, entry: Entry) -> str:
+        match entry:
+            case NoteEntry(text):
+                return text
+            case SpeechEntry(text):
+                return f'agent: "{text}"'
+            case LedgerEntry(turn):
+                return "no turn yet" if turn is None else explain(turn, self._follower.budget)
+            case TurnEntry(turn, judged, _):
+                return plain_line(turn, judged) + (f" | {turn.error}" if turn.error is not None else "")
+
+    def _print(self, text: str) -> None:
+        lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
+        encoding = self._out.encoding or "utf-8"
+        print("\n".join(lines).encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
+
+
+class JsonSink:
+    """One object a line; docs/talk.md has the events and their keys. States that do not change are not repeated."""
+
+    def __init__(self, out: TextIO, budget: Budget) -> None:
+        self._out = out
+        self._budget = budget
+        self._xruns = (0, 0)
+        self._status: Status | None = None
+
+    def take(self, at_s: float, event: Event) -> None:
+        """Print ``event``, if it is one for programs."""
+        if isinstance(event, Sound):
+            if (event.input_xruns, event.output_xruns) == self._xruns:
+                return
+            self._xruns = (event.input_xruns, event.output_xruns)
+        if isinstance(event, Status):
+            if event == self._status:
+                return
+            self._status = event
+        if (row := to_json(event, at_s, self._budget)) is not None:
+            print(json.dumps(row, allow_nan=False), file=self._out, flush=True)  # ASCII: fits any encoding
+
+    def tick(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to add: the events are complete."""

@@ -1,0 +1,264 @@
+"""The call of ``voice-agent talk``: road and microphone joined, its events told, its keys obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from livekit.agents import AgentSession
+from livekit.agents.voice import (
+    AgentStateChangedEvent,
+    CloseEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    io,
+)
+
+from ..budget.ledger import Mark, Turn
+from ..clock import SYSTEM, Clock
+from ..config import Config
+from ..errors import VoiceAgentError
+from ..io.line import Line
+from ..session import Road, road
+from .events import Ended, Event, Heard, Muted, Note, Progress, Ready, ShowLedger, Sound, StateName, Status, TurnDone
+from .front import Front
+from .keys import Command
+from .keys import Line as TypedLine
+from .save import Saved
+from .words import SpokenWords
+
+LOST_SOUND_S = 0.5  # how often lost sound is looked for
+
+
+class Microphone(Protocol):
+    """What the call needs of :func:`voice_agent.io.microphone.microphone`."""
+
+    muted: bool
+
+    @property
+    def input(self) -> io.AudioInput: ...
+    @property
+    def output(self) -> io.AudioOutput: ...
+    @property
+    def level_dbfs(self) -> float: ...
+    @property
+    def input_xruns(self) -> int: ...
+    @property
+    def output_xruns(self) -> int: ...
+    @property
+    def line(self) -> Line: ...
+    @property
+    def latency_ms(self) -> tuple[float, float]: ...
+    @property
+    def description(self) -> str: ...
+
+
+OpenMicrophone = Callable[..., contextlib.AbstractAsyncContextManager[Microphone]]
+
+
+@dataclass(slots=True)
+class Talk:
+    """One call. :attr:`sound` may be asked from any thread."""
+
+    config: Config
+    open_microphone: OpenMicrophone
+    save: Saved | None = None
+    muted: bool = False
+    tools: Sequence[Any] = ()
+    mcp: Sequence[Any] = ()
+    notes: Sequence[str] = ()
+    clock: Clock = SYSTEM
+    on_quit: Callable[[], None] = lambda: None
+    open_road: Callable[..., contextlib.AbstractAsyncContextManager[Road]] = road
+    _front: Front | None = None
+    _mic: Microphone | None = None
+    _words: SpokenWords | None = None
+
+    def sound(self) -> Sound | None:
+        """The meter's present values; None before the microphone is open."""
+        mic = self._mic
+        return None if mic is None else Sound(mic.level_dbfs, mic.input_xruns, mic.output_xruns)
+
+    async def __call__(self, front: Front) -> None:
+        """Talk until the person quits. Raises what the road and the microphone raise: each says what to do."""
+        self._front = front
+        options = {"mcp": self.mcp} if self.mcp else {}
+        async with (
+            self.open_road(
+                self.config,
+                on_turn=self._turn,
+                progress=lambda text: self._tell(Progress(text)),
+                tools=self.tools,
+                clock=self.clock,
+                **options,
+            ) as r,
+            self._microphone(r) as mic,
+        ):
+            await self._converse(r, mic, front)
+
+    def _microphone(self, r: Road) -> contextlib.AbstractAsyncContextManager[Microphone]:
+        return self.open_microphone(
+            self.config.sound,
+            on_audible=r.audible,
+            on_gaps=r.ledger.gaps,
+            on_event=lambda text: self._tell(Note(text)),
+            record=self.save.recording if self.save is not None else None,
+            clock=self.clock,
+        )
+
+    async def _converse(self, r: Road, mic: Microphone, front: Front) -> None:
+        ended = asyncio.Event()
+        self._follow(r.session, ended)
+        r.session.input.audio = mic.input
+        r.session.output.audio = self._words = SpokenWords(mic.output, self._tell, self.clock)
+        self._mute(mic, self.muted)
+        self._mic = mic
+        watching = asyncio.create_task(self._watch_sound())
+        ending = asyncio.create_task(ended.wait())
+        reason = "stopped"
+        try:
+            await r.start()
+            self._tell(self._ready(r, mic))
+            for note in (*self.notes, *r.notes):
+                self._tell(Note(note))
+            while not ended.is_set():
+                press = asyncio.ensure_future(front.pressed.get())
+                await asyncio.wait({press, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not press.done():
+                    press.cancel()
+                elif not await self._press(press.result(), r, mic):
+                    reason = "quit"
+                    break
+            else:
+                reason = "session closed"
+        finally:
+            watching.cancel()
+            ending.cancel()
+            # Before the devices close: what is being spoken ends as interrupted, and its turn is recorded.
+            await r.session.aclose()
+            r.ledger.close()
+            self._tell(Ended(reason))
+            self._mic = None
+
+    async def _press(self, press: Command | TypedLine, r: Road, mic: Microphone) -> bool:
+        """Obey one key or line; False: the person quits."""
+        match press:
+            case TypedLine(text):
+                await self._send(text, r)
+            case Command("mute"):
+                self._mute(mic, not mic.muted)
+            case Command("interrupt"):
+                await self._hush(r)
+            case Command("repeat"):
+                await self._hush(r)
+                if self._words is not None and self._words.last:
+                    r.session.say(self._words.last, add_to_chat_ctx=False)
+                else:
+                    self._tell(Note("nothing to repeat yet"))
+            case Command("ledger"):
+                self._tell(ShowLedger())
+            case Command("quit"):
+                self.on_quit()
+                return False
+        return True
+
+    async def _send(self, text: str, r: Road) -> None:
+        at = self.clock.now()
+        await self._hush(r)
+        self._tell(Heard(text, final=True, typed=True))
+        handle = r.session.generate_reply(user_input=text)
+        r.ledger.typed(text, at, handle.id)
+
+    async def _hush(self, r: Road) -> None:
+        """Stop what the agent is saying or about to say."""
+        with contextlib.suppress(asyncio.TimeoutError, RuntimeError):
+            await asyncio.wait_for(r.session.interrupt(force=True), timeout=2.0)
+
+    def _mute(self, mic: Microphone, on: bool) -> None:
+        if mic.muted != on:
+            mic.muted = on
+            self._tell(Muted(on))
+
+    def _ready(self, r: Road, mic: Microphone) -> Ready:
+        latency_in, latency_out = mic.latency_ms
+        return Ready(
+            model=r.llm.model,
+            provider=r.endpoint.label,
+            stt_model=self.config.stt.model,
+            voice=self.config.tts.voice,
+            simulated=("language model",) if r.endpoint.simulated else (),
+            device=mic.description,
+            input_latency_ms=round(latency_in, 1),
+            output_latency_ms=round(latency_out, 1),
+        )
+
+    def _follow(self, session: AgentSession[Any], ended: asyncio.Event) -> None:
+        """Tell what the session reports."""
+        final = True
+
+        def heard(ev: UserInputTranscribedEvent) -> None:
+            nonlocal final
+            if ev.transcript.strip():
+                final = ev.is_final
+                self._tell(Heard(ev.transcript, ev.is_final))
+
+        def state(_: AgentStateChangedEvent | UserStateChangedEvent) -> None:
+            nonlocal final
+            if session.user_state != "speaking" and not final:  # sound, but no words after all
+                final = True
+                self._tell(Heard("", False))
+            self._tell(Status(status(session.user_state, session.agent_state)))
+
+        def closed(ev: CloseEvent) -> None:
+            if ev.error is not None:
+                self._tell(Note(f"the call has ended: {ev.error}"))
+            ended.set()
+
+        session.on("user_input_transcribed", heard)
+        session.on("agent_state_changed", state)
+        session.on("user_state_changed", state)
+        session.on("close", closed)
+
+    def _turn(self, turn: Turn) -> None:
+        if (mic := self._mic) is not None:
+            turn = on_recording(turn, mic.line)
+        self._tell(TurnDone(turn))
+
+    async def _watch_sound(self) -> None:
+        """Lost sound is told when it happens; the level is only for a screen, which asks for it itself."""
+        while True:
+            if (sound := self.sound()) is not None and (sound.input_xruns or sound.output_xruns):
+                self._tell(sound)
+            await asyncio.sleep(LOST_SOUND_S)
+
+    def _tell(self, event: Event) -> None:
+        if self._front is not None:
+            self._front.emit(event)
+        if self.save is not None:
+            try:
+                self.save.take(event)
+            except (VoiceAgentError, OSError) as e:  # a full disk does not end the call
+                save, self.save = self.save, None
+                with contextlib.suppress(VoiceAgentError, OSError):
+                    save.close()
+                self._tell(Note(f"the conversation is not saved any more: {e}"))
+
+
+def status(user: str, agent: str) -> StateName:
+    """LiveKit's two states as one word: hearing you comes before everything the agent does."""
+    if user == "speaking":
+        return "hearing"
+    return "speaking" if agent == "speaking" else "thinking" if agent == "thinking" else "listening"
+
+
+def on_recording(turn: Turn, line: Line) -> Turn:
+    """The turn with its place on the recording."""
+    ended, heard = turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
+    return replace(
+        turn,
+        speech_ended_s=None if ended is None else line.seconds(ended),
+        first_audible_s=None if heard is None else line.seconds(heard),
+    )

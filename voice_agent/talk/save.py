@@ -1,0 +1,113 @@
+"""``--save DIR``: the conversation as sound, as ledger rows and as a page to read, each written as it goes.
+
+``conversation.wav`` (left the user, right the agent) is written by the microphone end, ``turns.jsonl`` and
+``transcript.md`` here, a turn at a time: a process that is killed leaves everything up to its last second readable.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from ..budget.export import JsonlWriter
+from ..budget.ledger import Budget, Turn
+from ..clock import SYSTEM, Clock
+from ..errors import UsageError
+from .events import Event, Ready
+from .state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+
+RECORDING, ROWS, TRANSCRIPT = "conversation.wav", "turns.jsonl", "transcript.md"
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
+
+
+class Saved:
+    """A folder that a conversation is saved to. UsageError if it holds one already, or cannot be written."""
+
+    def __init__(self, folder: Path, budget: Budget, clock: Clock = SYSTEM) -> None:
+        self.folder = folder
+        there = [name for name in (RECORDING, ROWS, TRANSCRIPT) if (folder / name).exists()]
+        if there:
+            raise UsageError(f"--save {folder}: holds a conversation already ({', '.join(there)}); name another folder")
+        self._clock = clock
+        self._follower = Follower(budget)
+        self._rows = JsonlWriter(folder / ROWS, budget)  # makes the folder
+        try:
+            self._page: TextIO = (folder / TRANSCRIPT).open("w", encoding="utf-8", errors="replace")
+        except OSError as e:
+            self._rows.close()
+            raise UsageError(f"--save {folder}: cannot be written ({e.strerror}); name a folder of yours") from e
+
+    @property
+    def recording(self) -> Path:
+        """Where the sound belongs."""
+        return self.folder / RECORDING
+
+    def take(self, event: Event) -> None:
+        """Write what ``event`` adds. UsageError or OSError if that is not possible."""
+        if isinstance(event, Ready):
+            self._begin(event)
+        for entry in self._follower.take(event):
+            self._entry(entry)
+
+    def close(self) -> None:
+        """Write the figures and close; more than once does nothing."""
+        if self._page.closed:
+            return
+        summary = self._follower.state.summary
+        if summary.turns:
+            self._write(f"---\n\n{_plain(summary.headline())}. {_plain(summary.details()).capitalize()}.\n")
+        self._page.close()
+        self._rows.close()
+
+    def _begin(self, ready: Ready) -> None:
+        began = datetime.fromtimestamp(self._clock.wall()).astimezone()
+        simulated = f" **Simulated: {_plain(', '.join(ready.simulated))}.**" if ready.simulated else ""
+        self._write(
+            f"# Conversation, {began:%Y-%m-%d %H:%M}\n\n"
+            f"{_plain(ready.model)} at {_plain(ready.provider)}, Whisper {_plain(ready.stt_model)},"
+            f" voice {_plain(ready.voice)}.{simulated} Sound: `{RECORDING}` (left you, right the agent);"
+            f" every turn in full: `{ROWS}`.\n\n"
+        )
+
+    def _entry(self, entry: Entry) -> None:
+        match entry:
+            case TurnEntry(turn):
+                self._rows.write(turn)
+                self._write(_markdown(turn))
+            case SpeechEntry(text):
+                self._write(f"**Agent:** {_plain(text)}\n\n")
+            case NoteEntry(text):
+                self._write(f"> {_plain(text)}\n\n")
+            case LedgerEntry():
+                pass
+
+    def _write(self, text: str) -> None:
+        self._page.write(text)
+        self._page.flush()
+
+
+def _markdown(turn: Turn) -> str:
+    """One turn: both texts, then the figures in one line."""
+    at = turn.speech_ended_s
+    place = f" ({int(at) // 60}:{int(at) % 60:02})" if at is not None else " (typed)" if turn.typed else ""
+    text = f"**You**{place}**:** {_plain(turn.user_text)}\n\n"
+    if turn.agent_text:
+        text += f"**Agent:** {_plain(turn.agent_text)}{' --' if turn.interrupted else ''}\n\n"
+    figures = []
+    if turn.voice_to_voice_ms is not None:
+        figures.append(f"{turn.voice_to_voice_ms:.0f} ms voice to voice")
+    if turn.after_enter_ms is not None:
+        figures.append(f"{turn.after_enter_ms:.0f} ms from Enter")
+    for name, true in (("interrupted", turn.interrupted), ("cut off", turn.cut_off), ("reopened", turn.reopened)):
+        if true:
+            figures.append(name)
+    if turn.error is not None:
+        figures.append(f"failed: {turn.error}")
+    return text + (f"*turn {turn.id}: {_plain(', '.join(figures))}*\n\n" if figures else "")
+
+
+def _plain(text: str) -> str:
+    """``text`` in one line that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

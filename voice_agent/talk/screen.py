@@ -1,0 +1,73 @@
+"""The live screen: entries scroll by as usual, and the live part stays below them. Drawn at most ten times a second."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from ..budget.ledger import Budget
+from .events import Event, Sound
+from .state import Follower, State
+from .view import View, entry_lines
+
+KEPT = 12  # entries that a picture shows
+
+
+class ScreenSink:
+    """Draws on ``console``. ``sound``: the microphone's present level and lost sound, asked at each tick; or None."""
+
+    def __init__(self, console: Console, budget: Budget, sound: Callable[[], Sound | None] = lambda: None) -> None:
+        self._console = console
+        self._follower = Follower(budget)
+        self._sound = sound
+        self._entries: deque[Group] = deque(maxlen=KEPT)
+        self._drawn: State | None = None
+        # Standard output and error of Python stay ours: what others print goes above the live part.
+        self._live = Live(View(self._follower.state), console=console, auto_refresh=False, transient=True)
+
+    def start(self) -> None:
+        """Begin to draw; also again after :meth:`stop`."""
+        self._live.start()
+        self._drawn = None
+
+    def stop(self) -> None:
+        """Take the live part down and give the cursor back."""
+        self._live.stop()
+
+    def take(self, at_s: float, event: Event) -> None:
+        """Change the state; print what stays."""
+        for entry in self._follower.take(event):
+            lines = entry_lines(entry, self._follower.budget, self._console)
+            self._entries.append(lines)
+            self._console.print(lines)
+
+    def tick(self) -> None:
+        """Draw if anything has changed."""
+        self._follower.tick()
+        if (sound := self._sound()) is not None:
+            self._follower.take(Sound(round(sound.level_dbfs), sound.input_xruns, sound.output_xruns))
+        if self._follower.state != self._drawn:
+            self._drawn = self._follower.state
+            self._live.update(View(self._drawn), refresh=True)
+
+    def close(self) -> None:
+        """Take the live part down; leave the session's figures."""
+        self.stop()
+        summary = self._follower.state.summary
+        if summary.turns:
+            self._console.print(str(summary), markup=False, highlight=False)
+
+    def save_svg(self, path: Path, title: str = "voice-agent talk") -> None:
+        """The screen as it stands, as a picture. OSError if it cannot be written."""
+        paper = Console(
+            file=io.StringIO(), record=True, width=self._console.width, force_terminal=True, color_system="truecolor"
+        )
+        for lines in tuple(self._entries):  # the drawing thread may add one meanwhile
+            paper.print(lines)
+        paper.print(View(self._follower.state))
+        path.write_text(paper.export_svg(title=title), encoding="utf-8")

@@ -1,0 +1,161 @@
+"""What stands on the screen, as a frozen value, and how each event changes it. Pure: no terminal, no clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from ..budget.ledger import Budget, Turn, Verdict, verdict
+from ..budget.stats import SessionStats, Summary
+from .events import (
+    Ended,
+    Event,
+    Heard,
+    Muted,
+    Note,
+    Progress,
+    Ready,
+    Said,
+    Saying,
+    ShowLedger,
+    Sound,
+    StateName,
+    Status,
+    TurnDone,
+    Typing,
+)
+
+SILENT_DBFS = -60.0  # the meter's lower end
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The lower part of the screen. ``agent_text`` is what has been spoken of the present speech."""
+
+    progress: str | None = "starting"
+    ticks: int = 0
+    ready: Ready | None = None
+    status: StateName = "listening"
+    muted: bool = False
+    level_dbfs: float = SILENT_DBFS
+    input_xruns: int = 0
+    output_xruns: int = 0
+    user_text: str = ""
+    user_final: bool = False
+    agent_text: str = ""
+    typing: str | None = None
+    summary: Summary = field(default_factory=lambda: SessionStats().summary())
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEntry:
+    """A line that stays: something the user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEntry:
+    """Words of the agent that answer no turn: a greeting, an apology, a repetition."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEntry:
+    """A finished turn. ``first``: the first one of this call."""
+
+    turn: Turn
+    judged: Verdict
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """The full ledger of a turn, asked for; None: there is no turn yet."""
+
+    turn: Turn | None
+
+
+Entry = NoteEntry | SpeechEntry | TurnEntry | LedgerEntry
+
+
+class Follower:
+    """Takes events in; :attr:`state` is what to show now, :meth:`take` returns what to add to the record above it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.state = State()
+        self.stats = SessionStats()
+        self.last: Turn | None = None
+        self._open = False  # the user's words are final, and their turn has not been closed
+        self._answers = False  # the present speech answers a turn
+        self._speaking = False
+
+    def take(self, event: Event) -> list[Entry]:
+        """Change the state by ``event``; returns the entries to print, in order."""
+        match event:
+            case Progress(text):
+                self._set(progress=text)
+            case Note(text):
+                return [NoteEntry(text)]
+            case Ready():
+                self._set(ready=event, progress=None)
+            case Status(name):
+                self._set(status=name)
+            case Muted(on):
+                self._set(muted=on)
+            case Heard(text, final, _):
+                self._open |= final
+                self._set(user_text=text, user_final=final)
+            case Saying(text):
+                self._say(text)
+            case Said():
+                return self._said()
+            case TurnDone(turn):
+                return [self._turn(turn)]
+            case Sound(level, lost_in, lost_out):
+                self._set(level_dbfs=level, input_xruns=lost_in, output_xruns=lost_out)
+            case Typing(line):
+                self._set(typing=line)
+            case ShowLedger():
+                return [LedgerEntry(self.last)]
+            case Ended():
+                pass  # who looks at a screen sees that
+        return []
+
+    def tick(self) -> None:
+        """Time has passed; something that takes a while should be seen to go on."""
+        if self.state.progress is not None:
+            self._set(ticks=self.state.ticks + 1)
+
+    def _set(self, **changes: object) -> None:
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # names of State's fields
+
+    def _say(self, text: str) -> None:
+        if not self._speaking:
+            self._speaking, self._answers = True, self._open
+            self._set(agent_text="")
+        if self._open or not self._answers:  # else its turn is closed, and these come late
+            self._set(agent_text=self.state.agent_text + text)
+
+    def _said(self) -> list[Entry]:
+        text, answered = " ".join(self.state.agent_text.split()), self._answers
+        was_speaking, self._speaking, self._answers = self._speaking, False, False
+        if answered and self._open:
+            return []  # its turn will bring the words
+        self._set(agent_text="")
+        return [] if answered or not was_speaking or not text else [SpeechEntry(text)]
+
+    def _turn(self, turn: Turn) -> TurnEntry:
+        judged = verdict(turn, self.budget)
+        first = self.last is None
+        self.last = turn
+        self.stats.add(turn, judged)
+        self._set(summary=self.stats.summary(), agent_text="")
+        shown, said = " ".join(self.state.user_text.split()), " ".join(turn.user_text.split())
+        if shown in said or said in shown:  # else the words of the next turn are on the screen already
+            self._open = False
+            if self.state.user_final:
+                self._set(user_text="", user_final=False)
+        return TurnEntry(turn, judged, first)

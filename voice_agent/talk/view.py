@@ -1,0 +1,144 @@
+"""A :class:`~.state.State` as text: the live part of the screen, and the entries above it. Pure, made for 80 columns.
+
+Without colour nothing is lost: every state, label and stage has its word or letter, provisional words end in ``..``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.text import Text
+
+from ..budget.ledger import Budget, Turn
+from ..budget.report import explain, legend, turn_line
+from .state import SILENT_DBFS, Entry, LedgerEntry, NoteEntry, SpeechEntry, State, TurnEntry
+
+KEYS = (("space", "mute"), ("i", "interrupt"), ("r", "repeat"), ("b", "ledger"), ("q", "quit"))
+TYPE_HINT = "/ or type, Enter sends"
+METER_CELLS = 20
+LIVE_LINES = 2  # of each side's words
+_LABEL = 7  # cells: "agent  "
+_STYLE = {"listening": "green", "hearing": "cyan", "thinking": "magenta", "speaking": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The live part: words, state and meter, figures, models, and one line of keys or of what is being typed."""
+
+    state: State
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        state, columns, ascii_only = self.state, options.max_width, options.ascii_only
+        yield Text(("-" if ascii_only else "─") * columns, "dim")
+        if state.user_text:
+            style = "" if state.user_final else "dim italic"
+            text = clean(state.user_text, console) + ("" if state.user_final else " ..")
+            yield _words("you", text, style, console, columns, LIVE_LINES)
+        if state.agent_text:
+            yield _words("agent", clean(state.agent_text, console), "bold", console, columns, LIVE_LINES)
+        for line in (_status(state, ascii_only), _figures(state), _models(state), _footer(state, console)):
+            if line.plain:
+                line.no_wrap, line.overflow = True, "crop"
+                yield line
+
+
+def entry_lines(entry: Entry, budget: Budget, console: Console) -> Group:
+    """An entry as it is printed above the live part: a turn is its words and its bar, after the first legend."""
+    columns = console.width
+    match entry:
+        case NoteEntry(text):
+            return Group(Text(clean(text, console), "dim"))
+        case SpeechEntry(text):
+            return Group(_words("agent", clean(text, console), "bold", console, columns))
+        case LedgerEntry(turn):
+            if turn is None:
+                return Group(Text("no turn yet: say something", "dim"))
+            text = "\n".join(clean(line, console) for line in explain(turn, budget).splitlines())
+            return Group(Text(text))
+        case TurnEntry(turn, judged, first):
+            lines = [legend(budget, columns)] if first else []
+            lines += _conversation(turn, console)
+            bare = dataclasses.replace(turn, user_text="", agent_text="")
+            bar = turn_line(bare, judged, budget, columns)
+            bar.rstrip()
+            bar.no_wrap, bar.overflow = True, "crop"
+            lines.append(bar)
+            if turn.error is not None:
+                lines.append(Text(f"    {clean(str(turn.error), console)}", "red"))
+            return Group(*lines)
+
+
+def meter(level_dbfs: float, cells: int = METER_CELLS, ascii_only: bool = False) -> str:
+    """A bar from -60 dBFS (empty) to 0 (full)."""
+    full = round(max(0.0, min(1.0, 1 - level_dbfs / SILENT_DBFS)) * cells)
+    on, off = ("#", ".") if ascii_only else ("█", "░")
+    return on * full + off * (cells - full)
+
+
+def clean(text: str, console: Console) -> str:
+    """``text`` as this console can show it: no control characters, no letters that its encoding lacks."""
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    return visible.encode(console.encoding, "replace").decode(console.encoding)
+
+
+def _conversation(turn: Turn, console: Console) -> list[Text]:
+    lines = []
+    if turn.user_text:
+        lines.append(_words("you", clean(turn.user_text, console), "", console, console.width))
+    if turn.agent_text:
+        broken = " --" if turn.interrupted else ""
+        lines.append(_words("agent", clean(turn.agent_text, console) + broken, "bold", console, console.width))
+    return lines
+
+
+def _words(who: str, text: str, style: str, console: Console, columns: int, lines: int | None = None) -> Text:
+    """Who, and what they said, wrapped beside it; only the newest ``lines`` lines: the live part must not grow."""
+    wrapped = [line.plain.rstrip() for line in Text(text).wrap(console, max(1, columns - _LABEL))]
+    if lines is not None and len(wrapped) > lines:
+        wrapped = wrapped[-lines:]
+    return Text.assemble((f"{who:<{_LABEL}}", "dim"), (("\n" + " " * _LABEL).join(wrapped), style))
+
+
+def _status(state: State, ascii_only: bool) -> Text:
+    if state.progress is not None:
+        dots = "." * (1 + state.ticks // 3 % 3)
+        return Text.assemble(("setting up ", "bold"), state.progress, dots)
+    mark = "*" if ascii_only else "●"
+    name = "muted" if state.muted and state.status in ("listening", "hearing") else state.status
+    line = Text.assemble((f"{mark} {name:<10}", f"bold {_STYLE.get(name, 'red')}"))
+    if state.muted and name != "muted":
+        line.append("(muted) ", "red")
+    level = SILENT_DBFS if state.muted else state.level_dbfs
+    shown = f"{level:4.0f} dB" if level > SILENT_DBFS else " silent"
+    loud = level > -3.0
+    line.append("mic " + meter(level, ascii_only=ascii_only), "red" if loud else "green" if level > -40 else "dim")
+    line.append(shown, "bold red" if loud else "dim")
+    if state.input_xruns or state.output_xruns:
+        line.append(f"  xruns in {state.input_xruns} out {state.output_xruns}", "bold red")
+    return line
+
+
+def _figures(state: State) -> Text:
+    return Text(state.summary.headline(), "bold") if state.summary.turns else Text()
+
+
+def _models(state: State) -> Text:
+    if (ready := state.ready) is None:
+        return Text()
+    made = f"{ready.model} at {ready.provider}"
+    if ready.simulated and "simulated" not in made.casefold():
+        made = f"SIMULATED {made}"
+    rest = f", {ready.stt_model}, {ready.voice}"
+    return Text.assemble((made, "bold yellow" if ready.simulated else "dim"), (rest, "dim"))
+
+
+def _footer(state: State, console: Console) -> Text:
+    if state.typing is not None:
+        hint = "   Enter sends, Esc clears"
+        room = max(10, console.width - len(hint) - 3)
+        line = clean(state.typing, console)[-room:]
+        return Text.assemble(("> ", "bold"), line, ("_", "blink"), (hint, "dim"))
+    keys = [Text.assemble((key, "bold"), f" {what}") for key, what in KEYS]
+    return Text("  ").join([*keys, Text(TYPE_HINT, "dim")])

@@ -1,0 +1,128 @@
+"""Tickets for one call each, and how often they are given out.
+
+A ticket is a LiveKit token: it names one room that nobody else has, lets its holder publish a microphone there and
+nothing more, and ends after minutes. Room, identity, attributes and the agent's dispatch all come from here; no
+word of the caller's is in it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from livekit import api
+
+from ..clock import SYSTEM, Clock
+from ..config import Secret
+
+LEDGER_ATTRIBUTE = "voice_agent.ledger"
+"""A participant whose token carries this attribute as ``1`` is sent each turn's row (topic ``voice_agent.turn``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the LiveKit server is, and the key to it. ``url`` as ``ws://`` or ``wss://``."""
+
+    url: str
+    api_key: str
+    api_secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a browser needs to join its call."""
+
+    token: str
+    room: str
+    identity: str
+
+
+class TicketOffice:
+    """Makes tickets. ``agent_name``: the worker that is sent to the room; empty: whichever joins every room."""
+
+    def __init__(self, access: Access, *, agent_name: str, ttl_s: float, ledger: bool = True) -> None:
+        self._access = access
+        self._agent_name = agent_name
+        self._ttl = datetime.timedelta(seconds=ttl_s)
+        self._ledger = ledger
+
+    def issue(self) -> Ticket:
+        """A new room, a new identity, and the right to meet the agent there."""
+        room, identity = f"call-{secrets.token_hex(16)}", f"caller-{secrets.token_hex(8)}"
+        grants = api.VideoGrants(
+            room_join=True,
+            room=room,
+            can_publish=True,
+            can_publish_sources=["microphone"],
+            can_subscribe=True,
+            can_publish_data=True,  # typed words, and the request to interrupt
+            can_update_own_metadata=False,
+        )
+        # An abandoned room is gone after half a minute; that long a caller may be away and come back.
+        config = api.RoomConfiguration(empty_timeout=30, departure_timeout=30)
+        if self._agent_name:
+            config.agents.append(api.RoomAgentDispatch(agent_name=self._agent_name))
+        token = (
+            api.AccessToken(self._access.api_key, self._access.api_secret.reveal())
+            .with_identity(identity)
+            .with_name("Caller")
+            .with_ttl(self._ttl)
+            .with_grants(grants)
+            .with_room_config(config)
+        )
+        if self._ledger:
+            token = token.with_attributes({LEDGER_ATTRIBUTE: "1"})
+        return Ticket(token.to_jwt(), room, identity)
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class RateLimit:
+    """So many a minute for each client and for all together; a burst of as many is allowed.
+
+    It remembers at most ``remembered`` clients, the least recently seen is forgotten first. Who makes it forget by
+    coming from many addresses is still held by the limit for all.
+    """
+
+    def __init__(
+        self, *, client_per_minute: int, total_per_minute: int, clock: Clock = SYSTEM, remembered: int = 4096
+    ) -> None:
+        self._client_rate, self._total_rate = client_per_minute, total_per_minute
+        self._clock = clock
+        self._remembered = remembered
+        self._clients: OrderedDict[str, _Bucket] = OrderedDict()
+        self._total = _Bucket(total_per_minute, clock.now())
+
+    def take(self, client: str) -> float:
+        """Count one request of ``client``: 0.0 if it may go on, else the seconds after which to ask again."""
+        wait = self.wait(client)
+        if wait == 0.0:
+            self._clients[client].tokens -= 1
+            self._total.tokens -= 1
+        return wait
+
+    def wait(self, client: str) -> float:
+        """The seconds until :meth:`take` would let ``client`` go on; 0.0: at once."""
+        now = self._clock.now()
+        mine = self._clients.setdefault(client, _Bucket(self._client_rate, now))
+        self._clients.move_to_end(client)
+        while len(self._clients) > self._remembered:
+            self._clients.popitem(last=False)
+        return max(_refilled(mine, self._client_rate, now), _refilled(self._total, self._total_rate, now))
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._clients)
+
+
+def _refilled(bucket: _Bucket, per_minute: int, now: float) -> float:
+    """Fill ``bucket`` up for the time that has passed; returns the seconds until it holds a whole token."""
+    bucket.tokens = min(float(per_minute), bucket.tokens + (now - bucket.at) * per_minute / 60)
+    bucket.at = now
+    return 0.0 if bucket.tokens >= 1 - 1e-9 else (1 - bucket.tokens) * 60 / per_minute
