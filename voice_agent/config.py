@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -151,6 +152,12 @@ class TurnConfig(_Section):
         minimum=0.0,
         maximum=5.0,
     )
+    hold_for_pace_s: float = setting(
+        0.35,
+        "The same, while the model's usual pace says that the reply cannot be ready yet: up to this much.",
+        minimum=0.0,
+        maximum=5.0,
+    )
     acoustic_sure: float = setting(0.8, "Acoustic probability that shortens a wait.", minimum=0.0, maximum=1.0)
     acoustic_unfinished: float = setting(0.02, "Acoustic probability that stretches a wait.", minimum=0.0, maximum=1.0)
     pause_counts_from_s: float = setting(
@@ -260,6 +267,14 @@ class LlmConfig(_Section):
         maximum=1_000_000,
     )
     temperature: float = setting(0.6, "Sampling temperature.", minimum=0.0, maximum=2.0)
+    hedge: str | None = setting(
+        None,
+        "Who is asked as well when the model is late (docs/budget.md): a provider's name, or `sim:...`. Left out: the"
+        " same provider, on a second connection.",
+    )
+    hedge_base_url: str | None = setting(None, "Its address, for any OpenAI-compatible endpoint.")
+    hedge_api_key: Secret | None = setting(None, "Its key. Better in the environment than in a file.")
+    hedge_model: str | None = setting(None, "Its model id. Left out: chosen from what it serves.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +335,53 @@ class BudgetConfig(_Section):
     llm_ms: float = setting(200.0, "From the request to the first content.", minimum=0)
     tts_ms: float = setting(80.0, "From the first speakable words to their first sound.", minimum=0)
     output_ms: float = setting(30.0, "From that sound's being ready to its being heard.", minimum=0)
+    counts: str = setting(
+        "answer",
+        "What ends the wait where an acknowledgement was heard before the answer: the `answer`, or the `first` sound.",
+        choices=("answer", "first"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LadderConfig(_Section):
+    """What is done when a turn is late (docs/budget.md)."""
+
+    hedge: bool = setting(True, "Ask a second time when the first content is late; the first answer is spoken.")
+    hedge_quantile: float = setting(
+        0.9, "Late is later than this share of the provider's latest requests.", minimum=0.5, maximum=0.999
+    )
+    hedge_start_ms: float = setting(400.0, "Late, until ten requests have been seen.", minimum=1, maximum=60_000)
+    hedge_floor_ms: float = setting(120.0, "Never sooner than this.", minimum=0, maximum=60_000)
+    hedge_tokens: float = setting(
+        0.08, "Share of all tokens that second requests may cost (prompts included).", minimum=0.0, maximum=1.0
+    )
+    hedge_per_minute: int = setting(20, "Second requests a minute, at most.", minimum=0, maximum=10_000)
+    hedge_with_tools: bool = setting(
+        True, "Also where the agent has tools: only calls of the answer that is taken are carried out."
+    )
+    small_first: bool = setting(True, "Late: the voice is given fewer words first, where no gap follows.")
+    acknowledge: bool = setting(True, "The answer is far: say a short word first, prepared ahead.")
+    acknowledge_rest_ms: float = setting(
+        900.0, "Only when the answer is expected to take this long still.", minimum=100, maximum=60_000
+    )
+    acknowledge_question: str = setting(
+        "Let me see., One moment., Let me think.", "What may be said after a question, separated by commas."
+    )
+    acknowledge_other: str = setting("Okay., Right., All right.", "What may be said after anything else.")
+    degrade: bool = setting(True, "Late turn after turn: go on with less, and return when there is time again.")
+    degrade_after: int = setting(3, "So many of the latest five turns over the budget.", minimum=1, maximum=5)
+    recover_after: int = setting(8, "So many turns in a row well within it.", minimum=1, maximum=1000)
+    short_reply_tokens: int = setting(80, "Longest answer while degraded, in tokens.", minimum=10, maximum=100_000)
+    give_up_ms: float | None = setting(
+        None,
+        "No first content after this, from the first request on: give up, and say the apology. Left out: after"
+        " `llm.first_content_timeout_s`.",
+        minimum=100,
+        maximum=120_000,
+    )
+    breaker: bool = setting(True, "Stop asking a provider that fails again and again, and try it now and then.")
+    breaker_failures: int = setting(3, "So many failures in a row.", minimum=1, maximum=100)
+    breaker_open_s: float = setting(10.0, "How long it is left alone.", minimum=0.1, maximum=3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +485,7 @@ class Config:
     meter: MeterConfig = field(default_factory=MeterConfig)
     tts: TtsConfig = field(default_factory=TtsConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     sound: SoundConfig = field(default_factory=SoundConfig)
     room: RoomConfig = field(default_factory=RoomConfig)
@@ -619,6 +682,16 @@ def child_environment(config: Config, extra: Mapping[str, str]) -> dict[str, str
             text = "" if value is None else value.reveal() if isinstance(value, Secret) else str(value)
             found[ENV_PREFIX + f"{name}_{key}".upper()] = text
     return found | dict(extra)
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """This process's environment for a child that needs no key: without our settings, and what is named like a key."""
+    looks_secret = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ENV_PREFIX) and not looks_secret.search(name)
+    }
 
 
 def provider_key(name: str, env: Mapping[str, str] | None = None) -> Secret | None:

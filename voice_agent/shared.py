@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
 
-from . import models
+from . import meter, models
 from .clock import SYSTEM, Clock
 from .config import Config, provider_key
 from .errors import ModelError
@@ -153,10 +153,12 @@ async def loaded(
 
     Raises ModelError, ConfigError or ProviderError, each saying what to do.
     """
-    endpoint = resolve(config.llm, provider_key)
     notes: list[str] = []
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
+        counting = stack.enter_context(meter.opened(config.meter, clock=clock))
+        passed_over = counting.exhausted if counting is not None else lambda name: False
+        endpoint = resolve(config.llm, provider_key, exhausted=passed_over)
         progress(f"loading Whisper {config.stt.model}, voice {config.tts.voice}")
         model = _judging_model(config, notes, calls)
         if model is not None:

@@ -31,6 +31,7 @@ from voice_agent.sounds import SOUNDS
 from voice_agent.tts import Delivery, Voice
 
 INTO_S = 1.2
+BEFORE_S = 0.06  # the agent speaks if it was audible so shortly before the onset
 SETTLED_S = 2.5  # so long after a false interruption it is clear what became of the reply
 PATIENCE_S = 12.0
 BACKCHANNELS = {"mhm": "[[mhʌm]].", "uh-huh": "Uh-huh.", "okay": "Okay.", "yeah": "Yeah.", "right": "Right."}
@@ -40,7 +41,8 @@ SPEECH = Path(__file__).parents[2] / "assets" / "speech"
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One interruption. ``stop_s``: onset to the agent's last audible sample; ``words``: share of them in the turn."""
+    """One interruption. ``stop_s``: onset to the agent's last audible sample; None if the agent was silent at the onset
+    (between two words: nothing was to be stopped). ``words``: share of them in the turn."""
 
     name: str
     stop_s: float | None
@@ -137,7 +139,9 @@ async def _speak(s: Stage, question: Clip, clip: Clip, into_s: float) -> Spoken:
     mine = [t for t in turns if (t.marks[Mark.SPEECH_ENDED] or 0) > s.line.started_at + onset_s]
     text = " ".join(t.user_text for t in mine if t.user_text) or None
     kept = turns[0].agent_text if turns else ""
-    stop_s = (int(loud[-1]) + 1) / RECORD_RATE if len(loud) else 0.0
+    before = s.line.agent.read(round((onset_s - BEFORE_S) * RECORD_RATE), round(onset_s * RECORD_RATE))
+    spoke = bool((np.abs(before.astype(np.int32)) > AUDIBLE).any())
+    stop_s = ((int(loud[-1]) + 1) / RECORD_RATE if len(loud) else 0.0) if spoke else None
     return Spoken(clip.name, stop_s, text, _share(clip.text, text), kept)
 
 
@@ -173,8 +177,9 @@ def _print(args: argparse.Namespace, spoken: Sequence[Spoken], noises: Sequence[
     heard = [row.words for row in spoken if row.words is not None]
     whole = f"{np.mean(heard):.0%}" if heard else None
     turns = f"{sum(row.turn is not None for row in spoken)} of {len(spoken)}"
-    head = ["onset to silence P50", "P95", "max (ms)", "became a turn", "words found in it"]
-    print(markdown(head, [[*spread(stops), turns, whole]]))
+    head = ["onset to silence P50", "P95", "max (ms)", "n", "became a turn", "words found in it"]
+    print(markdown(head, [[*spread(stops), len(stops), turns, whole]]))
+    print(f"\nIn {len(spoken) - len(stops)} the agent was between two words at the onset: not counted in the times.")
     print("\nNo interruptions (synthetic): what became of the reply\n")
     rows = []
     for name in dict.fromkeys(row.name for row in noises):

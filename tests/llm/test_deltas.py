@@ -69,3 +69,29 @@ def test_timings() -> None:
 def test_chunks_of_another_shape(bad: dict[str, object]) -> None:
     with pytest.raises((TypeError, AttributeError, ValueError)):
         DeltaReader().feed(bad)
+
+
+@given(st.lists(st.integers(1, 6), max_size=40), st.booleans())
+def test_reasoning_that_is_only_closed(cuts: list[int], opens: bool) -> None:
+    text = "A plan, with a < b.\n</think>\n\nThe answer."
+    reader, spoken, at = DeltaReader(opens_thinking=opens), "", 0
+    for size in [*cuts, len(text)]:
+        spoken += reader.feed(chunk(text[at : at + size])).content
+        at += size
+    spoken += reader.feed(chunk(finish="stop")).content
+    assert "</think>" not in spoken
+    assert spoken.endswith("The answer.")
+    if opens:
+        assert spoken == "The answer."
+
+
+def test_a_model_that_opens_thinking_is_not_held_back_without_need() -> None:
+    separated = DeltaReader(opens_thinking=True)
+    separated.feed(chunk(reasoning_content="hmm"))
+    assert separated.feed(chunk("Hello")).content == "Hello"
+    tagged = DeltaReader(opens_thinking=True)
+    assert tagged.feed(chunk("<think>hm</think>")).content == ""
+    assert tagged.feed(chunk("Hello")).content == "Hello"
+    never = DeltaReader(opens_thinking=True)
+    assert never.feed(chunk("Hello")).content == ""
+    assert never.feed(chunk(finish="stop")).content == "Hello"

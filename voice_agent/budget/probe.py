@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,10 @@ class GenerationTrace:
     marks: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     held: asyncio.Event | None = None
+    rest_s: Callable[[], float | None] | None = None
+    """How long the first content will still take; None where nobody knows (set by the request, see llm/hedge.py)."""
+    at_risk: Callable[[], bool] | None = None
+    """Whether the turn may be late (set by who knows its deadlines, see degrade.py)."""
 
     def hold(self) -> None:
         """This generation is provisional: costly work beyond the first sound waits for :meth:`release`."""
@@ -44,6 +48,10 @@ class GenerationTrace:
     def fact(self, **facts: Any) -> None:
         """Attach context: model, provider, token counts, provider timings. Later writes replace earlier ones."""
         self.facts.update(facts)
+
+    def rung(self, name: str, what: Any = True) -> None:
+        """Note that something was done because the turn was late (docs/budget.md)."""
+        self.facts["ladder"] = {**self.facts.get("ladder", {}), name: what}
 
 
 _current: contextvars.ContextVar[GenerationTrace | None] = contextvars.ContextVar(
@@ -88,3 +96,15 @@ async def released() -> None:
     trace = _current.get()
     if trace is not None and trace.held is not None:
         await trace.held.wait()
+
+
+def at_risk() -> bool:
+    """Whether the current generation's turn may be late; False where nobody knows."""
+    trace = _current.get()
+    return trace is not None and trace.at_risk is not None and trace.at_risk()
+
+
+def rung(name: str, what: Any = True) -> None:
+    """See :meth:`GenerationTrace.rung`; of the current generation, if there is one."""
+    if (trace := _current.get()) is not None:
+        trace.rung(name, what)

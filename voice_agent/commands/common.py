@@ -28,6 +28,7 @@ def add_settings(verb: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as turn.patience=0.7"
     )
     verb.add_argument("--llm", metavar="SPEC", help="embedded, a provider's name, or sim:ttft=170ms,tps=2314")
+    verb.add_argument("--provider", metavar="NAME", help="provider by name (`voice-agent providers` lists them)")
     verb.add_argument("--base-url", metavar="URL", help="any OpenAI-compatible endpoint")
     verb.add_argument("--api-key", metavar="KEY", help="its key (better: the provider's environment variable)")
     verb.add_argument("--model", metavar="MODEL", help="model id; left out, one is chosen from those served")
@@ -48,6 +49,7 @@ def read_config(args: argparse.Namespace, more: Mapping[str, FlagValue] | None =
         flags[key] = value
     named = {
         "llm.spec": args.llm,
+        "llm.provider": args.provider,
         "llm.base_url": args.base_url,
         "llm.api_key": args.api_key,
         "llm.model": args.model,

@@ -1,8 +1,9 @@
 """The mind: a LiveKit ``llm.LLM`` for any OpenAI-compatible endpoint, and two endpoints of our own.
 
-Read in this order: ``table`` and ``providers`` (who answers), ``choice`` (which model), ``client`` and ``stream`` (how they are asked), ``deltas`` (what they
-say), ``errors`` (how they fail), ``pool`` (warm connections), ``window``
-(how much of a long conversation is sent), ``adapters`` (AWS, Google, Azure, Replicate), ``embedded`` and ``sim`` (servers started by us).
+Read in this order: ``table`` and ``providers`` (who answers), ``choice`` (which model), ``client`` and ``stream`` (how
+they are asked), ``deltas`` (what they say), ``errors`` (how they fail), ``pool`` (warm connections), ``window`` (how
+much of a long conversation is sent), ``adapters`` (AWS, Google, Azure, Replicate), ``embedded`` and ``sim`` (servers
+started by us).
 
 Names are imported when first used, since LiveKit and llama.cpp take a second to import.
 """
@@ -13,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import ChatLLM, Counters
     from .choice import Choice, choose_model
+    from .client import ChatLLM, Counters
     from .embedded import EmbeddedModel
     from .providers import Endpoint, resolve
     from .sim import SimServer, SimSpec, parse_spec

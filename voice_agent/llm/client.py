@@ -102,6 +102,8 @@ class ChatLLM(llm.LLM[Any]):
         super().__init__()
         adapted = adapt(endpoint, credentials=credentials)
         self.meter = meter
+        self._counts = endpoint.kind == "remote" and not endpoint.simulated
+        self._headers = dict(adapted.headers)
         self.window = Window(
             min(context_tokens, EMBEDDED_CONTEXT_TOKENS) if endpoint.kind == "embedded" else context_tokens
         )
@@ -126,13 +128,11 @@ class ChatLLM(llm.LLM[Any]):
             follow_redirects=True,
             transport=transport,
         )
-        shared = {"max_retries": 0, "http_client": self._http, "timeout": self._http.timeout}
+        shared: dict[str, Any] = {"max_retries": 0, "http_client": self._http, "timeout": self._http.timeout}
         if adapted.provider is not None:
             self.client = openai.AsyncOpenAI(provider=adapted.provider, **shared)
         else:
-            self.client = openai.AsyncOpenAI(
-                api_key=key, base_url=endpoint.base_url, default_headers=adapted.headers, **shared
-            )
+            self.client = openai.AsyncOpenAI(api_key=key, base_url=endpoint.base_url, **shared)
         if endpoint.provider.name != "openai" and adapted.provider is None:
             # The package fills these from the environment; they are no other provider's business.
             self.client.organization = self.client.project = None
@@ -297,10 +297,10 @@ class ChatLLM(llm.LLM[Any]):
             kept["tools"] = tools
         return {"model": self.model, "messages": messages, "stream": True, **kept}
 
-    def encode(self, body: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    def encode(self, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         """The request's bytes and headers: compressed where the endpoint takes that and it saves a round trip."""
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self._headers}
         if self.endpoint.provider.gzip and len(content) >= GZIP_FROM_BYTES and _GZIP not in self._refused:
             content = gzip.compress(content, compresslevel=1, mtime=0)
             headers["Content-Encoding"] = "gzip"
@@ -308,17 +308,17 @@ class ChatLLM(llm.LLM[Any]):
 
     def admit(self) -> None:
         """Raise RateLimitedError if the meter says that this provider is used up and must not be asked."""
-        if self.meter is not None and not self.endpoint.simulated:
+        if self.meter is not None and self._counts:
             self.meter.admit(self.provider)
 
     def said(self, headers: Mapping[str, str]) -> None:
         """Hand an answer's rate headers to the meter."""
-        if self.meter is not None and self.endpoint.kind == "remote":
+        if self.meter is not None and self._counts:
             self.meter.said(self.provider, headers, self.endpoint.provider.rate_headers)
 
     def metered(self, **used: int) -> None:
         """Count for the meter; nothing simulated or on this machine is counted."""
-        if self.meter is not None and self.endpoint.kind == "remote":
+        if self.meter is not None and self._counts:
             self.meter.used(self.provider, self.model, **used)
 
     def tidy(self, ctx: llm.ChatContext) -> None:

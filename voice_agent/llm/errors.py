@@ -32,7 +32,9 @@ from ..errors import (
     RateLimitedError,
 )
 
-_LOOKS_LIKE_KEY = re.compile(r"\b(?:Bearer\s+\S+|[a-z]{2,5}[-_][A-Za-z0-9*_\-]{8,}|[A-Za-z0-9_\-]{32,})")
+_LOOKS_LIKE_KEY = re.compile(
+    r"\b(?:Bearer\s+\S+|ya29\.\S+|A[KS]IA\w{8,}|[a-z]{2,5}[-_][A-Za-z0-9*_\-]{8,}|[A-Za-z0-9_\-]{32,})"
+)
 
 
 @dataclass(frozen=True, slots=True)

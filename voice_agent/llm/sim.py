@@ -1,8 +1,10 @@
 """A pacing double: an OpenAI-compatible server on loopback that answers at a chosen pace, in a process of its own.
 
 ``sim:ttft=170ms,tps=2314`` waits 170 ms before the first token and then streams 2,314 tokens a second (a word counts
-as 1.3 tokens). It is a process, not a thread: a remote provider does not compete with our threads for Python's lock,
-so neither must its double. Whatever touches it is labelled *simulated*.
+as 1.3 tokens). ``ttft=lognormal(170ms,0.4),stall=5%x3s`` draws each request's time from a log-normal distribution with
+that median and sigma, and lets one request in twenty wait 3 s longer. It is a process, not a thread: a remote provider
+does not compete with our threads for Python's lock, so neither must its double. Whatever touches it is labelled
+*simulated*.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ..config import environment_without_secrets
 from ..errors import ConfigError, ModelError
 
 ERRORS = ("401", "404", "429", "wrapped429", "500", "503", "midstream", "hangup", "silence", "notjson")
 _PROGRAM = Path(__file__).with_name("sim_server.py")
 _HELP = (
-    "write sim:ttft=170ms,tps=2314; allowed: ttft=<duration>, tps=<tokens a second>, stall_at=<word number>,"
-    f" stall=<duration>, error={'|'.join(ERRORS)}, every=<n: only each n-th request stalls or fails>;"
-    " reply=short|long; durations as 170ms or 1.5s"
+    "write sim:ttft=170ms,tps=2314; allowed: ttft=<duration> or ttft=lognormal(<median>,<sigma>),"
+    " tps=<tokens a second>, stall=<share>%x<duration> (before the first word), or stall_at=<word number> with stall=<duration>,"
+    f" error={'|'.join(ERRORS)}, every=<n: only each n-th request stalls or fails>;"
+    " seed=<n> (of what is drawn), reply=short|long; durations as 170ms or 1.5s"
 )
 
 
@@ -34,6 +38,9 @@ class SimSpec:
 
     ``every`` = n makes only each n-th request stall or fail. ``tps`` is in tokens a second. ``reply``: ``short``
     answers of one to three sentences, or a ``long`` one that goes on for about half a minute (to be interrupted).
+
+    With ``ttft_sigma`` the time to the first token is log-normal around the median ``ttft_s``; a ``stall_share`` (0
+    to 1) of the requests waits ``stall_s`` longer before it. Both are drawn by ``seed`` and the request's number.
     """
 
     ttft_s: float = 0.17
@@ -43,9 +50,16 @@ class SimSpec:
     error: str | None = None
     every: int = 1
     reply: str = "short"
+    ttft_sigma: float = 0.0
+    stall_share: float = 0.0
+    seed: int = 0
 
     def __str__(self) -> str:
         text = f"{self.ttft_s * 1000:g} ms + {self.tps:g} tok/s"
+        if self.ttft_sigma:
+            text = f"log-normal around {self.ttft_s * 1000:g} ms (sigma {self.ttft_sigma:g}) + {self.tps:g} tok/s"
+        if self.stall_share:
+            text += f", {self.stall_share:.3g} of the requests {self.stall_s:g} s late"
         if self.stall_at is not None:
             text += f", stalls {self.stall_s:g} s at word {self.stall_at}"
         if self.error is not None:
@@ -85,20 +99,39 @@ def _error(text: str) -> str:
     return text
 
 
+def _ttft(text: str) -> dict[str, float]:
+    match = re.fullmatch(r"lognormal\(\s*([^,\s]+)\s*,\s*(\d+(?:\.\d+)?)\s*\)", text)
+    if match is None:
+        return {"ttft_s": _duration(text)}
+    if not 0 < float(match[2]) <= 3:
+        raise ValueError(text)
+    return {"ttft_s": _duration(match[1]), "ttft_sigma": float(match[2])}
+
+
+def _stall(text: str) -> dict[str, float]:
+    share, cross, duration = text.partition("x")
+    if not cross:
+        return {"stall_s": _duration(text)}
+    if not re.fullmatch(r"\d+(\.\d+)?%", share) or float(share[:-1]) > 100:
+        raise ValueError(text)
+    return {"stall_share": float(share[:-1]) / 100, "stall_s": _duration(duration)}
+
+
 def _reply(text: str) -> str:
     if text not in ("short", "long"):
         raise ValueError(text)
     return text
 
 
-_KEYS: Mapping[str, tuple[str, Callable[[str], float | int | str]]] = {
-    "ttft": ("ttft_s", _duration),
-    "tps": ("tps", _tps),
-    "stall_at": ("stall_at", lambda text: _count(text, 0)),
-    "stall": ("stall_s", _duration),
-    "error": ("error", _error),
-    "every": ("every", lambda text: _count(text, 1)),
-    "reply": ("reply", _reply),
+_KEYS: Mapping[str, Callable[[str], Mapping[str, float | int | str]]] = {
+    "ttft": _ttft,
+    "tps": lambda text: {"tps": _tps(text)},
+    "stall_at": lambda text: {"stall_at": _count(text, 0)},
+    "stall": _stall,
+    "error": lambda text: {"error": _error(text)},
+    "every": lambda text: {"every": _count(text, 1)},
+    "reply": lambda text: {"reply": _reply(text)},
+    "seed": lambda text: {"seed": _count(text, 0)},
 }
 
 
@@ -108,15 +141,16 @@ def parse_spec(text: str) -> SimSpec:
     if head != "sim":
         raise ConfigError(f"{text!r} is not a simulation; {_HELP}")
     values: dict[str, float | int | str] = {}
-    for item in filter(None, (part.strip() for part in rest.split(","))):
+    seen: set[str] = set()
+    for item in filter(None, (part.strip() for part in re.split(r",(?![^()]*\))", rest))):
         key, equals, value = item.partition("=")
         if key not in _KEYS or not equals:
             raise ConfigError(f"sim: {item!r} is not allowed; {_HELP}")
-        name, convert = _KEYS[key]
-        if name in values:
+        if key in seen:
             raise ConfigError(f"sim: {key} is given twice")
+        seen.add(key)
         try:
-            values[name] = convert(value)
+            values.update(_KEYS[key](value))
         except ValueError:
             raise ConfigError(f"sim: {key}={value} is not allowed; {_HELP}") from None
     return SimSpec(**values)  # type: ignore[arg-type]  # each converter gives its own field's type
@@ -145,6 +179,7 @@ class SimServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=environment_without_secrets(),
         )
         assert self._child.stdout is not None
         line = self._child.stdout.readline()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import random
 import signal
 import sys
 import zlib
@@ -45,6 +47,13 @@ FAILURES = {
 }
 
 
+def first_token_s(median_s: float, sigma: float, stall_share: float, stall_s: float, seed: int, number: int) -> float:
+    """The time to the first token of request ``number``, drawn: see :class:`voice_agent.llm.sim.SimSpec`."""
+    draw = random.Random(f"{seed}/{number}")
+    stalls = draw.random() < stall_share
+    return median_s * math.exp(sigma * draw.gauss(0.0, 1.0)) + (stall_s if stalls else 0.0)
+
+
 class Double:
     """One server's pace and counts."""
 
@@ -56,6 +65,7 @@ class Double:
         self.error: str | None = spec["error"]
         self.every: int = spec["every"]
         self.reply: str = spec["reply"]
+        self.drawn = (spec["ttft_sigma"], spec["stall_share"], spec["stall_s"], spec["seed"])
         self.requests = self.cancelled = self.completed = 0
 
     async def models(self, request: web.Request) -> web.Response:
@@ -80,15 +90,16 @@ class Double:
     async def _answer(self, request: web.Request, number: int, arrived: float) -> web.StreamResponse:
         body = await request.json()
         misbehave = number % self.every == 0
+        ttft_s = first_token_s(self.ttft_s, *self.drawn, number)
         error = self.error if misbehave else None
         if error in FAILURES:
             status, message, code = FAILURES[error]
-            await _until(arrived + self.ttft_s)
+            await _until(arrived + ttft_s)
             headers = {"Retry-After": "2"} if error == "429" else {}
             body = {"error": {"message": message, "type": code, "code": code}}
             return web.json_response(body, status=status, headers=headers)
         if error == "wrapped429":
-            await _until(arrived + self.ttft_s)
+            await _until(arrived + ttft_s)
             return web.json_response({"error": {"message": "Too many requests upstream", "code": 429}})
 
         text = _last_user_text(body)
@@ -104,7 +115,7 @@ class Double:
                 await asyncio.sleep(3600)
             if misbehave and index == self.stall_at:
                 stalled = self.stall_s
-            await _until(arrived + self.ttft_s + index * TOKENS_PER_WORD / self.tps + stalled)
+            await _until(arrived + ttft_s + index * TOKENS_PER_WORD / self.tps + stalled)
             if index == len(words) // 2 and error in ("midstream", "hangup", "notjson"):
                 return await self._break_off(request, response, error)
             await response.write(_event(number, delta={"content": word + (" " if index + 1 < len(words) else "")}))

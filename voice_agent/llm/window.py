@@ -35,8 +35,8 @@ def tokens_of(item: llm.ChatItem) -> int:
 class Window:
     """``limit`` in estimated tokens. When the conversation exceeds it, the oldest turns are dropped until half is left.
 
-    System and developer messages at the beginning always stay; the cut is made before a user's message, so that a tool's
-    call and its result are never parted.
+    System and developer messages at the beginning always stay; the cut is made before a user's message, so that a
+    tool's call and its result are never parted.
     """
 
     limit: int

@@ -107,7 +107,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     def prewarm(self) -> None:
         """Run one pass over silence, so that the first real one is not the slow one. Blocks.
 
-        A session calls this on its event loop as it starts; an engine that was handed in is warm, and others may use it.
+        A session calls this on its event loop as it starts. An engine that was handed in is warm, and others use it.
         """
         if self._handed_in:
             return

@@ -21,7 +21,7 @@ from ..config import LlmConfig
 from ..llm.client import ChatLLM
 from ..llm.providers import SIMULATED, Endpoint
 from ..llm.sim import SimSpec
-from ..llm.sim_server import FAILURES, MODEL, REPLIES, TOKENS_PER_WORD
+from ..llm.sim_server import FAILURES, MODEL, REPLIES, TOKENS_PER_WORD, first_token_s
 from ..llm.stream import Deadlines
 from .steps import Complaints
 
@@ -101,6 +101,11 @@ class ScriptedProvider(httpx2.AsyncBaseTransport):
             message = f"the script has {len(self.replies)} replies, and this is turn {turn}, {text!r}"
             return _json(request, 400, {"error": {"message": message, "type": "script"}})
         pace = reply.pace or self.pace
+        if pace.ttft_sigma or pace.stall_share:
+            drawn_s = first_token_s(
+                pace.ttft_s, pace.ttft_sigma, pace.stall_share, pace.stall_s, pace.seed, self.requests
+            )
+            pace = replace(pace, ttft_s=drawn_s)
         bad = self.requests % pace.every == 0 if reply.pace is None else True
         error = pace.error if bad else None
         if error in FAILURES:

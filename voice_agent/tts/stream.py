@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from .. import models
 from ..budget import probe
+from ..budget.policy import few_words_first
 from ..clock import SYSTEM, Clock
 from ..errors import VoiceAgentError
 from .seam import Seam
 from .spoken import speakable
-from .text import Chunk, Chunker, Limits
+from .text import FEW, Chunk, Chunker, Limits
 from .vits import Delivery, Piece, Stop, Voice, load_config, speaker_id
 from .words import WordTimes
 
@@ -37,6 +38,8 @@ HUNGRY_S = 0.8
 chunk needs ~0.3 s until it sounds; the rest is for a busy machine."""
 PROVISIONAL_S = 0.7
 """So much sound is made of a reply that may be thrown away; the next chunk needs less than that until it sounds."""
+FIRST_SOUND_S = 0.3
+"""Until the longest hungry chunk sounds (see HUNGRY_S): what few words must last for."""
 _FRAME_MS = 20
 """LiveKit's default of 200 ms would be filled before a frame leaves."""
 
@@ -176,6 +179,7 @@ class _Mouth:
         self._clock = owner._clock
         self._sounds_until_s = self._clock.now()
         self._handed_over = self._audible = self._joined = False
+        self._first_text_at: float | None = None
         self._made_s = 0.0
         self._caption: list[tuple[str, float, float]] = []  # text, start and end in seconds of this reply's sound
 
@@ -186,12 +190,37 @@ class _Mouth:
             ahead_s = self._sounds_until_s - self._clock.now()
             hungry = ahead_s < HUNGRY_S
             self._arrived.clear()
-            if (chunk := self._chunker.take(hungry=hungry)) is not None:
+            few = self._few()
+            if (chunk := self._chunker.take(hungry=hungry, few=few)) is not None:
+                if few and len(chunk.text.split()) <= FEW.hungry_words and not self._chunker.exhausted:
+                    probe.rung("small_first", len(chunk.text.split()))
                 await self._say(chunk, hungry=hungry)
             elif not self._chunker.exhausted:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if hungry else ahead_s - HUNGRY_S):
                         await self._arrived.wait()
+
+    def _few(self) -> bool:
+        """Whether fewer words than usual are to be spoken first: the turn is at risk, and no gap will follow."""
+        if not self._chunker.at_start or not self._chunker.pending_chars:
+            return False
+        now, written = self._clock.now(), self._chunker.pending_words
+        if self._first_text_at is None:
+            self._first_text_at = now
+        if not probe.at_risk():
+            return False
+        if self._chunker.closed:
+            rate = float("inf")  # all of it is written
+        elif written < 2 or now <= self._first_text_at:
+            return False  # two words and the time between them give a pace
+        else:
+            rate = (written - 1) / (now - self._first_text_at)
+        return few_words_first(
+            FEW.breath_words,
+            next_words=Limits().hungry_words if self._owner._limits is None else self._owner._limits.hungry_words,
+            written_per_s=rate,
+            first_sound_s=FIRST_SOUND_S,
+        )
 
     def never_silent(self) -> None:
         """Push 10 ms of silence if nothing was said: LiveKit takes text without any audio for a failure."""

@@ -69,6 +69,10 @@ class Limits:
     character), and nothing is heard meanwhile."""
 
 
+FEW = Limits(breath_words=3, breath_min_words=3, hungry_words=4)
+"""For a reply that is late: its first words, if they are enough to last until the next ones sound."""
+
+
 class Chunker:
     """Collects text as it streams in and gives it out in speakable chunks.
 
@@ -107,17 +111,39 @@ class Chunker:
         return self._closed and not self._buffer
 
     @property
+    def closed(self) -> bool:
+        """No more text comes."""
+        return self._closed
+
+    @property
     def pending_chars(self) -> int:
         """Characters pushed and not yet taken."""
         return len(self._buffer)
 
-    def take(self, *, hungry: bool = False) -> Chunk | None:
+    @property
+    def pending_words(self) -> int:
+        """Words pushed and not yet taken; the last may be incomplete."""
+        return len(self._buffer.split())
+
+    @property
+    def at_start(self) -> bool:
+        """Nothing that is spoken has been given out yet."""
+        return self._first
+
+    def take(self, *, hungry: bool = False, few: bool = False) -> Chunk | None:
         """The next chunk, or None if it should not be spoken yet (or nothing is left).
 
         ``hungry``: the listener will soon run out of sound; give the first clause. At the start of a reply nothing
-        sounds yet, so its first chunk is asked for so.
+        sounds yet, so its first chunk is asked for so. ``few``: the reply is late; at its start, three or four words
+        (:data:`FEW`) are enough.
         """
-        end, joined = self._end(hungry=hungry, ending=self._closed)
+        usual = self._limits
+        if few and hungry and self._first:
+            self._limits = FEW
+        try:
+            end, joined = self._end(hungry=hungry, ending=self._closed)
+        finally:
+            self._limits = usual
         if end <= 0:
             return None
         text, self._buffer = self._buffer[:end], self._buffer[end:]

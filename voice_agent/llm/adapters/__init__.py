@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-import openai
 
 from ..providers import Endpoint
 
@@ -22,12 +21,12 @@ Wrap = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 class Adapted:
     """How a client of one endpoint is made.
 
-    ``provider``: the openai package's authentication in place of a key. ``headers`` go with each request.
-    ``probe_headers`` go with the pool's own. ``wrap``: put around the transport.
+    ``provider``: the openai package's authentication in place of a key. ``headers`` go with each request (an
+    ``openai.Omit`` takes one out), ``probe_headers`` with the pool's own. ``wrap``: put around the transport.
     """
 
     provider: Any = None
-    headers: Mapping[str, str | openai.Omit] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict)
     probe_headers: Mapping[str, str] = field(default_factory=dict)
     wrap: Wrap | None = None
 

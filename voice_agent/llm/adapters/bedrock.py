@@ -6,6 +6,7 @@ The signing is the openai package's (``openai.providers.bedrock``), which refuse
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ def provider(endpoint: Endpoint, credentials: Any = None) -> Any:
     """
     from openai.providers.bedrock import bedrock
 
+    # It logs what it signs at DEBUG, the session token included.
+    logging.getLogger("botocore.auth").setLevel(logging.INFO)
     try:
         if endpoint.api_key:
             return bedrock(base_url=endpoint.base_url, api_key=endpoint.api_key.reveal())

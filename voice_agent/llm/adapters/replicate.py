@@ -17,8 +17,6 @@ from typing import Any
 
 import httpx2
 
-from ...errors import ProviderError
-
 _ROLES = {"system": "", "user": "User: ", "assistant": "Assistant: ", "tool": "Tool: "}
 
 

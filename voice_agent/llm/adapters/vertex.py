@@ -29,7 +29,8 @@ def provider(endpoint: Endpoint, credentials: Any = None) -> Any:
     host = urlsplit(endpoint.base_url).hostname or ""
     if credentials is None and not host.endswith(".googleapis.com"):
         raise ConfigError(
-            f"Google's credentials are not sent to {host}; give a key for it with llm.api_key, or leave out llm.base_url"
+            f"Google's credentials are not sent to {host}; give a key for it with llm.api_key, or leave out"
+            " llm.base_url"
         )
     try:
         return vertex(base_url=endpoint.base_url, credentials=credentials)

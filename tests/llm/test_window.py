@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from livekit.agents import llm
+
+from voice_agent.llm.window import Window, tokens_of
+
+
+def grow(ctx: llm.ChatContext, turn: int) -> None:
+    ctx.add_message(role="user", content=f"Question {turn}: " + "what about it " * 4)
+    ctx.add_message(role="assistant", content=f"Answer {turn}: " + "it is like this " * 5)
+
+
+def conversation(turns: int) -> llm.ChatContext:
+    ctx = llm.ChatContext.empty()
+    ctx.add_message(role="system", content="Be brief.")
+    for turn in range(turns):
+        grow(ctx, turn)
+    return ctx
+
+
+def test_a_short_conversation_is_sent_as_it_is() -> None:
+    ctx, window = conversation(3), Window(6000)
+    assert window.view(ctx) is ctx
+    assert window.drops == 0
+
+
+def test_200_turns_keep_an_equal_beginning_for_long_and_stay_below_the_limit() -> None:
+    ctx, window = conversation(0), Window(1000)
+    sent: list[list[str]] = []
+    for turn in range(200):
+        grow(ctx, turn)
+        view = window.view(ctx)
+        assert sum(map(tokens_of, view.items)) <= 1000
+        assert view.items[0].id == ctx.items[0].id
+        assert view.items[-1].id == ctx.items[-1].id
+        sent.append([item.id for item in view.items])
+    equal = [sent[at][: len(sent[at - 1])] == sent[at - 1] for at in range(1, len(sent))]
+    assert equal.count(False) == window.drops
+    assert 10 < window.drops < 30  # a sliding window would have dropped in about 185 of them
+    assert len(ctx.items) == 401
+
+
+def test_the_same_request_twice_is_the_same() -> None:
+    ctx, window = conversation(40), Window(500)
+    assert [i.id for i in window.view(ctx).items] == [i.id for i in window.view(ctx).items]
+    assert window.drops == 1
+
+
+def test_a_tools_call_and_its_result_are_not_parted() -> None:
+    ctx, window = conversation(4), Window(400)
+    for turn in range(30):
+        ctx.add_message(role="user", content=f"Weather {turn}? " + "please " * 10)
+        ctx.items.append(llm.FunctionCall(call_id=f"c{turn}", name="weather", arguments='{"city": "Bonn"}'))
+        ctx.items.append(llm.FunctionCallOutput(call_id=f"c{turn}", name="weather", output="sun", is_error=False))
+        ctx.add_message(role="assistant", content="Sun. " * 10)
+        items = window.view(ctx).items
+        assert items[1].type == "message"
+        assert items[1].role == "user"
+        calls = {item.call_id for item in items if item.type == "function_call"}
+        assert calls == {item.call_id for item in items if item.type == "function_call_output"}
+    assert window.drops
+
+
+def test_one_huge_question_is_sent_all_the_same() -> None:
+    ctx, window = conversation(2), Window(200)
+    ctx.add_message(role="user", content="word " * 2000)
+    items = window.view(ctx).items
+    assert [item.type for item in items] == ["message", "message"]
+    assert items[-1].id == ctx.items[-1].id
+
+
+def test_dropping_ahead_of_the_turn_that_would_have_to() -> None:
+    ctx, window = conversation(0), Window(1000)
+    assert window.ahead(ctx) is None
+    for turn in range(100):
+        grow(ctx, turn)
+        if (view := window.ahead(ctx)) is not None:
+            break
+    assert view is not None
+    ctx.add_message(role="user", content="And now?")
+    assert [i.id for i in window.view(ctx).items[:-1]] == [i.id for i in view.items]
+    assert window.drops == 1

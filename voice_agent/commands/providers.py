@@ -1,0 +1,215 @@
+"""``voice-agent providers``: who is configured and answers, with which model; ``bench``: how fast they are."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .common import Verbs, add_settings, read_config
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..meter import Reading
+    from ..routing.measure import Sample
+    from ..routing.report import Report
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    providers = verbs.add_parser("providers", help="which providers are configured, reachable, and how fast")
+    providers.add_argument("--json", action="store_true", help="for programs")
+    providers.add_argument("--offline", action="store_true", help="ask nobody: only what is configured")
+    add_settings(providers)
+    providers.set_defaults(run=_list)
+    below = providers.add_subparsers(metavar="bench")
+    bench = below.add_parser("bench", help="measure them, and say when to route where")
+    bench.add_argument("--providers", metavar="A,B", help="names, sim:..., or published (default: the configured ones)")
+    bench.add_argument("--n", type=int, default=30, metavar="N", help="requests of each kind (default 30)")
+    bench.add_argument("--concurrency", default="1", metavar="1,4", help="requests at the same time (default 1)")
+    bench.add_argument("--context", default="200,1000,4000", metavar="T,T", help="tokens of conversation before it")
+    bench.add_argument("--turns", type=Path, metavar="FILE.jsonl", help="turns of this machine, for the prediction")
+    bench.add_argument("--seed", type=int, default=1, metavar="S", help="of the order and the intervals (default 1)")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="write .md, .json or .html (default: Markdown, shown)")
+    add_settings(bench)
+    bench.set_defaults(run=_bench)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from .. import meter
+    from ..config import provider_key
+    from ..routing.survey import survey
+
+    config = read_config(args)
+    with meter.opened(config.meter) as counting:
+        if counting is not None:
+            counting.flush()
+        readings = counting.snapshot().providers if counting is not None else {}
+        found = asyncio.run(survey(config.llm, provider_key, ask=not args.offline))
+    if args.json:
+        rows = [
+            dataclasses.asdict(row) | {"meter": _reading(readings[row.provider]) if row.provider in readings else None}
+            for row in found
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("", "provider", "configured", "answers", "model", "used today"):
+        table.add_column(head, overflow="fold")
+    for row in found:
+        answers = {True: f"{row.ms:.0f} ms" if row.ms else "yes", False: "no", None: "not asked"}[row.reachable]
+        model = f"{row.model}: {row.model_why}" if row.model else row.error
+        used = readings.get(row.provider)
+        near = used.highest if used else None
+        share = f", {near.share:.0%} of {near.name}" if near else ""
+        money = f", {used.cost_today:.2f}" if used and used.cost_today is not None else ""
+        today = f"{used.day.requests} requests, {used.day.tokens:,} tokens{share}{money}" if used else ""
+        table.add_row(
+            "*" if row.chosen else "",
+            row.provider,
+            f"{'yes' if row.configured else 'no'}: {row.why}",
+            answers,
+            model,
+            today,
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    if any(row.chosen for row in found):
+        console.print("* would be used now")
+    else:
+        console.print("no key is set and no address is given: the embedded model would be used now")
+    return 0
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    return {
+        "requests_today": reading.day.requests,
+        "tokens_today": reading.day.tokens,
+        "requests_last_minute": reading.minute.requests,
+        "tokens_last_minute": reading.minute.tokens,
+        "cost_today": reading.cost_today,
+        "state": reading.state,
+        "limits": [dataclasses.asdict(level) | {"share": round(level.share, 4)} for level in reading.levels],
+    }
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{flag} {text}: wants numbers from 1 on, separated by commas")
+    return numbers
+
+
+def _names(args: argparse.Namespace, config: Config) -> list[str]:
+    from ..config import provider_key
+    from ..llm.providers import PROVIDERS, configured
+    from ..routing.published import PUBLISHED
+
+    if not args.providers:
+        usable = [row.name for row in PROVIDERS if row.key_env and configured(row, provider_key)]
+        if config.llm.base_url:
+            usable.append("settings")
+        return usable or ["embedded"]
+    found: list[str] = []
+    for name in args.providers.split(","):
+        if "=" in name and ":" not in name and found and found[-1].startswith("sim:"):
+            found[-1] += f",{name}"  # a comma inside sim:ttft=..,tps=..
+        else:
+            found += list(PUBLISHED) if name == "published" else [name.strip()]
+    return found
+
+
+def _bench(args: argparse.Namespace) -> int:
+    if args.n < 1:
+        raise UsageError("--n wants a number from 1 on")
+    if args.out is not None and args.out.suffix not in (".md", ".json", ".html"):
+        raise UsageError(f"--out {args.out}: its name must end in .md, .json or .html")
+    config = read_config(args)
+    contexts, together = _numbers(args.context, "--context"), _numbers(args.concurrency, "--concurrency")
+    report = asyncio.run(_measured(args, config, contexts, together))
+    kind = args.out.suffix if args.out is not None else ".md"
+    text = {".md": report.as_markdown, ".json": report.as_json, ".html": report.as_html}[kind]()
+    if args.out is None:
+        print(text)
+    else:
+        try:
+            args.out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {args.out}: {error.strerror}") from None
+    return 0 if any(sample.error is None for sample in report.samples) else 1
+
+
+async def _measured(
+    args: argparse.Namespace, config: Config, contexts: Sequence[int], together: Sequence[int]
+) -> Report:
+    from .. import meter, models
+    from ..budget.export import read_jsonl
+    from ..config import provider_key
+    from ..errors import ProviderError
+    from ..llm.client import ChatLLM
+    from ..llm.providers import resolve
+    from ..llm.start import running
+    from ..routing.measure import measure
+    from ..routing.published import PUBLISHED
+    from ..routing.report import Report
+
+    turns, problems = read_jsonl(args.turns) if args.turns is not None else ([], [])
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    minds: dict[str, ChatLLM] = {}
+    labels: dict[str, str] = {}
+    simulated: set[str] = set()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(meter.opened(config.meter))
+        for name in _names(args, config):
+            settings = config.llm
+            if name != "settings":
+                spec = PUBLISHED[name].spec if name in PUBLISHED else name
+                settings = dataclasses.replace(settings, base_url=None, provider=None, spec=spec)
+            # The whole of a long context is to be sent, not what the window leaves of it.
+            settings = dataclasses.replace(settings, context_tokens=max(config.llm.context_tokens, 2 * max(contexts)))
+            end = stack.enter_context(running(resolve(settings, provider_key), models.smollm2))
+            mind = ChatLLM.from_config(settings, end)
+            stack.push_async_callback(mind.aclose)
+            try:
+                choice = await mind.warm()
+            except ProviderError as error:
+                print(f"{name}: left out, {error}", file=sys.stderr)
+                continue
+            minds[name] = mind
+            labels[name] = f"{choice.model} at {end.label}"
+            if name in PUBLISHED:
+                labels[name] = f"{PUBLISHED[name].fact}, played at {end.label}"
+            if end.simulated:
+                simulated.add(name)
+        if not minds:
+            raise UsageError("no provider to measure; name some with --providers, or set a key")
+        samples = await measure(
+            minds, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_sample=_progress()
+        )
+    return Report(tuple(samples), labels, frozenset(simulated), tuple(turns), args.seed)
+
+
+def _progress() -> Callable[[Sample], None]:
+    done = 0
+
+    def show(sample: Sample) -> None:
+        nonlocal done
+        done += 1
+        if sys.stderr.isatty():
+            print(f"\r{done} requests", end="", file=sys.stderr)
+
+    return show

@@ -1,0 +1,458 @@
+"""A late first word is asked for a second time; the first answer is taken, the other request is closed.
+
+:class:`HedgedLLM` is a LiveKit ``llm.LLM`` over one or two :class:`~.client.ChatLLM`. "The Tail at Scale" (Dean and
+Barroso, CACM 56:2, 2013) sends the second request when the first has taken longer than the 95th percentile; when that
+is here, and what it may cost, says :mod:`voice_agent.budget.policy`.
+
+A tool is carried out by whoever reads this stream, and it is given the calls of one answer only: the other one's are
+never read. So two requests that both call a tool run it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import llm
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
+from livekit.agents.utils import is_given
+
+from ..budget import probe
+from ..budget.policy import HedgeBudget, Pace, soonest_of
+from ..clock import SYSTEM, Clock
+from ..config import LadderConfig
+from ..errors import DeadlineError, ProviderError, ProviderUnavailableError
+from . import errors
+from .breaker import Breaker
+from .choice import Choice, reasoning_params
+from .client import REASONING_ROOM, ChatLLM
+
+_SOON_S = 0.001  # a timer may fire this much early
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeCounters:
+    """What was done. ``tokens`` are all (prompts and completions, known or estimated), ``extra_tokens`` those of second
+    requests beyond what one request would have cost."""
+
+    answers: int = 0
+    hedged: int = 0
+    won: int = 0
+    refused: int = 0
+    failed_over: int = 0
+    passed_over: int = 0
+    tokens: int = 0
+    extra_tokens: int = 0
+
+    @property
+    def extra_share(self) -> float:
+        """Extra tokens as a share of what would have been used without."""
+        needed = self.tokens - self.extra_tokens
+        return self.extra_tokens / needed if needed else 0.0
+
+
+class HedgedLLM(llm.LLM[Any]):
+    """``primary`` answers; ``second`` is asked when it is late or fails (None: the primary again, when it is late).
+
+    Both are closed with it. ``config`` has what is done and its bounds. :attr:`short_tokens` (a limit for each answer)
+    and :attr:`second_first` (the other order) may be set at any time; they hold from the next request on.
+    """
+
+    def __init__(
+        self, primary: ChatLLM, second: ChatLLM | None = None, *, config: LadderConfig, clock: Clock = SYSTEM
+    ) -> None:
+        super().__init__()
+        self.primary = primary
+        self.second = second
+        self.config = config
+        self.clock = clock
+        self.budget = HedgeBudget(config)
+        self.short_tokens: int | None = None
+        self.second_first = False
+        self._paces = {id(model): Pace() for model in self._models}
+        self._breakers = {id(model): Breaker.of(config) for model in self._models}
+        self._counters = HedgeCounters()
+
+    @property
+    def _models(self) -> list[ChatLLM]:
+        return [self.primary] if self.second is None else [self.primary, self.second]
+
+    @property
+    def model(self) -> str:
+        return self.primary.model
+
+    @property
+    def provider(self) -> str:
+        return self.primary.provider
+
+    @property
+    def first(self) -> ChatLLM:
+        """Who is asked first at present."""
+        return self.second if self.second is not None and self.second_first else self.primary
+
+    @property
+    def other(self) -> ChatLLM | None:
+        """Who is asked when that one is late; None: nobody. A model on this machine would only be twice as slow."""
+        if self.second is not None:
+            return self.primary if self.second_first else self.second
+        return None if self.primary.endpoint.kind == "embedded" else self.primary
+
+    def pace(self, model: ChatLLM | None = None) -> Pace:
+        """How fast a model has been; by default the one that is asked first."""
+        return self._paces[id(model or self.first)]
+
+    def breaker(self, model: ChatLLM | None = None) -> Breaker:
+        """A provider's circuit breaker; by default of the one that is asked first."""
+        return self._breakers[id(model or self.first)]
+
+    def snapshot(self) -> HedgeCounters:
+        """Counts so far."""
+        return dataclasses.replace(self._counters, tokens=self.budget.tokens, extra_tokens=self.budget.extra)
+
+    def count(self, **more: int) -> None:
+        """Add to the counters."""
+        self._counters = dataclasses.replace(
+            self._counters, **{name: getattr(self._counters, name) + n for name, n in more.items()}
+        )
+
+    async def warm(self) -> Choice:
+        """Choose both models and open connections. Raises ProviderError; what is wrong with the second is its own."""
+        choice = await self.primary.warm()
+        if self.second is not None:
+            await self.second.warm()
+        return choice
+
+    async def _prewarm_impl(self) -> None:
+        await self.warm()
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for model in self._models:
+            await model.aclose()
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
+        tool_choice: NotGivenOr[llm.ToolChoice] = NOT_GIVEN,
+        extra_kwargs: NotGivenOr[dict[str, Any]] = NOT_GIVEN,
+    ) -> HedgedStream:
+        """One answer, of whichever request answers first. The rest as :meth:`.client.ChatLLM.chat`."""
+        return HedgedStream(
+            self,
+            chat_ctx=chat_ctx,
+            tools=tools or [],
+            conn_options=conn_options,
+            given={"parallel_tool_calls": parallel_tool_calls, "tool_choice": tool_choice},
+            extra=dict(extra_kwargs) if is_given(extra_kwargs) else {},
+        )
+
+
+@dataclass(slots=True)
+class _AttemptTrace(probe.GenerationTrace):
+    """What one of two requests tells; the ledger's trace is told only by the one that is taken."""
+
+    outer: probe.GenerationTrace | None = None
+    taken: bool = False
+
+    def mark(self, name: str, at: float | None = None) -> None:
+        at = self.clock.now() if at is None else at
+        self.marks.setdefault(name, at)
+        if self.outer is not None and (self.taken or name == "llm_requested"):  # the wait began with the first request
+            self.outer.mark(name, at)
+
+    def fact(self, **facts: Any) -> None:
+        self.facts.update(facts)
+        if self.outer is not None and self.taken:
+            self.outer.fact(**facts)
+
+    def take(self) -> None:
+        """This answer is spoken."""
+        self.taken = True
+        if self.outer is not None:
+            for name, at in self.marks.items():
+                self.outer.mark(name, at)
+            self.outer.fact(**self.facts)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One request under way. ``held``: its chunks up to the first with content or a tool call."""
+
+    model: ChatLLM
+    stream: llm.LLMStream
+    trace: _AttemptTrace
+    started: float
+    held: list[llm.ChatChunk] = dataclasses.field(default_factory=list)
+    reading: asyncio.Task[None] | None = None
+    failed: bool = False
+    closed: bool = False
+
+    async def first(self) -> None:
+        async for chunk in self.stream:
+            self.held.append(chunk)
+            if chunk.has_response():
+                return
+
+    @property
+    def requested(self) -> float:
+        return self.trace.marks.get("llm_requested", self.started)
+
+
+class HedgedStream(llm.LLMStream):
+    """One answer, as LiveKit reads it. Closing it closes every request that is open."""
+
+    def __init__(
+        self,
+        owner: HedgedLLM,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool],
+        conn_options: APIConnectOptions,
+        given: dict[str, Any],
+        extra: dict[str, Any],
+    ) -> None:
+        self._owner = owner
+        self._given = given
+        self._extra = extra
+        self._attempts: list[_Attempt] = []
+        self._outer = probe.current()
+        self._began = owner.clock.now()
+        self._hedge_at: float | None = None
+        self._taken: _Attempt | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        if self._outer is not None:
+            self._outer.rest_s = self.rest_s
+        super().__init__(
+            owner, chat_ctx=chat_ctx, tools=tools, conn_options=dataclasses.replace(conn_options, max_retry=0)
+        )
+
+    def rest_s(self) -> float | None:
+        """How long the first content will probably still take; 0 once it is there, None if nobody knows."""
+        if self._taken is not None:
+            return 0.0
+        now, owner = self._owner.clock.now(), self._owner
+        rests = [owner.pace(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed]
+        if self._hedge_at is not None and owner.other is not None:
+            usual = owner.pace(owner.other).quantile_s(0.5)
+            rests.append(None if usual is None else max(0.0, self._hedge_at - now) + usual)
+        return soonest_of(rests)
+
+    async def _run(self) -> None:
+        self._owner.count(answers=1)
+        try:
+            taken = await self._race()
+            for chunk in taken.held:
+                self._event_ch.send_nowait(chunk)
+            self._close_others(taken)
+            try:
+                async for chunk in taken.stream:
+                    self._event_ch.send_nowait(chunk)
+            except ProviderError:
+                self._owner.breaker(taken.model).failed(self._owner.clock.now())
+                raise
+        finally:
+            for attempt in self._attempts:
+                self._close(attempt)
+            await asyncio.gather(*self._closing, return_exceptions=True)
+            self._account()
+
+    # --- the race -----------------------------------------------------------------------------------------------------
+
+    async def _race(self) -> _Attempt:
+        """The request that has content first. Raises ProviderError if none has, or not in time."""
+        owner, clock = self._owner, self._owner.clock
+        first, other = self._who()
+        self._ask(first)
+        give_up_ms = owner.config.give_up_ms
+        give_up_at = None if give_up_ms is None else self._began + give_up_ms / 1000
+        while True:
+            now = clock.now()
+            if give_up_at is not None and now >= give_up_at - _SOON_S:
+                assert give_up_ms is not None
+                self._rung("gave_up", {"after_ms": round(give_up_ms)})
+                raise errors.late("first word", give_up_ms / 1000, "ladder.give_up_ms", first.asked())
+            if self._hedge_at is not None and now >= self._hedge_at - _SOON_S:
+                self._hedge_at = None
+                if other is not None and self._may_hedge(other, now):
+                    self._hedge(other, now)
+            due = [at for at in (self._hedge_at, give_up_at) if at is not None]
+            waiting = [a.reading for a in self._attempts if a.reading is not None and not a.failed]
+            await asyncio.wait(
+                waiting,
+                timeout=max(0.0, min(due) - now) if due else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if (taken := self._first_of(other)) is not None:
+                return taken
+
+    def _first_of(self, other: ChatLLM | None) -> _Attempt | None:
+        """What has come: an answer, or failures to be dealt with. Raises when there is nobody left to ask."""
+        owner, now = self._owner, self._owner.clock.now()
+        for attempt in self._attempts:
+            assert attempt.reading is not None
+            if attempt.failed or not attempt.reading.done():
+                continue
+            if (error := attempt.reading.exception()) is None:
+                self._take(attempt, now)
+                return attempt
+            attempt.failed = True
+            if isinstance(error, ProviderError):
+                owner.breaker(attempt.model).failed(now)
+        if any(not a.failed for a in self._attempts):
+            return None
+        tried = [a.model for a in self._attempts]
+        lost = self._attempts[0].reading
+        assert lost is not None
+        error = lost.exception()
+        assert error is not None
+        if other is not None and other not in tried and isinstance(error, ProviderError):
+            self._hedge_at = None
+            owner.count(failed_over=1)
+            self._rung("failed_over", {"from": self._attempts[0].model.provider, "error": type(error).__name__})
+            self._ask(other)
+            return None
+        if isinstance(error, DeadlineError):
+            self._rung("gave_up", {"after_ms": round(error.deadline_s * 1000)})
+        raise error
+
+    def _who(self) -> tuple[ChatLLM, ChatLLM | None]:
+        """Who is asked, and who if that one is late; sets the time for the latter. Raises ProviderUnavailableError."""
+        owner, now = self._owner, self._owner.clock.now()
+        first, other = owner.first, owner.other
+        distinct = other is not None and other is not first
+        hedges = owner.config.hedge and other is not None and (owner.config.hedge_with_tools or not self._tools)
+        self._hedge_at = now + owner.pace(first).hedge_after_s(owner.config) if hedges else None
+        if not owner.config.breaker:
+            return first, other
+        state = owner.breaker(first).ask(now)
+        if state == "half open" and distinct:
+            self._hedge_at = now  # the user does not pay for the trial
+        elif state == "open":
+            if other is None or not distinct or owner.breaker(other).ask(now) == "open":
+                raise ProviderUnavailableError(
+                    f"{first.provider} has failed {owner.config.breaker_failures} times in a row and is left alone for"
+                    f" {owner.breaker(first).rest_s(now):.0f} s more; name a second provider with llm.hedge"
+                )
+            owner.count(passed_over=1)
+            self._rung("passed_over", first.provider)
+            self._hedge_at = None
+            return other, None
+        return first, other
+
+    def _may_hedge(self, other: ChatLLM, now: float) -> bool:
+        cost = self._prompt_tokens()
+        if self._owner.config.breaker and self._owner.breaker(other).state(now) == "open":
+            return False
+        if self._owner.breaker(self._attempts[0].model).state(now) != "closed":
+            return True  # a trial: rare, and worth it
+        if self._owner.budget.allows(cost, now):
+            return True
+        self._owner.count(refused=1)
+        self._rung("hedge_refused")
+        return False
+
+    def _hedge(self, other: ChatLLM, now: float) -> None:
+        self._owner.budget.sent(now)
+        self._owner.count(hedged=1)
+        self._ask(other)
+        self._rung("hedge", {"at_ms": round((now - self._attempts[0].requested) * 1000, 1), "to": other.provider})
+
+    def _ask(self, model: ChatLLM) -> None:
+        owner, now = self._owner, self._owner.clock.now()
+        trace = _AttemptTrace(f"{len(self._attempts)}", owner.clock, outer=self._outer)
+        options, extra = self._conn_options, dict(self._extra)
+        if self._attempts:  # the answer is given up when the first request's would be
+            rest_s = max(0.05, model.deadlines.first_content_s - (now - self._began))
+            if self._attempts[0].failed:
+                rest_s = model.deadlines.first_content_s
+            options = dataclasses.replace(options, timeout=min(rest_s, options.timeout or rest_s))
+        if owner.short_tokens is not None:
+            room = REASONING_ROOM if reasoning_params(model.model).get("reasoning_effort") == "low" else 0
+            extra.setdefault(model.endpoint.provider.max_tokens_field, owner.short_tokens + room)
+        with probe.generation(trace):
+            stream = model.chat(
+                chat_ctx=self._chat_ctx,
+                tools=self._tools,
+                conn_options=options,
+                extra_kwargs=extra if extra else NOT_GIVEN,
+                **self._given,
+            )
+        attempt = _Attempt(model, stream, trace, now)
+        attempt.reading = asyncio.create_task(attempt.first(), name=f"llm.hedge.{len(self._attempts)}")
+        self._attempts.append(attempt)
+
+    def _take(self, attempt: _Attempt, now: float) -> None:
+        owner = self._owner
+        self._taken = attempt
+        attempt.trace.take()
+        came = attempt.trace.marks.get("llm_first_content", now)
+        owner.pace(attempt.model).add(max(0.0, came - attempt.requested))
+        owner.breaker(attempt.model).succeeded()
+        for lost in self._attempts:
+            if lost is not attempt and not lost.failed:
+                owner.pace(lost.model).add(max(0.0, now - lost.requested))
+        if attempt is not self._attempts[0] and not self._attempts[0].failed:
+            owner.count(won=1)
+
+    # --- the ends -----------------------------------------------------------------------------------------------------
+
+    def _close_others(self, taken: _Attempt) -> None:
+        for attempt in self._attempts:
+            if attempt is not taken:
+                self._close(attempt)
+
+    def _close(self, attempt: _Attempt) -> None:
+        if attempt.closed:
+            return
+        attempt.closed = True
+        task = asyncio.create_task(self._closed(attempt), name="llm.hedge.close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    @staticmethod
+    async def _closed(attempt: _Attempt) -> None:
+        if attempt.reading is not None:
+            attempt.reading.cancel()
+            await asyncio.gather(attempt.reading, return_exceptions=True)
+        with contextlib.suppress(ProviderError):  # it was reported when it came
+            await attempt.stream.aclose()
+
+    def _account(self) -> None:
+        """Tokens of the answer, and of the request that was not taken; and what the ledger is told of both."""
+        owner = self._owner
+        extra = 0
+        for attempt in self._attempts:
+            facts = attempt.trace.facts
+            asked = int(facts.get("prompt_tokens") or (self._prompt_tokens() if not attempt.failed else 0))
+            written = int(facts.get("completion_tokens") or facts.get("completion_tokens_estimated") or 0)
+            if attempt is self._taken or (self._taken is None and attempt is self._attempts[0]):
+                owner.budget.used(asked + written)
+            else:
+                owner.budget.lost(asked + written)
+                extra += asked + written
+            if self._taken is None and not attempt.failed:
+                owner.breaker(attempt.model).abandoned()
+        if self._outer is None:
+            return
+        if self._taken is None and self._attempts:
+            self._outer.fact(**self._attempts[0].trace.facts)
+        hedge = self._outer.facts.get("ladder", {}).get("hedge")
+        if isinstance(hedge, dict):
+            won = len(self._attempts) > 1 and self._taken is self._attempts[1]
+            self._outer.rung("hedge", {**hedge, "won": won, "extra_tokens": extra})
+
+    def _prompt_tokens(self) -> int:
+        """About so many: four letters each."""
+        texts = (item.text_content or "" for item in self._chat_ctx.items if item.type == "message")
+        return sum(len(text) for text in texts) // 4 + 1
+
+    def _rung(self, name: str, what: Any = True) -> None:
+        if self._outer is not None:
+            self._outer.rung(name, what)
