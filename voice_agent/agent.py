@@ -17,12 +17,14 @@ from .budget import probe
 from .budget.attach import SessionLedger
 from .config import DebugConfig
 from .faults import Faults
+from .ladder import Ladder
 
 
 class VoiceAgent(Agent):
     """``instructions`` and tools as LiveKit's Agent takes them.
 
     ``on_reply_ready(user_text)``: the reply to that text has its first audio (it may be provisional).
+    ``ladder``: what is done when a turn is late. ``on_pace(seconds)``: no reply is ready sooner after its request.
     ``on_sound(speech_id)``: that speech is being synthesised; what it returns is given each frame, and None at the end.
     """
 
@@ -33,6 +35,8 @@ class VoiceAgent(Agent):
         on_reply_ready: Callable[[str], None],
         on_sound: Callable[[str], Callable[[rtc.AudioFrame | None], None]] = lambda _: lambda _: None,
         faults: Faults | None = None,
+        ladder: Ladder | None = None,
+        on_pace: Callable[[float], None] = lambda _: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -41,6 +45,8 @@ class VoiceAgent(Agent):
         self._on_sound = on_sound
         self._asked_on: dict[str, str] = {}
         self._faults = faults or Faults(DebugConfig())
+        self._ladder = ladder
+        self._on_pace = on_pace
 
     async def llm_node(
         self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
@@ -49,10 +55,15 @@ class VoiceAgent(Agent):
         if trace is not None:
             last = next((m for m in reversed(chat_ctx.items) if m.type == "message" and m.role == "user"), None)
             self._asked_on = {**self._asked_on, trace.id: (last.text_content or "") if last is not None else ""}
+        handle = _SpeechHandleContextVar.get(None)
         if trace is not None and self._faults.of("llm"):
             trace.mark("llm_requested")  # the request has been made, as far as anybody else can tell
             await self._faults.pause("llm")
-        async for chunk in Agent.default.llm_node(self, chat_ctx, tools, model_settings):
+        answer = Agent.default.llm_node(self, chat_ctx, tools, model_settings)
+        if self._ladder is not None and trace is not None and handle is not None:
+            self._ladder.watch(trace, handle)
+            answer = self._ladder.acknowledged(answer, trace, handle, self._asked_on.get(trace.id, ""))
+        async for chunk in answer:
             yield chunk
 
     async def tts_node(self, text: AsyncIterable[str], model_settings: ModelSettings) -> AsyncIterable[rtc.AudioFrame]:
@@ -64,6 +75,15 @@ class VoiceAgent(Agent):
             waiting = asyncio.ensure_future(handle._wait_for_scheduled())
             waiting.add_done_callback(lambda _: trace.release())
         heard = self._on_sound(handle.id) if handle is not None else None
+        ahead = self._ladder.sound_of(handle.id) if self._ladder is not None and handle is not None else None
+        if ahead is not None:
+            for frame in ahead.frames():
+                if heard is not None:
+                    heard(frame)
+                yield frame
+            if heard is not None:
+                heard(None)
+            return
         async for frame in Agent.default.tts_node(self, text, model_settings):
             if heard is not None:
                 heard(frame)
@@ -71,6 +91,8 @@ class VoiceAgent(Agent):
                 first = False
                 asked_on = self._asked_on.pop(trace.id, "")
                 trace.mark("tts_first_audio")
+                if self._ladder is not None and (soonest_s := self._ladder.reply_came(trace)) is not None:
+                    self._on_pace(soonest_s)
                 if asked_on:
                     self._on_reply_ready(asked_on)
             yield frame

@@ -51,6 +51,7 @@ class BargeIn:
         self._paused_at: float | None = None
         self._paused_s = 0.0
         self.on_floor: Callable[[FloorDecision], None] = lambda _: None
+        self.on_finished: Callable[[], None] = lambda: None
         session.on("agent_state_changed", self._state)
 
     # --- what the agent says ----------------------------------------------------------------------------------------
@@ -109,6 +110,7 @@ class BargeIn:
 
     def _finished(self, _: io.PlaybackFinishedEvent) -> None:
         self._playing = self._paused_at = None
+        self.on_finished()
         for detector in self._detectors:
             detector.agent_ended()
 

@@ -261,8 +261,8 @@ class LlmConfig(_Section):
     max_completion_tokens: int = setting(220, "Longest answer, in tokens.", minimum=1, maximum=100_000)
     context_tokens: int = setting(
         6000,
-        "The conversation sent with a request, in tokens (estimated): above this, its oldest part is dropped, half of it"
-        " at once, so that prompt caches stay valid.",
+        "The conversation sent with a request, in tokens (estimated): above this, its oldest part is dropped, half of"
+        " it at once, so that prompt caches stay valid.",
         minimum=200,
         maximum=1_000_000,
     )
@@ -321,7 +321,10 @@ class SoundConfig(_Section):
     noise_suppression: bool = setting(True, "Take steady noise out of the microphone.")
     gain_control: bool = setting(True, "Bring a soft or loud voice to an even level.")
     latency_ms: float = setting(
-        20.0, "Latency asked of each device. More, if sound is lost (`voice-agent talk` counts it).", minimum=5, maximum=500
+        20.0,
+        "Latency asked of each device. More, if sound is lost (`voice-agent talk` counts it).",
+        minimum=5,
+        maximum=500,
     )
 
 

@@ -215,6 +215,7 @@ async def stage(
             mic = ScriptInput(line, echo)
             ear = ScriptOutput(line, on_audible=r.audible, on_gaps=r.ledger.gaps)
             r.session.input.audio, r.session.output.audio = mic, ear
+            r.on_note = on_note
             await r.start()
             line.start()
             tasks = [asyncio.create_task(mic.feed()), asyncio.create_task(_keep_writing(line))]

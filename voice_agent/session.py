@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from livekit.agents import AgentSession, llm
+from livekit.agents import AgentSession, llm, utils
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.local_inference import EOT
 
@@ -28,11 +28,14 @@ from .clock import SYSTEM, Clock
 from .config import Config
 from .decisions import TurnTaker, UserTurn
 from .faults import Faults
+from .ladder import SMALLEST_WHISPER, Ladder, swaps_of
 from .llm.client import ChatLLM
+from .llm.hedge import HedgedLLM
 from .llm.providers import Endpoint
 from .shared import Progress, Shared, loaded
 from .stt import FastWhisperSTT
 from .tts import PiperTTS
+from .tts.acknowledge import make_ahead
 from .turn import InterruptionPolicy, TurnDetector
 from .turn.policy import State
 from .unheard import Unheard
@@ -58,6 +61,9 @@ class Road:
     _detectors: list[TurnDetector] = field(default_factory=list)
     faults: Faults | None = None
     barge_in: BargeIn | None = None
+    mind: HedgedLLM | None = None
+    ladder: Ladder | None = None
+    on_note: Callable[[str], None] = log.info  # told in the call: what it goes on with from now on
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)  # asyncio keeps only weak references
 
     async def start(self, **kwargs: Any) -> None:
@@ -69,6 +75,22 @@ class Road:
             self.barge_in.attach()
         if self.config.agent.greeting:
             self.session.say(self.config.agent.greeting)
+        if self.ladder is not None and self.config.ladder.acknowledge:
+            task = asyncio.create_task(self._make_ahead(self.ladder), name="road.acknowledgements")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _make_ahead(self, ladder: Ladder) -> None:
+        """The short words, while nobody speaks; a voice that cannot say them says the answers as ever."""
+        wanted = (*ladder.acknowledger.question, *ladder.acknowledger.other)
+
+        def idle() -> bool:
+            return self.session.agent_state == "listening" and self.session.user_state != "speaking"
+
+        try:
+            await make_ahead(self.tts, wanted, ladder.sounds, idle=idle)
+        except Exception as error:
+            log.warning("no short words before late answers: %s", error)
 
     def audible(self, at: float) -> None:
         """The output says: the first audible sample of the present speech left at ``at`` (monotonic)."""
@@ -145,19 +167,23 @@ async def road(
                 settings, max_completion_tokens=min(EMBEDDED_MAX_TOKENS, settings.max_completion_tokens)
             )
         mind = parts.mind(settings, endpoint, clock=clock)
+        second = parts.mind(settings, parts.hedge, clock=clock) if parts.hedge is not None else None
+        hedged = HedgedLLM(mind, second, config=config.ladder, clock=clock)
         warming: asyncio.Future[Any] | None = None
         if connected:
-            warming = asyncio.ensure_future(mind.warm())
+            warming = asyncio.ensure_future(hedged.warm())
             warming.add_done_callback(_connecting_failed)
         else:
             progress(f"connecting to {endpoint.label}")
-            choice = await mind.warm()
+            choice = await hedged.warm()
             notes.append(f"model {choice.model} at {endpoint.label}: {choice.reason}")
+            if second is not None and second.choice is not None and parts.hedge is not None:
+                notes.append(f"when it is late: model {second.choice.model} at {parts.hedge.label}")
         if endpoint.kind == "embedded" and (tools or toolsets):
             notes.append("the embedded model calls no tools; name a provider with --llm")
         session: AgentSession[Any] = AgentSession(
             stt=stt,
-            llm=mind,
+            llm=hedged,
             tts=tts,
             vad=None,  # the ears have their own, and the turn detector listens to it
             tts_text_transforms=None,
@@ -184,6 +210,7 @@ async def road(
 
         def closed(turn: Turn) -> None:
             on_turn(turn)
+            ladder.closed(turn)
             if turn.error is not None and turn.marks[Mark.FIRST_AUDIBLE] is None:
                 _apologise(road_, turn)
 
@@ -193,6 +220,25 @@ async def road(
             for detector in detectors:
                 detector.reply_ready(text)
 
+        barge_in.on_finished = ledger.playback_finished
+
+        async def smaller_whisper() -> Any:
+            return await loop.run_in_executor(None, parts.engine, config.stt.language, SMALLEST_WHISPER)
+
+        ladder = Ladder(
+            config,
+            swaps=swaps_of(hedged, config, stt, smaller_whisper),
+            on_note=lambda text: road_.on_note(text),
+            clock=clock,
+        )
+        ladder.ledger = lambda: ledger
+        ladder.user_speaks = lambda: session.user_state == "speaking"
+        ladder.sounds = parts.said_ahead(config.tts.voice, config.tts.speaker, config.tts.length_scale)
+
+        def pace(soonest_s: float) -> None:
+            for detector in detectors:
+                detector.policy.reply_takes_s = soonest_s
+
         agent = VoiceAgent(
             instructions=config.agent.prompt,
             tools=[*tools, *toolsets],
@@ -200,8 +246,11 @@ async def road(
             on_reply_ready=reply_ready,
             on_sound=barge_in.speaks,
             faults=faults,
+            ladder=ladder,
+            on_pace=pace,
         )
         road_ = Road(config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors, faults, barge_in)
+        road_.mind, road_.ladder = hedged, ladder
 
         def committed(turn: UserTurn) -> None:
             if detectors and (recorder := detectors[-1].recorder) is not None:
@@ -218,7 +267,9 @@ async def road(
             if warming is not None:
                 warming.cancel()
             await session.aclose()
-            await mind.aclose()
+            await utils.aio.cancel_and_wait(*road_._tasks)
+            await ladder.aclose()
+            await hedged.aclose()
             await tts.aclose()
             await stt.aclose()
 

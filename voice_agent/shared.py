@@ -19,7 +19,7 @@ import numpy as np
 
 from . import meter, models
 from .clock import SYSTEM, Clock
-from .config import Config, provider_key
+from .config import Config, LlmConfig, provider_key
 from .errors import ModelError
 from .fair import Lane, Lanes, Turnstile
 from .llm.client import ChatLLM
@@ -29,6 +29,7 @@ from .llm.start import running
 from .stt import FastWhisperSTT
 from .stt.whisper import SAMPLE_RATE, WhisperEngine
 from .tts import Delivery, Piece, PiperTTS, Stop, Voice
+from .tts.acknowledge import Sound
 from .turn import Judge, ModelJudge, RuleJudge
 
 Progress = Callable[[str], None]
@@ -67,14 +68,17 @@ class Shared:
         self.config = config
         self.endpoint = endpoint
         """With an address that answers; its model is named once a call has chosen it."""
+        self.hedge: Endpoint | None = None
+        """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
+        self._said_ahead: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
         self.lanes = Lanes(clock)
         self._clock = clock
         self._model = model
         self._free_judges = list(range(model.judges)) if model is not None else []
         self._turnstile = Turnstile()
         self._lock = threading.Lock()
-        self._engines: dict[str, WhisperEngine] = {}
+        self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, FairVoice] = {}
         # What a call's stages are made with; doubles put theirs here (voice_agent.testing).
         self.doubled = False
@@ -96,13 +100,22 @@ class Shared:
         """One call's place at the ears; urgent while its user waits for the text."""
         return self.lanes.lane(urgent)
 
-    def engine(self, language: str) -> WhisperEngine:
-        """Whisper for a language; loaded and warmed on first use (blocks). Raises ModelError, ConfigError."""
+    def said_ahead(self, voice: str, speaker: int | None, length_scale: float | None) -> dict[str, Sound]:
+        """The short words that this voice has said ahead so far, by text; to be filled by a call."""
         with self._lock:
-            if language not in self._engines:
-                stt = self.config.stt
+            return self._said_ahead.setdefault((voice, speaker, length_scale), {})
+
+    def engine(self, language: str, model: str | None = None) -> WhisperEngine:
+        """Whisper for a language, by default the ``stt.model``; loaded and warmed on first use (blocks).
+
+        Raises ModelError, ConfigError.
+        """
+        with self._lock:
+            stt = self.config.stt
+            name = (language, model or stt.model)
+            if name not in self._engines:
                 engine = WhisperEngine(
-                    models.whisper(stt.model),
+                    models.whisper(model or stt.model),
                     device=stt.device,
                     compute_type=stt.compute_type,
                     language=language,
@@ -111,8 +124,8 @@ class Shared:
                     clock=self._clock,
                 )
                 engine.decode(np.zeros(SAMPLE_RATE, np.float32))
-                self._engines[language] = engine
-            return self._engines[language]
+                self._engines[name] = engine
+            return self._engines[name]
 
     def voice(self, name: str) -> FairVoice:
         """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
@@ -157,14 +170,18 @@ async def loaded(
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
         counting = stack.enter_context(meter.opened(config.meter, clock=clock))
-        passed_over = counting.exhausted if counting is not None else lambda name: False
-        endpoint = resolve(config.llm, provider_key, exhausted=passed_over)
+        if counting is not None:
+            await loop.run_in_executor(None, counting.flush)  # its first reading
+            notes += counting.snapshot().warnings()
+        endpoint = resolve(config.llm, provider_key, exhausted=counting.exhausted if counting is not None else None)
         progress(f"loading Whisper {config.stt.model}, voice {config.tts.voice}")
         model = _judging_model(config, notes, calls)
         if model is not None:
             stack.enter_context(model)
         endpoint = stack.enter_context(running(endpoint, models.smollm2))
         shared = Shared(config, endpoint, model, notes, clock)
+        if (second := hedge_settings(config.llm)) is not None and config.ladder.hedge:
+            shared.hedge = stack.enter_context(running(resolve(second, provider_key), models.smollm2))
         stack.callback(shared.lanes.close)
         await asyncio.gather(
             loop.run_in_executor(None, shared.engine, config.stt.language),
@@ -174,6 +191,20 @@ async def loaded(
         if endpoint.kind == "embedded":
             await loop.run_in_executor(None, _prefill, config.agent.prompt)
         yield shared
+
+
+def hedge_settings(llm: LlmConfig) -> LlmConfig | None:
+    """The settings of the second provider; None if there is none."""
+    if not (llm.hedge or llm.hedge_base_url):
+        return None
+    return dataclasses.replace(
+        llm,
+        provider=None,
+        spec=llm.hedge,
+        base_url=llm.hedge_base_url,
+        api_key=llm.hedge_api_key,
+        model=llm.hedge_model,
+    )
 
 
 def _voice_too(shared: Shared, name: str) -> None:
@@ -197,4 +228,4 @@ def _prefill(prompt: str) -> None:
         model.prefill(prompt)
 
 
-__all__ = ["FairVoice", "Progress", "Shared", "loaded"]
+__all__ = ["FairVoice", "Progress", "Shared", "hedge_settings", "loaded"]

@@ -6,7 +6,9 @@
     scripts/bench tts                 the mouth: first audio, real-time factor, cancel, gaps, memory
     scripts/bench barge-in [FOLDER]   how soon the agent falls silent, and what does not silence it for good
     scripts/bench rooms [FOLDER]      1 to 16 calls at the same time in real rooms: ours, stock LiveKit
+    scripts/bench ladder              what is done when a turn is late: each rung alone and all together (virtual time)
     scripts/bench cold                from start to listening, peak memory
+    scripts/bench conversation-length first content over 200 turns, with the embedded model
     scripts/bench verdict             does the verdict find 40 ms, and name the stage? Faults injected for real
 
 "scripts/bench VERB --help" says more. docs/benchmarks.md says what is measured and how.
@@ -22,6 +24,8 @@ from pathlib import Path
 import barge_in
 import cold
 import compare
+import conversation_length
+import ladder
 import rooms
 import turns
 import verdict_power
@@ -29,7 +33,7 @@ import wer
 
 from voice_agent.errors import VoiceAgentError
 
-VERBS = ("barge-in", "compare", "turns", "wer", "tts", "cold", "rooms", "verdict")
+VERBS = ("barge-in", "compare", "ladder", "turns", "wer", "tts", "cold", "rooms", "verdict", "conversation-length")
 
 
 def main(argv: list[str]) -> int:
@@ -43,8 +47,17 @@ def main(argv: list[str]) -> int:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=formatter)
     verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
-    modules = {"barge-in": barge_in, "compare": compare, "turns": turns, "wer": wer, "cold": cold, "rooms": rooms}
-    for name, module in (modules | {"verdict": verdict_power}).items():
+    modules = {
+        "barge-in": barge_in,
+        "compare": compare,
+        "turns": turns,
+        "wer": wer,
+        "cold": cold,
+        "rooms": rooms,
+        "ladder": ladder,
+    }
+    modules |= {"verdict": verdict_power, "conversation-length": conversation_length}
+    for name, module in modules.items():
         about = module.__doc__ or ""
         verb = verbs.add_parser(name, help=about.splitlines()[0], description=about, formatter_class=formatter)
         module.add(verb)

@@ -27,7 +27,7 @@ AWS = Credentials("AKIDEXAMPLE", f"{KEY}-aws", f"{KEY}-session")
 REGION = "us-west-2"
 
 
-class Google(google_credentials.Credentials):  # type: ignore[no-untyped-call, misc]  # google-auth is half typed
+class Google(google_credentials.Credentials):
     """Credentials that expire after each use and are renewed without a network: ``token-1``, ``token-2``, ..."""
 
     def __init__(self) -> None:
@@ -70,6 +70,7 @@ class Service:
     extra_headers: dict[str, str] = field(default_factory=dict)
     refuse_once: str = ""
     echo: str = "nothing"
+    no_gzip: bool = False
 
     @property
     def row(self) -> Provider:
@@ -258,6 +259,8 @@ class Service:
         if not await self._allowed(request):
             return self._error(401, f"wrong key {request.headers.get('Authorization')}")
         body = await self._body(request)
+        if self.no_gzip and self.encodings[-1]:
+            return self._error(415, "no such encoding here")
         return self._refusal(body) or self._failing() or await self._send(request, self._pieces())
 
     async def models(self, request: web.Request) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import threading
@@ -170,3 +171,29 @@ def test_running_gives_an_address() -> None:
     remote = resolve(LlmConfig(provider="ollama"), lambda name: None)
     with running(remote, models.smollm2) as ready:
         assert ready is remote
+
+
+async def test_a_shortened_conversation_is_read_ahead(model: EmbeddedModel) -> None:
+    llm = ChatLLM(
+        model.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)),
+        deadlines=PATIENT,
+        max_completion_tokens=4,
+        context_tokens=220,
+    )
+    try:
+        ctx, facts = context("What can I cook with two eggs?"), []
+        for turn in range(8):
+            trace = GenerationTrace(str(turn))
+            with generation(trace):
+                stream = llm.chat(chat_ctx=ctx)
+            await stream.collect()
+            facts.append((trace.facts["prompt_tokens"], trace.facts.get("prompt_cached_tokens", 0), llm.window.drops))
+            await llm.tidied()
+            ctx.add_message(role="assistant", content=f"Number {turn}: you could make a good omelette with some rice.")
+            ctx.add_message(role="user", content=f"And what else, for the {turn}th time?")
+        drops = [now - before for (_, _, before), (_, _, now) in itertools.pairwise(facts)]
+        assert sum(drops) >= 1
+        # Each new prompt shares all but the last answer and question with what has been read, also after a drop.
+        assert all(prompt - cached < 60 for prompt, cached, _ in facts[1:]), facts
+    finally:
+        await llm.aclose()

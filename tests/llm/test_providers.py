@@ -5,7 +5,16 @@ import pytest
 from voice_agent.config import LlmConfig, Secret
 from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
 from voice_agent.llm import errors
-from voice_agent.llm.providers import BY_NAME, PROVIDERS, check_model, choose_model, is_reasoning, resolve
+from voice_agent.llm.choice import opens_thinking, reasoning_params
+from voice_agent.llm.providers import (
+    BY_NAME,
+    PROVIDERS,
+    check_model,
+    choose_model,
+    configured,
+    is_reasoning,
+    resolve,
+)
 
 KEY = Secret("canary-4f9d2c7e1b8a")
 
@@ -143,3 +152,97 @@ def test_scrub(text: str) -> None:
 def test_scrub_keeps_words() -> None:
     assert errors.scrub("Tokens per minute limit exceeded", KEY) == "Tokens per minute limit exceeded"
     assert len(errors.scrub("word " * 100, None)) == 200
+
+
+ADDRESSES = {
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/",
+    "AZURE_OPENAI_API_KEY": "k",
+    "GOOGLE_CLOUD_PROJECT": "my-project",
+    "GOOGLE_CLOUD_LOCATION": "us-central1",
+}
+
+
+def variables(**changed: str | None):  # type: ignore[no-untyped-def]  # a lookup
+    values = {**ADDRESSES, **changed}
+    return lambda name: Secret(value) if (value := values.get(name)) else None
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("bedrock", "https://bedrock-mantle.eu-west-1.api.aws/v1"),
+        ("azure", "https://mine.openai.azure.com/openai/v1"),
+        (
+            "vertex",
+            "https://us-central1-aiplatform.googleapis.com/v1/projects/my-project/locations/us-central1/endpoints/openapi",
+        ),
+    ],
+)
+def test_addresses_made_from_variables(name: str, url: str) -> None:
+    assert resolve(LlmConfig(provider=name), variables()).base_url == url
+    with pytest.raises(ConfigError, match=r"for its address: set it, or give the address with llm\.base_url"):
+        resolve(LlmConfig(provider=name, api_key=KEY), keys())
+
+
+def test_addresses_that_need_care() -> None:
+    whole = variables(AZURE_OPENAI_ENDPOINT="https://mine.openai.azure.com/openai/v1/")
+    assert resolve(LlmConfig(provider="azure"), whole).base_url == "https://mine.openai.azure.com/openai/v1"
+    everywhere = resolve(LlmConfig(provider="vertex"), variables(GOOGLE_CLOUD_LOCATION="global")).base_url
+    assert everywhere.startswith("https://aiplatform.googleapis.com/v1/projects/my-project/locations/global/")
+    with pytest.raises(ConfigError, match="GOOGLE_CLOUD_LOCATION does not fit"):
+        resolve(LlmConfig(provider="vertex"), variables(GOOGLE_CLOUD_LOCATION="evil.example/x"))
+
+
+def test_configured() -> None:
+    assert configured(BY_NAME["azure"], variables())
+    assert not configured(BY_NAME["azure"], variables(AZURE_OPENAI_ENDPOINT=None))
+    assert configured(BY_NAME["ollama"], keys())
+    # A key without the address that belongs to it selects nothing.
+    assert resolve(LlmConfig(), keys("AZURE_OPENAI_API_KEY")).kind == "embedded"
+
+
+def test_a_used_up_provider_is_passed_over() -> None:
+    both = keys("CEREBRAS_API_KEY", "GROQ_API_KEY")
+    assert resolve(LlmConfig(), both, exhausted=lambda name: name == "cerebras").provider.name == "groq"
+    assert resolve(LlmConfig(), both, exhausted=lambda name: True).provider.name == "cerebras"
+    named = resolve(LlmConfig(provider="cerebras"), both, exhausted=lambda name: True)
+    assert named.provider.name == "cerebras"  # who names one gets it, or its error
+
+
+@pytest.mark.parametrize(
+    ("wish", "served", "found"),
+    [
+        ("llama-8b", ["llama-3.3-70b-versatile", "llama-3.1-8b-instant"], "llama-3.1-8b-instant"),
+        ("llama-70b", ["Meta-Llama-3.3-70B-Instruct", "DeepSeek-R1-Distill-Llama-70B"], "Meta-Llama-3.3-70B-Instruct"),
+        (
+            "llama-405b",
+            ["accounts/fireworks/models/llama-v3p1-405b-instruct", "accounts/fireworks/models/llama-v3p3-70b-instruct"],
+            "accounts/fireworks/models/llama-v3p1-405b-instruct",
+        ),
+    ],
+)
+def test_a_size_of_llama_by_whatever_name(wish: str, served: list[str], found: str) -> None:
+    assert check_model(wish, served).model == found
+
+
+def test_a_size_that_is_not_served() -> None:
+    with pytest.raises(ProviderModelError, match="llama-405b"):
+        check_model("llama-405b", ["gpt-oss-120b"])
+    assert check_model("llama-70b", [], BY_NAME["replicate"]).model == "meta/meta-llama-3-70b-instruct"
+
+
+def test_reasoning_is_kept_short_where_it_can_be() -> None:
+    served_by_cerebras = ["gpt-oss-120b", "qwen-3.8-27b"]
+    assert choose_model(served_by_cerebras, BY_NAME["cerebras"]).model == "qwen-3.8-27b"
+    assert reasoning_params("qwen-3.8-27b") == {"reasoning_effort": "none"}
+    assert reasoning_params("openai/gpt-oss-120b") == {"reasoning_effort": "low"}
+    assert reasoning_params("llama-3.3-70b") == {}
+    assert opens_thinking("deepseek-ai/DeepSeek-R1")
+    assert not opens_thinking("qwen-3-235b-a22b-instruct-2507")
+
+
+def test_every_fact_has_a_date_and_a_source() -> None:
+    for row in PROVIDERS:
+        for fact in (row.served, row.free):
+            assert fact is None or (fact.as_of and fact.source)

@@ -121,6 +121,7 @@ def test_warns_once_and_then_refuses(made: list[Meter], tmp_path: Path, wall: Wa
         one.used("groq", "m", prompt_tokens=more)
         one.flush()
     assert said == ["groq: 81% of tokens a day used (810 of 1,000)"]
+    assert one.snapshot().warnings() == ["groq: 83% of tokens a day used (830 of 1,000)"]
     one.used("groq", "m", completion_tokens=200)
     one.flush()
     assert len(said) == 2

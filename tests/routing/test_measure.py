@@ -57,7 +57,7 @@ def test_the_order_is_interleaved_seeded_and_complete() -> None:
 @pytest.mark.parametrize("tokens", [200, 1000, 4000])
 def test_conversations_are_as_long_as_they_say_and_begin_alike(tokens: int) -> None:
     one, other = conversation(tokens, 1), conversation(tokens, 2)
-    assert sum(map(tokens_of, one.items)) == pytest.approx(tokens, rel=0.35)
+    assert 0.7 * tokens < sum(map(tokens_of, one.items)) < 1.5 * tokens  # with what stands around each message
     texts = [[item.text_content for item in ctx.items if item.type == "message"] for ctx in (one, other)]
     assert texts[0][:-3] == texts[1][: len(texts[0]) - 3]
     assert texts[0][-1] != texts[1][-1]
@@ -67,7 +67,7 @@ def test_conversations_are_as_long_as_they_say_and_begin_alike(tokens: int) -> N
 async def mind() -> AsyncIterator[ChatLLM]:
     model = ChatLLM(
         Endpoint(SIMULATED, "http://double/v1", None, None, True, "double"),
-        transport=ScriptedProvider(lambda text: "Well, yes. That is so." if "bread" not in text else ""),
+        transport=ScriptedProvider(),
         warm_connections=0,
     )
     yield model
@@ -78,9 +78,7 @@ async def test_samples(mind: ChatLLM) -> None:
     found = await measure({"double": mind}, 3, contexts=(200,), concurrencies=(1, 2), seed=1)
     assert len(found) == 6
     assert {s.concurrency for s in found} == {1, 2}
-    good = [s for s in found if s.error is None]
-    assert good
-    assert all(s.ttft_ms is not None and s.tokens > 0 for s in good)
+    assert all(s.error is None and s.ttft_ms is not None and s.tokens > 0 for s in found)
 
 
 async def test_a_failure_is_a_sample_too() -> None:
@@ -128,6 +126,7 @@ def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
     assert advice is not None
     assert advice.primary.name == "steady"
     assert "broken (40%)" in " ".join(advice.reasons)
+    assert "the commit would decide in 100%" in advice.reasons[-1]  # asked at 70, spoken by 115, committed at 200
     only = advise([own], {"fast": measured["fast"], "slow": Pace((5000.0,), 50.0, 0.0, 1)})
     assert only is not None
     assert only.hedged is None  # the second would not come in time either

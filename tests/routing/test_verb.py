@@ -45,7 +45,7 @@ def test_bad_usage(args: list[str]) -> None:
 
 def test_bench_with_simulations(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    simulated = "sim:ttft=5ms,tps=2000,sim:ttft=1ms,error=429"
+    simulated = "sim:ttft=lognormal(5ms,0.1),tps=2000,sim:ttft=1ms,error=429"
     args = ["--n", "2", "--context", "200", "--concurrency", "1,2", "--out", str(out)]
     assert main(["providers", "bench", "--providers", simulated, *args]) == 0
     body = json.loads(out.read_text())
@@ -53,7 +53,7 @@ def test_bench_with_simulations(tmp_path: Path) -> None:
     assert len(rows) == 4
     assert all(row["simulated"] and row["n"] == 2 for row in rows.values())
     assert rows["sim:ttft=1ms,error=429", 1]["errors"] == {"RateLimitedError": 2}
-    assert rows["sim:ttft=5ms,tps=2000", 2]["errors"] == {}
+    assert rows["sim:ttft=lognormal(5ms,0.1),tps=2000", 2]["errors"] == {}
 
 
 @pytest.fixture

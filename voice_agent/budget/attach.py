@@ -63,6 +63,9 @@ class SessionLedger:
         self._traces: dict[str, GenerationTrace] = {}
         self._last_error: BaseException | None = None
         self._last_speech_ended: float | None = None
+        self._acknowledging: str | None = None
+        self.degraded: tuple[str, ...] = ()
+        """What turns go on with at present instead of what was set; written into each."""
         session.on("metrics_collected", self._metrics)
         session.on("agent_state_changed", self._state)
         session.on("conversation_item_added", self._item)
@@ -125,8 +128,31 @@ class SessionLedger:
             return
         if self._open.speech_id is None:
             self._open.speech_id = speech.id
-        if self._open.speech_id == speech.id:
-            self._open.builder.mark(Mark.FIRST_AUDIBLE, at)
+        if self._open.speech_id != speech.id:
+            return
+        if self._acknowledging == speech.id:
+            if self._open.builder.acknowledged is None:
+                self._open.builder.acknowledged = at
+            return
+        self._open.builder.mark(Mark.FIRST_AUDIBLE, at)
+
+    def acknowledging(self, speech_id: str) -> None:
+        """What this speech says next is no answer yet: a short word that bridges the wait."""
+        self._acknowledging = speech_id
+
+    def playback_finished(self) -> None:
+        """A stretch of sound is over; what follows an acknowledgement is the answer."""
+        self._acknowledging = None
+
+    @property
+    def turn_number(self) -> int:
+        """The number of the present turn; while none is open, of the last one."""
+        return self._count
+
+    @property
+    def speech_ended_at(self) -> float | None:
+        """When the user ended the open turn (monotonic); None while no turn is open."""
+        return None if self._open is None else self._open.builder.marks.get(Mark.SPEECH_ENDED)
 
     def gaps(self, count: int, total_ms: float) -> None:
         """The sink ran dry ``count`` times, ``total_ms`` together, in the present reply."""
@@ -239,8 +265,11 @@ class SessionLedger:
             thrown_away=len(wasted),
             tokens_wasted=sum(int(_tokens(t)) for t in wasted),
         )
+        if self.degraded:
+            builder.ladder["degraded"] = list(self.degraded)
         self._traces.clear()
         self._last_error = None
+        self._acknowledging = None
         self._on_turn(builder.build())
 
 

@@ -70,6 +70,9 @@ def to_row(turn: Turn, budget: Budget, *, item: str | None = None) -> dict[str, 
             "voice": turn.models.voice,
         },
         "audio_gaps": {"count": turn.audio_gaps, "ms": _rounded(turn.audio_gaps_ms, 1)},
+        "first_audible_kind": turn.first_audible_kind,
+        "acknowledged_ms": None if turn.acknowledged is None else _tenths(to_ns(turn.acknowledged)),
+        "ladder": _json(turn.ladder),
         "evidence": _json(turn.evidence),
         "budget_ms": {"total": budget.total_ms} | {str(stage): ms for stage, ms in budget.shares_ms.items()},
     }
@@ -112,6 +115,8 @@ def from_row(row: Mapping[str, Any]) -> Turn:
             first_audible_s=row["first_audible_s"],
             audio_gaps=row["audio_gaps"]["count"],
             audio_gaps_ms=row["audio_gaps"]["ms"],
+            acknowledged=None if (at := row.get("acknowledged_ms")) is None else round(at * 10) / 10_000,
+            ladder=MappingProxyType(dict(row.get("ladder") or {})),
         )  # fmt: skip
     except KeyError as error:
         raise ValueError(f"the key {error} is missing") from None

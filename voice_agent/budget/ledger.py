@@ -121,6 +121,10 @@ class Turn:
     first_audible_s: float | None = None
     audio_gaps: int = 0
     audio_gaps_ms: float = 0.0
+    acknowledged: float | None = None
+    """When a word that was not the answer was first heard, in seconds on the line of the marks; None: none was."""
+    ladder: Mapping[str, Any] = field(default_factory=dict)
+    """What was done because the turn was late (docs/budget.md): any JSON by rung."""
 
     @property
     def path(self) -> tuple[Step, ...]:
@@ -139,6 +143,22 @@ class Turn:
     @property
     def voice_to_voice_ms(self) -> float | None:
         return None if (ns := self.voice_to_voice_ns) is None else ns / NS_PER_MS
+
+    @property
+    def first_audible_kind(self) -> str | None:
+        """What the user heard first: an ``acknowledgement``, the ``answer``, or nothing (None)."""
+        if self.acknowledged is not None:
+            return "acknowledgement"
+        return "answer" if self.answered else None
+
+    @property
+    def acknowledged_ms(self) -> float | None:
+        """From the user's last sound to the acknowledgement; None if there was none, or it came first."""
+        ended = self.marks[Mark.SPEECH_ENDED]
+        if ended is None or self.acknowledged is None:
+            return None
+        between = to_ns(self.acknowledged) - to_ns(ended)
+        return between / NS_PER_MS if between >= 0 else None
 
     @property
     def overlap_ms(self) -> float | None:
@@ -215,6 +235,8 @@ class TurnBuilder:
     first_audible_s: float | None = None
     audio_gaps: int = 0
     audio_gaps_ms: float = 0.0
+    acknowledged: float | None = None
+    ladder: dict[str, Any] = field(default_factory=dict)
     other_marks: dict[str, float] = field(default_factory=dict)
 
     def mark(self, name: Mark | str, at_s: float) -> None:
@@ -244,6 +266,7 @@ class TurnBuilder:
         self.models = dataclasses.replace(self.models, **{k: facts.pop(k) for k in _MODEL_FACTS if k in facts})
         self.usage = dataclasses.replace(self.usage, **{k: facts.pop(k) for k in _USAGE_FACTS if k in facts})
         self.simulate(facts.pop("simulated", ()))
+        self.ladder.update(facts.pop("ladder", {}))
         self.evidence.update(facts)
 
     def simulate(self, parts: str | Iterable[str] | None) -> None:
@@ -261,6 +284,7 @@ class TurnBuilder:
         """The turn as it stands, frozen. An agent that was audible before the user had finished cut the user off."""
         marks: dict[Mark, float | None] = {mark: self.marks.get(mark) for mark in Mark}
         ended, audible = marks[Mark.SPEECH_ENDED], marks[Mark.FIRST_AUDIBLE]
+        heard = [at for at in (audible, self.acknowledged) if at is not None]
         evidence = dict(self.evidence)
         if self.other_marks and ended is not None:
             evidence["other_marks_ms"] = {
@@ -276,7 +300,7 @@ class TurnBuilder:
             usage=self.usage,
             speculation=self.speculation,
             interrupted=self.interrupted,
-            cut_off=self.cut_off or (ended is not None and audible is not None and audible < ended),
+            cut_off=self.cut_off or (ended is not None and any(at < ended for at in heard)),
             reopened=self.reopened,
             simulated=tuple(self.simulated),
             error=self.error,
@@ -285,6 +309,8 @@ class TurnBuilder:
             first_audible_s=self.first_audible_s,
             audio_gaps=self.audio_gaps,
             audio_gaps_ms=self.audio_gaps_ms,
+            acknowledged=self.acknowledged,
+            ladder=MappingProxyType(dict(self.ladder)),
         )
 
 
@@ -293,6 +319,7 @@ class Budget:
     """Milliseconds allowed in total and a stage. The shares need not sum to the total.
 
     Defaults are those of ``[budget]`` in the configuration; stages that it does not name have no share of their own.
+    ``counts``: what ends the wait where an acknowledgement came before the answer: ``answer``, or the ``first`` sound.
     """
 
     total_ms: float = 500.0
@@ -304,9 +331,14 @@ class Budget:
     endpointing_ms: float = 200.0
     output_ms: float = 30.0
     unattributed_ms: float = 0.0
+    counts: str = "answer"
 
     def __post_init__(self) -> None:
+        if self.counts not in ("answer", "first"):
+            raise ConfigError(f"budget.counts = {self.counts}: write answer or first")
         for key in dataclasses.fields(self):
+            if key.name == "counts":
+                continue
             value: float = getattr(self, key.name)
             if not math.isfinite(value) or value < 0:
                 raise ConfigError(f"budget.{key.name} = {value}: give milliseconds, 0 or more")
@@ -322,6 +354,7 @@ class Budget:
             tts_ms=config.tts_ms,
             endpointing_ms=config.endpointing_ms,
             output_ms=config.output_ms,
+            counts=config.counts,
         )
 
     @property
@@ -352,6 +385,8 @@ def verdict(turn: Turn, budget: Budget) -> Verdict:
     if total is None:
         return Verdict(None)
     allowed = budget.total_ms * NS_PER_MS
+    if budget.counts == "first" and (turn.acknowledged_ms or math.inf) <= budget.total_ms:
+        return Verdict(False)
     if total <= allowed:
         return Verdict(False)
     spans = spans_ns(turn.path)
@@ -376,4 +411,7 @@ def rebased(turn: Turn, grid_ns: int = NS_PER_MS // 10) -> Turn:
         mark: ((at[mark] - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S if mark in at else None
         for mark in Mark
     }
-    return dataclasses.replace(turn, marks=MappingProxyType(marks))
+    acknowledged = turn.acknowledged
+    if acknowledged is not None:
+        acknowledged = ((to_ns(acknowledged) - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S
+    return dataclasses.replace(turn, marks=MappingProxyType(marks), acknowledged=acknowledged)

@@ -26,7 +26,12 @@ ENOUGH_REQUESTS = 10
 AFFORDED = 0.85
 """Of the token budget, what the hedge point plans to spend: a P90 alone would ask twice in every tenth request."""
 GRACE_REQUESTS = 25
-"""The budget starts as if so many requests had been made: else the first late turns could never be helped."""
+"""The budget starts as if so many requests like the cheapest had been made: else the first late turns could never be
+helped."""
+RESERVED = 0.2
+"""Of the budget, for requests that are very late: most of them are stalls."""
+VERY_LATE = 1.5
+"""Later than the hedge point by this factor: for log-normal times (sigma 0.4) one request in a hundred, or a stall."""
 SOONEST_QUANTILE = 10.0
 """One reply in ten is ready sooner than :meth:`Pace.soonest_s`."""
 
@@ -66,11 +71,11 @@ class Pace:
         late_s = config.hedge_start_ms / 1000 if known is None else known
         return max(config.hedge_floor_ms / 1000, late_s)
 
-    def rest_s(self, waited_s: float) -> float | None:
+    def rest_s(self, waited_s: float) -> float:
         """How much longer a request that has waited for ``waited_s`` will probably take: the median of those that
-        took longer. Of none: as long again as it has waited (so do heavy tails). None while nothing is known."""
+        took longer. Of none, or while too few were seen: as long again as it has waited (so do heavy tails)."""
         if len(self) < ENOUGH_REQUESTS:
-            return None
+            return waited_s
         longer = self._ordered[bisect.bisect_right(self._ordered, waited_s) :]
         return percentile(longer, 50) - waited_s if longer else waited_s
 
@@ -86,6 +91,7 @@ class HedgeBudget:
         self._share = config.hedge_tokens
         self._per_minute = config.hedge_per_minute
         self._sent: deque[float] = deque()
+        self._cheapest: int | None = None
         self.tokens = 0
         """All tokens so far, prompts and completions, of all requests."""
         self.extra = 0
@@ -106,14 +112,15 @@ class HedgeBudget:
         needed = self.tokens - self.extra
         return self.extra / needed if needed else 0.0
 
-    def allows(self, cost: int, now_s: float) -> bool:
+    def allows(self, cost: int, now_s: float, *, very_late: bool = False) -> bool:
         """Whether a second request that costs about ``cost`` tokens may be sent now."""
+        self._cheapest = cost if self._cheapest is None else min(cost, self._cheapest)
         while self._sent and self._sent[0] <= now_s - 60.0:
             self._sent.popleft()
         if len(self._sent) >= self._per_minute:
             return False
-        needed = self.tokens - self.extra
-        return self.extra + cost <= self._share * (needed + GRACE_REQUESTS * cost)
+        share = self._share * (1.0 if very_late else 1.0 - RESERVED)
+        return self.extra + cost <= share * (self.tokens - self.extra + GRACE_REQUESTS * self._cheapest)
 
     def sent(self, now_s: float) -> None:
         """A second request was sent."""
@@ -247,6 +254,7 @@ def soonest_of(rests: Sequence[float | None]) -> float | None:
 
 
 __all__ = [
+    "VERY_LATE",
     "Acknowledger",
     "Deadlines",
     "Degrader",

@@ -145,6 +145,7 @@ def labels(turn: Turn, judged: Verdict) -> Text:
     if turn.typed:
         waited = turn.after_enter_ms
         parts.append(("typed" if waited is None else f"{waited:.0f} ms from Enter", ""))
+    parts += [(text, "cyan") for text in _rungs(turn)]
     if turn.interrupted:
         parts.append(("interrupted", "yellow"))
     if turn.reopened:
@@ -154,6 +155,21 @@ def labels(turn: Turn, judged: Verdict) -> Text:
     if turn.simulated:
         parts.append((f"sim {'+'.join(turn.simulated)}", "dim"))
     return Text(", ").join(Text(*part) for part in parts)
+
+
+def _rungs(turn: Turn) -> list[str]:
+    """What was done because the turn was late, in a word each."""
+    said = []
+    if turn.acknowledged_ms is not None:
+        said.append(f"first word {turn.acknowledged_ms:.0f} ms")
+    for name, what in turn.ladder.items():
+        if name == "hedge" and isinstance(what, dict):
+            said.append("hedge won" if what.get("won") else "hedged")
+        elif name == "degraded" and isinstance(what, list):
+            said.append("degraded: " + " and ".join(map(str, what)))
+        elif name != "acknowledge":
+            said.append(name.replace("_", " "))
+    return said
 
 
 def turn_line(turn: Turn, judged: Verdict, budget: Budget, columns: int, safe: Callable[[str], str] = str) -> Text:
@@ -235,6 +251,9 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
         lines.append(f"voice to voice: none; {because}")
     else:
         lines.append(f"voice to voice {total:.1f} ms, of a budget of {budget.total_ms:.0f} ms")
+        if turn.acknowledged_ms is not None:
+            word = turn.ladder.get("acknowledge", "")
+            lines.append(f"an acknowledgement was heard after {turn.acknowledged_ms:.1f} ms: {word!r}")
         for step in turn.path:
             hidden = f"  and {step.hidden_ns / NS_PER_MS:.1f} hidden before it" if step.hidden_ns else ""
             if step.ns or step.hidden_ns:

@@ -125,8 +125,9 @@ def _names(args: argparse.Namespace, config: Config) -> list[str]:
         return usable or ["embedded"]
     found: list[str] = []
     for name in args.providers.split(","):
-        if "=" in name and ":" not in name and found and found[-1].startswith("sim:"):
-            found[-1] += f",{name}"  # a comma inside sim:ttft=..,tps=..
+        inside = bool(found) and found[-1].startswith("sim:")
+        if inside and (found[-1].count("(") > found[-1].count(")") or ("=" in name and ":" not in name)):
+            found[-1] += f",{name}"  # a comma inside sim:ttft=lognormal(..,..),tps=..
         else:
             found += list(PUBLISHED) if name == "published" else [name.strip()]
     return found

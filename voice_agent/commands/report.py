@@ -33,6 +33,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from ..report.clean import clean
     from ..report.data import collect, overall
     from ..report.load import load
     from ..report.markdown import markdown
@@ -54,7 +55,7 @@ def _report(args: argparse.Namespace) -> int:
         write_text(args.markdown, markdown(report))
         print(args.markdown)
     if args.junit is not None:
-        write_text(args.junit, junit([run.result for run in report.runs]))
+        write_text(args.junit, clean(junit([run.result for run in report.runs])))
         print(args.junit)
     said = overall(report)
     print(f"{said['word']}: {said['text']}")

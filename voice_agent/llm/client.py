@@ -330,6 +330,11 @@ class ChatLLM(llm.LLM[Any]):
         if view is not None and self.endpoint.kind == "embedded":
             self._reading = asyncio.create_task(self._read(view), name="llm.window.read")
 
+    async def tidied(self) -> None:
+        """Return when nothing is read ahead any more (for benchmarks; a turn does not wait for it)."""
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     async def _read(self, view: llm.ChatContext) -> None:
         messages, _ = view.to_provider_format(format="openai")
         body = {**self.endpoint.extra_body, "model": self.model, "messages": messages, "max_tokens": 1}

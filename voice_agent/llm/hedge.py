@@ -21,7 +21,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 from livekit.agents.utils import is_given
 
 from ..budget import probe
-from ..budget.policy import HedgeBudget, Pace, soonest_of
+from ..budget.policy import VERY_LATE, HedgeBudget, Pace, soonest_of
 from ..clock import SYSTEM, Clock
 from ..config import LadderConfig
 from ..errors import DeadlineError, ProviderError, ProviderUnavailableError
@@ -271,6 +271,7 @@ class HedgedStream(llm.LLMStream):
         first, other = self._who()
         self._ask(first)
         give_up_ms = owner.config.give_up_ms
+        very_late = False
         give_up_at = None if give_up_ms is None else self._began + give_up_ms / 1000
         while True:
             now = clock.now()
@@ -279,9 +280,11 @@ class HedgedStream(llm.LLMStream):
                 self._rung("gave_up", {"after_ms": round(give_up_ms)})
                 raise errors.late("first word", give_up_ms / 1000, "ladder.give_up_ms", first.asked())
             if self._hedge_at is not None and now >= self._hedge_at - _SOON_S:
-                self._hedge_at = None
-                if other is not None and self._may_hedge(other, now):
+                late_s, self._hedge_at = self._hedge_at - self._began, None
+                if other is not None and self._may_hedge(other, now, very_late=very_late):
                     self._hedge(other, now)
+                elif not very_late:
+                    self._hedge_at, very_late = self._began + VERY_LATE * late_s, True
             due = [at for at in (self._hedge_at, give_up_at) if at is not None]
             waiting = [a.reading for a in self._attempts if a.reading is not None and not a.failed]
             await asyncio.wait(
@@ -346,16 +349,17 @@ class HedgedStream(llm.LLMStream):
             return other, None
         return first, other
 
-    def _may_hedge(self, other: ChatLLM, now: float) -> bool:
+    def _may_hedge(self, other: ChatLLM, now: float, *, very_late: bool) -> bool:
         cost = self._prompt_tokens()
         if self._owner.config.breaker and self._owner.breaker(other).state(now) == "open":
             return False
         if self._owner.breaker(self._attempts[0].model).state(now) != "closed":
             return True  # a trial: rare, and worth it
-        if self._owner.budget.allows(cost, now):
+        if self._owner.budget.allows(cost, now, very_late=very_late):
             return True
-        self._owner.count(refused=1)
-        self._rung("hedge_refused")
+        if very_late:
+            self._owner.count(refused=1)
+            self._rung("hedge_refused")
         return False
 
     def _hedge(self, other: ChatLLM, now: float) -> None:
@@ -437,7 +441,7 @@ class HedgedStream(llm.LLMStream):
             else:
                 owner.budget.lost(asked + written)
                 extra += asked + written
-            if self._taken is None and not attempt.failed:
+            if attempt is not self._taken and not attempt.failed:
                 owner.breaker(attempt.model).abandoned()
         if self._outer is None:
             return

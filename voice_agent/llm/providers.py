@@ -107,7 +107,8 @@ def _address(row: Provider, key: KeyLookup) -> str:
     # Not secret, but read through the same door as the keys.
     texts = {name: value.reveal().strip().rstrip("/") for name, value in values.items() if value is not None}
     for name, text in texts.items():
-        if not re.fullmatch(r"[\w.:-]+" if not name.endswith("ENDPOINT") else r"https?://[\w.:/-]+", text):
+        kinds = {"AZURE_OPENAI_ENDPOINT": r"https?://[\w.:/-]+", "GOOGLE_CLOUD_PROJECT": r"[\w.:-]+"}
+        if not re.fullmatch(kinds.get(name, r"[a-z0-9-]+"), text):
             raise ConfigError(f"{name} does not fit into an address; check what it is set to")
     # Google's "global" location has no region in its host name.
     url = row.base_url.format(**texts).replace("https://global-aiplatform.", "https://aiplatform.")
@@ -134,7 +135,7 @@ def embedded(model: str | None = None) -> Endpoint:
     return Endpoint(EMBEDDED, "", None, model, False, "embedded (SmolLM2-135M on this machine)", kind="embedded")
 
 
-def resolve(cfg: LlmConfig, key: KeyLookup, *, exhausted: Callable[[str], bool] = lambda name: False) -> Endpoint:
+def resolve(cfg: LlmConfig, key: KeyLookup, *, exhausted: Callable[[str], bool] | None = None) -> Endpoint:
     """Settings -> endpoint. ``key`` looks up a variable's secret (:func:`voice_agent.config.provider_key`).
 
     Where nothing is named, providers of which ``exhausted`` says that their quota is used up are passed over.
@@ -162,5 +163,5 @@ def resolve(cfg: LlmConfig, key: KeyLookup, *, exhausted: Callable[[str], bool] 
         return _named(DEFAULT, cfg, key)
     usable = [row for row in PROVIDERS if row.key_env and configured(row, key)]
     if usable:
-        return _named(next((row for row in usable if not exhausted(row.name)), usable[0]), cfg, key)
+        return _named(next((row for row in usable if not (exhausted and exhausted(row.name))), usable[0]), cfg, key)
     return embedded(cfg.model)

@@ -76,6 +76,14 @@ class Snapshot:
     session: Mapping[str, Totals] = field(default_factory=lambda: MappingProxyType({}))
     cost_per_hour: float | None = None
 
+    def warnings(self) -> list[str]:
+        """One line for each limit that is nearly or wholly used."""
+        return [
+            f"{name}: {near.share:.0%} of {near.name.replace('_', ' a ')} used ({near.used:,} of {near.limit:,})"
+            for name, one in self.providers.items()
+            if one.state != "ok" and (near := one.highest) is not None
+        ]
+
     def line(self) -> str:
         """For the screen: ``cerebras 12 requests, 3,400 tokens today (1 % of tokens_day)``; empty without use."""
         parts = []

@@ -48,6 +48,7 @@ class _Replay:
         self.wasted = 0
         self.waited: float | None = None
         self.policy = TurnPolicy(config)
+        self.policy.reply_takes_s = pace.llm_s + pace.voice_s
         self.acoustic = config.acoustic
         self._queue: list[tuple[float, int, Callable[..., tuple[Decision, ...]], tuple[Any, ...]]] = []
         self._count = 0

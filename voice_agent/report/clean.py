@@ -14,9 +14,7 @@ _KEY = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"
 )
 _IN_URL = re.compile(r"(?<=://)[^\s/@]+@")
-_NAMES = re.compile(
-    r"(?i)^(api_?key|.*_secret|secret|password|passwd|(access|auth|refresh|id)_?token|token|authorization)$"
-)
+_NAMES = re.compile(r"(?i)(?:^|[._-])(?:api_?key|secret|password|passwd|token|authorization)$")
 
 
 def clean(value: Any) -> Any:
@@ -26,7 +24,7 @@ def clean(value: Any) -> Any:
             return _IN_URL.sub("***@", _KEY.sub("***", value))
         case dict():
             return {
-                clean(str(key)): "***" if _NAMES.match(str(key)) and isinstance(entry, str) else clean(entry)
+                clean(str(key)): "***" if _NAMES.search(str(key)) and isinstance(entry, str) else clean(entry)
                 for key, entry in value.items()
             }
         case list() | tuple():

@@ -1,12 +1,7 @@
-"""What the page is told: one small object with everything in it that is always seen, and one a turn, read when opened.
-
-All times of a turn are milliseconds after the user's last sound. Nothing here knows HTML.
-"""
+"""What the page always shows, as one small object: runs, verdicts, a line a turn. Nothing here knows HTML."""
 
 from __future__ import annotations
 
-import base64
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,10 +17,9 @@ from ..scenario.baseline import public_config
 from ..scenario.compare import Comparison, Moved, Outcome
 from ..scenario.record import Step
 from ..scenario.work import TOTAL, by_item
-from ..stt.edge import SpeechEdge
-from ..turn.policy import words_of
+from .evidence import origin_s, record_of
 from .load import KINDS, Loaded, pairs
-from .sound import PEAK_S, RATE, Recording, Window, mulaw, peaks, spoken, spoken_into, window_of
+from .sound import Recording, Window, spoken_into, window_of
 
 UNTRUSTED_MS = 20.0
 SHOWN = 140  # characters of a text in the list; the whole of it is in the turn's own object
@@ -58,6 +52,7 @@ class Report:
     worst_ms: dict[int, float] = field(default_factory=dict)
     compared: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # what should have been a run
 
     @property
     def trusted(self) -> bool:
@@ -111,10 +106,10 @@ def _place(run: Loaded, entries: list[Entry]) -> None:
 
 def _said(turn: Turn) -> tuple[float, float] | None:
     """Begin and end of the user's sound on the recording, as far as the recorded evidence tells."""
-    record, ended = _record(turn), turn.speech_ended_s
+    record, ended = record_of(turn), turn.speech_ended_s
     if record is None or ended is None:
         return None
-    before = _origin_s(turn, record) - float(record["began_s"])
+    before = origin_s(turn, record) - float(record["began_s"])
     return (ended - before, ended) if 0 < before < 120 else None
 
 
@@ -144,7 +139,7 @@ def index(report: Report, title: str) -> dict[str, Any]:
         "runs": [_run(report, number) for number in range(len(report.runs))],
         "pairs": [_pair(report, *pair) for pair in report.pairs],
         "turns": [_line(report, entry) for entry in report.entries],
-        "notes": report.notes,
+        "notes": [*report.missing, *report.notes],
     }
 
 
@@ -156,11 +151,18 @@ def overall(report: Report) -> dict[str, str]:
     turns = sum(len(run.counted) for run in report.runs)
     said = f"{turns} turn{'' if turns == 1 else 's'} in {_many(len(report.runs), 'run')}"
     if not report.trusted:
-        worst = max(report.worst_ms.values())
-        text = f"the ledger and the recording differ by up to {worst:.0f} ms; more than {UNTRUSTED_MS:.0f} ms is too much"
+        off = [f"{report.runs[n].name} ({ms:.0f} ms)" for n, ms in report.worst_ms.items() if ms > UNTRUSTED_MS]
+        text = (
+            f"the ledger and the recording differ by more than {UNTRUSTED_MS:.0f} ms in {', '.join(off[:6])}:"
+            " these figures prove nothing"
+        )
+        text += f"; failed: {', '.join(failed[:6])}" if failed else ""
         return {"tone": "bad", "word": "Not to be trusted", "text": text}
     if slower:
         return {"tone": "bad", "word": "Regression", "text": "; ".join(str(c) for c in slower)}
+    if report.missing:
+        text = f"{_many(len(report.missing), 'run')} never began (see the notes); {said}"
+        return {"tone": "bad", "word": "Failed", "text": text + (f"; failed: {', '.join(failed[:6])}" if failed else "")}
     if failed:
         text = f"{len(tests) - len(failed)} of {_many(len(tests), 'script')} passed; not: {', '.join(failed[:6])}"
         return {"tone": "bad", "word": "Failed", "text": text}
@@ -188,9 +190,13 @@ def _many(n: int, word: str) -> str:
 def _run(report: Report, number: int) -> dict[str, Any]:
     run = report.runs[number]
     result, facts = run.result, run.facts
+    which = [i for i, other in enumerate(report.runs) if other.name == run.name]
+    ends = {id(r): word for before, after, _ in report.pairs for r, word in ((before, "before"), (after, "after"))}
+    told_apart = f" ({ends.get(id(run), which.index(number) + 1)})" if len(which) > 1 else ""
     worst = report.worst_ms.get(number)
     return {
         "name": run.name,
+        "label": run.name + told_apart,
         "kind": KINDS[run.kind],
         "guards": result.guards if run.kind == "test" else "",
         "script": result.path.name,
@@ -310,56 +316,6 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def detail(report: Report, entry: Entry, recording: Recording | None, link: str | None) -> dict[str, Any]:
-    """One turn in full. ``link``: the address of the recording beside the page, if it may be played from there."""
-    turn, step = entry.turn, entry.step
-    run = report.runs[entry.run]
-    data: dict[str, Any] = {"checks": [], "difference_ms": entry.difference_ms}
-    if step is not None:
-        data |= {
-            "name": step.name, "kind": step.kind, "line": step.line, "said": step.said, "round": step.round,
-            "checks": [asdict(check) for check in step.checks],
-            "calls": [{"name": name, "args": args} for name, args in step.calls],
-            "stopped_ms": step.stopped_ms, "resumed": step.resumed,
-        }  # fmt: skip
-    zero_s = _zero_s(entry)
-    if turn is not None:
-        data |= _turn(turn, run)
-    if entry.window is not None and zero_s is not None and recording is not None:
-        user, agent = recording.read(entry.window, RATE)
-        data["wave"] = {
-            "begin_ms": round((entry.window.begin_s - zero_s) * 1000, 1),
-            "step_ms": PEAK_S * 1000,
-            "user": base64.b64encode(peaks(user, RATE)).decode(),
-            "agent": base64.b64encode(peaks(agent, RATE)).decode(),
-            "at_s": [round(entry.window.begin_s, 3), round(entry.window.end_s, 3)],
-            "link": link,
-        }
-    return data
-
-
-def _zero_s(entry: Entry) -> float | None:
-    """Where on the recording the turn's time 0 is."""
-    turn, step = entry.turn, entry.step
-    if turn is not None and turn.speech_ended_s is not None:
-        return turn.speech_ended_s
-    if step is not None and step.said_s is not None:
-        return step.said_s[1]
-    return None if turn is None else turn.first_audible_s
-
-
-def sound(entry: Entry, recording: Recording) -> dict[str, Any] | None:
-    """The turn's sound for the page: each side's spoken stretches as (first sample, mu-law in base64)."""
-    zero_s = _zero_s(entry)
-    if entry.window is None or zero_s is None:
-        return None
-    sides = recording.read(entry.window, RATE)
-    data: dict[str, Any] = {"rate": RATE, "samples": max(len(side) for side in sides)}
-    for name, pcm in zip(("user", "agent"), sides, strict=True):
-        data[name] = [[at, base64.b64encode(mulaw(piece)).decode()] for at, piece in spoken(pcm)]
-    return data
-
-
 def by_urgency(report: Report) -> Iterator[Entry]:
     """Whose sound comes first where there is not room for all: what failed, then what was late, then the rest."""
 
@@ -379,86 +335,3 @@ def link_to(recording: Path, page: Path) -> str | None:
         return quote(Path(os.path.relpath(recording.resolve(), page.resolve().parent)).as_posix())
     except ValueError:
         return None
-
-
-def _turn(turn: Turn, run: Loaded) -> dict[str, Any]:
-    judged = verdict(turn, run.budget)
-    return {
-        "id": turn.id, "item": turn.item, "user_text": turn.user_text, "agent_text": turn.agent_text,
-        "v2v": turn.voice_to_voice_ms, "overlap_ms": turn.overlap_ms, "after_enter_ms": turn.after_enter_ms,
-        "marks": {str(mark): None if at is None else round(at * 1000, 1) for mark, at in turn.marks.items()},
-        "path": [
-            [str(s.stage), str(s.start_mark), str(s.end_mark), s.start_ns / 1e6, s.end_ns / 1e6, s.hidden_ns / 1e6]
-            for s in turn.path
-        ],
-        "spans": {str(stage): round(ms, 1) for stage, ms in turn.spans_ms.items()},
-        "hidden": {str(stage): round(ms, 1) for stage, ms in turn.hidden_ms.items()},
-        "budget": {"total": run.budget.total_ms, **{str(s): ms for s, ms in run.budget.shares_ms.items()}},
-        "over_by_ms": judged.over_by_ms if judged.over else None,
-        "guilty": None if judged.guilty is None else [str(judged.guilty), judged.guilty_by_ms],
-        "simulated": list(turn.simulated),
-        "error": None if turn.error is None else str(turn.error),
-        "speculation": {**asdict(turn.speculation), "lead_ms": turn.lead_ms},
-        "tokens": [turn.usage.prompt_tokens, turn.usage.completion_tokens],
-        "provider_ms": [turn.usage.queue_ms, turn.usage.prompt_ms, turn.usage.completion_ms],
-        "models": [m for m in asdict(turn.models).values() if m],
-        "gaps": [turn.audio_gaps, turn.audio_gaps_ms],
-        "evidence": _evidence(turn),
-    }  # fmt: skip
-
-
-def _record(turn: Turn) -> Mapping[str, Any] | None:
-    record = turn.evidence.get("recorded")
-    return record if isinstance(record, Mapping) and record.get("windows") else None
-
-
-def _origin_s(turn: Turn, record: Mapping[str, Any]) -> float:
-    """The user's last sound on the stream's line: the end of a stretch of speech that the row names, else the last."""
-    edge = SpeechEdge()
-    ends: list[float] = []
-    speech = False
-    for end, p in record["windows"]:
-        edge.window(float(end), float(p))
-        if speech and p <= 0.5:
-            ends.append(edge.refined())
-        speech = p > 0.5
-    if speech or not ends:
-        ends.append(float(record["windows"][-1][0]))
-    near = turn.speech_ended_s
-    if near is not None and (best := min(ends, key=lambda end: abs(end - near))) and abs(best - near) < 0.1:
-        return near  # a scripted call: the stream and the recording begin together
-    return ends[-1]
-
-
-def _evidence(turn: Turn) -> dict[str, Any]:
-    """What the policy was given over time, and what it says of its decision."""
-    facts = {
-        key: round(value, 3) if isinstance(value, float) else value
-        for key, value in turn.evidence.items()
-        if key not in ("recorded", "input") and isinstance(value, str | int | float)
-    }
-    record = _record(turn)
-    if record is None:
-        return {"facts": facts}
-    try:
-        zero = _origin_s(turn, record)
-        windows = [(float(end), float(p)) for end, p in record["windows"]]
-        scores = {str(words): (float(score), float(took)) for words, score, took in record["scores"]}
-        passes = []
-        for covers, ready, text in record["passes"]:
-            score = scores.get(words_of(str(text)))
-            at = (float(ready) - zero) * 1000
-            row = [round((float(covers) - zero) * 1000, 1), round(at, 1), str(text)]
-            passes.append([*row, None if score is None or not math.isfinite(score[0]) else round(score[0], 2)])
-        acoustic = [
-            [round((float(ended) - zero) * 1000 + 200, 1), round(float(p), 3)] for ended, p in record["acoustic"]
-        ]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return {"facts": facts, "unreadable": f"{type(error).__name__}"}
-    return {
-        "facts": facts,
-        "vad": [[round((end - zero) * 1000), round(p * 100)] for end, p in windows],
-        "passes": passes,
-        "acoustic": acoustic,
-        "reopened": bool(record.get("reopened")),
-    }

@@ -212,9 +212,7 @@ def comparison_of(row: Mapping[str, Any] | None) -> Comparison | None:
 def _moved(row: Mapping[str, Any] | None) -> Moved | None:
     if row is None:
         return None
-    return Moved(
-        str(row["measure"]), float(row["before_ms"]), _interval(row["difference"]), float(row["tolerance_ms"])
-    )
+    return Moved(str(row["measure"]), float(row["before_ms"]), _interval(row["difference"]), float(row["tolerance_ms"]))
 
 
 def _budget(rows: Path) -> Budget:
@@ -222,7 +220,8 @@ def _budget(rows: Path) -> Budget:
     try:
         with rows.open("rb") as stream:
             said = json.loads(stream.readline())["budget_ms"]
-        return Budget(total_ms=float(said["total"]), **{f"{stage}_ms": float(said[stage]) for stage in Stage})
+        shares: dict[str, Any] = {f"{stage}_ms": float(said[stage]) for stage in Stage}
+        return Budget(total_ms=float(said["total"]), **shares)
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         return Budget()
 

@@ -10,7 +10,7 @@ from .clean import clean
 from .data import UNTRUSTED_MS, Report, overall
 from .load import Loaded
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 LONGEST = 60_000  # GitHub takes 65,536 characters
 WORST, FAILURES = 5, 20
 

@@ -19,14 +19,16 @@ from typing import Any
 
 from ..errors import UsageError
 from .clean import clean
-from .data import Report, by_urgency, collect, detail, index, link_to, sound
-from .load import load
+from .data import Report, by_urgency, collect, index, link_to
+from .detail import detail, sound
+from .load import Loaded, load
 from .sound import Recording
 
 PAGE = Path(__file__).with_name("page")
 MODULES = ("dom", "store", "player", "charts", "plot", "turn", "list", "runs", "main")
 AUDIO_MB = 24.0
-_IMPORT = re.compile(r'^import [^;]*? from "\./(\w+)\.js";\n', re.M)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.M)
+_EXPORT = re.compile(r"^export (?:const|class|function) (\w+)", re.M)
 
 
 def write_html(
@@ -39,9 +41,21 @@ def write_html(
     """Write the report on ``folders`` (docs/report.md: which kinds there are) as one page.
 
     ``audio_mb``: how much of the file may be sound; turns that do not fit have a link to the recording instead.
-    Raises UsageError or ConfigError for what is no run, UsageError if the page cannot be written.
+    A folder without a run is one that never began: the page names it and is no pass. Raises UsageError if none has
+    one or the page cannot be written, ConfigError for a damaged run.
     """
-    write_page(collect(load(folders), on_note), path, audio_mb=audio_mb)
+    runs: list[Loaded] = []
+    missing: list[UsageError] = []
+    for folder in folders:
+        try:
+            runs += load([folder])
+        except UsageError as error:
+            missing.append(error)
+    if not runs and missing:
+        raise missing[0]
+    report = collect(runs, on_note)
+    report.missing = [str(error) for error in missing]
+    write_page(report, path, audio_mb=audio_mb)
 
 
 def write_page(report: Report, path: Path, *, audio_mb: float = AUDIO_MB) -> None:
@@ -58,14 +72,15 @@ def write_page(report: Report, path: Path, *, audio_mb: float = AUDIO_MB) -> Non
 
 
 def bundle() -> str:
-    """The page's modules as one. ValueError if one imports what does not stand before it."""
+    """The page's modules as one, each in its own scope. ValueError if one imports what does not stand before it."""
     parts: list[str] = []
     for place, name in enumerate(MODULES):
         text = (PAGE / f"{name}.js").read_text(encoding="utf-8")
-        for needed in _IMPORT.findall(text):
+        for _, needed in _IMPORT.findall(text):
             if needed not in MODULES[:place]:
                 raise ValueError(f"{name}.js imports {needed}.js, which does not stand before it")
-        parts.append(re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.M))
+        body = re.sub(r"^export ", "", _IMPORT.sub(r"const {\1} = $\2;\n", text), flags=re.M)
+        parts.append(f"const ${name} = (() => {{\n{body}return {{ {', '.join(_EXPORT.findall(text))} }};\n}})();")
     return "\n".join(parts)
 
 

@@ -41,8 +41,11 @@ class Window:
 
 
 def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: float | None) -> Window | None:
-    """What belongs to a turn: from just before the user's first sound to the reply's first seconds. None if the row
-    does not say where on the recording it is. ``next_begin_s``: where the next turn's sound begins, if that is known."""
+    """What belongs to a turn: from just before the user's first sound to the reply's first seconds.
+
+    None if the row does not say where on the recording it is. ``next_begin_s``: where the next turn's sound begins, if
+    that is known.
+    """
     ended = turn.speech_ended_s if turn.speech_ended_s is not None else said_s[1] if said_s is not None else None
     heard = turn.first_audible_s
     if ended is None:

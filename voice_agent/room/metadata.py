@@ -76,11 +76,12 @@ def _choice(found: dict[str, Any], key: str, allowed: str, present: str) -> str:
 def _budget(budget: BudgetConfig, found: dict[str, Any]) -> BudgetConfig:
     if "budget" not in found:
         return budget
-    wanted, known = found["budget"], [f.name for f in dataclasses.fields(BudgetConfig)]
+    wanted, known = found["budget"], [f.name for f in dataclasses.fields(BudgetConfig) if f.name.endswith("_ms")]
     if not isinstance(wanted, dict) or not set(wanted) <= set(known):
         raise ConfigError(f"job metadata: budget wants an object with {', '.join(known)}")
+    shares: dict[str, Any] = {k: float(v) for k, v in wanted.items() if _number(k, v)}
     try:
-        return dataclasses.replace(budget, **{k: float(v) for k, v in wanted.items() if _number(k, v)})
+        return dataclasses.replace(budget, **shares)
     except ConfigError as e:
         raise ConfigError(f"job metadata: budget: {e}") from None
 

@@ -165,6 +165,6 @@ def advise(own: Sequence[Own], measured: Mapping[str, Pace]) -> Advice | None:
     else:
         hedged = None
         reasons.append("no hedge: a second provider would not shorten the P95 of these turns")
-    waits = sum(turn.committed_ms > turn.requested_ms + best.first_clause_ms for turn in own) / len(own)
-    reasons.append(f"the wait before the commit outlasts an instant model in {waits:.0%} of the recorded turns")
+    waits = sum(turn.committed_ms >= turn.requested_ms + turn.voice_ms for turn in own) / len(own)
+    reasons.append(f"with an instant model, the wait before the commit would decide in {waits:.0%} of these turns")
     return Advice(best, hedged, tuple(reasons))

@@ -120,6 +120,7 @@ class Talk:
         ending = asyncio.create_task(ended.wait())
         reason = "stopped"
         try:
+            r.on_note = lambda text: self._tell(Note(text))
             await r.start()
             self._tell(self._ready(r, mic))
             for note in (*self.notes, *r.notes):

@@ -72,12 +72,15 @@ class ScriptedParts(Shared):
         super().__init__(config, endpoint(), None, [], clock)
         self.doubled = True
         self.provider = ScriptedProvider(replies, pace=pace_of(config))
+        hedge = (config.llm.hedge or "").strip()
+        self.second = ScriptedProvider(replies, pace=parse_spec(hedge)) if hedge.partition(":")[0] == "sim" else None
+        self.hedge = endpoint() if self.second is not None else None
         self.whisper = ScriptedEngine(mishears=mishears)
         self.stts: list[ScriptedSTT] = []
         self._whole = tuple(whole)
         self.ears, self.mouth, self.mind = self._ears, self._mouth, self._mind
 
-    def engine(self, language: str) -> WhisperEngine:
+    def engine(self, language: str, model: str | None = None) -> WhisperEngine:
         return cast(WhisperEngine, self.whisper)
 
     def voice(self, name: str) -> FairVoice:
@@ -106,4 +109,5 @@ class ScriptedParts(Shared):
         return ScriptedTTS(clock=given["clock"])
 
     def _mind(self, settings: LlmConfig, endpoint: Endpoint, *, clock: Clock) -> ChatLLM:
-        return ScriptedLLM.following(self.provider, settings, clock=clock)
+        script = self.second if self.second is not None and endpoint is self.hedge else self.provider
+        return ScriptedLLM.following(script, settings, clock=clock)

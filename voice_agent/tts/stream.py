@@ -192,7 +192,7 @@ class _Mouth:
             self._arrived.clear()
             few = self._few()
             if (chunk := self._chunker.take(hungry=hungry, few=few)) is not None:
-                if few and len(chunk.text.split()) <= FEW.hungry_words and not self._chunker.exhausted:
+                if few and chunk.joined:  # else a clause ends there anyway
                     probe.rung("small_first", len(chunk.text.split()))
                 await self._say(chunk, hungry=hungry)
             elif not self._chunker.exhausted:

@@ -11,6 +11,7 @@ What comes in::
     acoustic(probability, now_s)        an acoustic end-of-turn model's opinion of the present pause
     reply_ready(now_s)                  the provisional reply has its first audio
     audible(now_s)                      the agent's reply can be heard: too late to reopen
+    reply_takes_s                       (attribute) the model's pace: no reply is ready sooner after a request
     advance(now_s)                      time has passed
     discard(reason)                     what is being heard is no turn (turn/interruption.py; see also ``held``)
 
@@ -62,6 +63,7 @@ class TurnPolicy:
         self.config = config
         self.state = State.IDLE
         self.held = False  # the agent has the floor: nothing is asked, committed or reopened (turn/interruption.py)
+        self.reply_takes_s: float | None = None  # sooner than this after a request no reply is ready (measured)
         self._now = 0.0
         self._run = 0  # consecutive windows with speech
         self._speech_started_s = 0.0
@@ -212,12 +214,21 @@ class TurnPolicy:
             out: tuple[Decision, ...] = ()
             if self._key != self._asked and silence >= wanted - c.ask_before_commit_s:
                 out = self._ask(early=False)
-            if silence + 1e-9 >= wanted and (self._reply_is_ready or silence >= wanted + c.hold_for_reply_s):
+            if silence + 1e-9 >= wanted and (self._reply_is_ready or silence >= wanted + self._hold_s(wanted)):
                 return (*out, self._commit(silence, wanted))
             return out
         if self.state is State.COMMITTED and silence >= c.reopen_s:
             self._close()
         return ()
+
+    def _hold_s(self, wanted: float) -> float:
+        """How much longer than ``wanted`` to listen while the reply is not ready. Before the model's usual pace says
+        that it can be, listening costs nothing: whoever goes on meanwhile is not cut off."""
+        c = self.config
+        if self.reply_takes_s is None or self._asked is None or self._asked != self._key:
+            return c.hold_for_reply_s
+        ready = self._last_ask_s + self.reply_takes_s - self._speech_ended_s
+        return max(c.hold_for_reply_s, min(ready - wanted, c.hold_for_pace_s))
 
     def discard(self, reason: str) -> tuple[Decision, ...]:
         """Somebody else has decided that what is being heard is no turn."""

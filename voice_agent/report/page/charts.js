@@ -7,7 +7,7 @@ const W = 720;
 
 /** Histogram (bars, turns) with the cumulative share (line) of ascending values; a line at the budget, P50, P95. */
 export function distribution(ordered, budget) {
-  const H = 260, left = 44, right = 40, top = 30, bottom = 34;
+  const H = 280, left = 44, right = 48, top = 46, bottom = 44;
   const high = Math.max(ordered[ordered.length - 1], budget * 1.1);
   const low = Math.min(0, ordered[0]);
   const x = (value) => left + ((value - low) / (high - low)) * (W - left - right);
@@ -24,10 +24,10 @@ export function distribution(ordered, budget) {
   for (const tick of ticks(low, high, 8)) {
     svg.append(
       s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: top, y2: H - bottom }),
-      s("text", { x: x(tick), y: H - 14, "text-anchor": "middle" }, `${tick}`),
+      s("text", { x: x(tick), y: H - 26, "text-anchor": "middle" }, `${tick}`),
     );
   }
-  svg.append(s("text", { x: W - right, y: H - 1, "text-anchor": "end", class: "soft" }, "ms, voice to voice"));
+  svg.append(s("text", { x: W - right, y: H - 8, "text-anchor": "end", class: "soft" }, "ms, voice to voice"));
   for (const share of [0, 0.5, 1]) svg.append(s("text", { x: W - right + 6, y: y(share) + 4, class: "soft" }, `${share * 100} %`));
   for (const tick of ticks(0, most, 3).filter(Number.isInteger)) svg.append(s("text", { x: left - 6, y: y(tick / most) + 4, "text-anchor": "end", class: "soft" }, `${tick}`));
   counts.forEach((n, place) => {
@@ -39,8 +39,16 @@ export function distribution(ordered, budget) {
     );
   });
   svg.append(s("path", { class: "ecdf", d: steps(ordered, x, y) }));
-  svg.append(...line(x(budget), top, H - bottom, `budget ${Math.round(budget)}`, "budget", 0));
-  svg.append(...line(x(p50), top, H - bottom, `P50 ${Math.round(p50)}`, "quantile", 1), ...line(x(p95), top, H - bottom, `P95 ${Math.round(p95)}`, "quantile", x(p95) - x(p50) < 70 ? 0 : 1));
+  const lines = [[budget, `budget ${Math.round(budget)}`, "budget"], [p50, `P50 ${Math.round(p50)}`, "quantile"], [p95, `P95 ${Math.round(p95)}`, "quantile"]];
+  const taken = [];
+  for (const [value, text, kind] of lines.sort((a, b) => a[0] - b[0])) {
+    const wide = text.length * 7;
+    const begin = Math.min(x(value) + 4, W - 2 - wide);
+    let row = taken.findIndex((end) => end < begin);
+    if (row < 0) row = taken.length;
+    taken[row] = begin + wide + 6;
+    svg.append(s("line", { class: kind, x1: x(value), x2: x(value), y1: 4 + row * 14, y2: H - bottom }), s("text", { x: begin, y: 13 + row * 14, class: `on ${kind}` }, text));
+  }
   return svg;
 }
 
@@ -57,38 +65,31 @@ function steps(ordered, x, y) {
   return path;
 }
 
-function line(x, top, bottom, text, kind, row) {
-  return [
-    s("line", { class: kind, x1: x, x2: x, y1: top - 4, y2: bottom }),
-    s("text", { x: x + (kind === "budget" ? -4 : 4), "text-anchor": kind === "budget" ? "end" : "start", y: top - 18 + row * 12 + 2, class: `on ${kind}` }, text),
-  ];
-}
-
 /** The cumulative shares of two runs on one axis. */
 export function twoRuns(before, after, names) {
-  const H = 220, left = 44, right = 20, top = 14, bottom = 34;
+  const H = 230, left = 52, right = 20, top = 14, bottom = 44;
   const high = Math.max(before.at(-1), after.at(-1)) * 1.05;
   const x = (value) => left + (value / high) * (W - left - right);
   const y = (share) => H - bottom - share * (H - top - bottom);
   const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img",
     "aria-label": `Cumulative shares. Before: P50 ${ms(percentile(before, 50))}. After: P50 ${ms(percentile(after, 50))}.` });
   for (const tick of ticks(0, high, 8)) {
-    svg.append(s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: top, y2: y(0) }), s("text", { x: x(tick), y: H - 14, "text-anchor": "middle" }, `${tick}`));
+    svg.append(s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: top, y2: y(0) }), s("text", { x: x(tick), y: H - 26, "text-anchor": "middle" }, `${tick}`));
   }
   for (const share of [0, 0.5, 1]) svg.append(s("text", { x: left - 6, y: y(share) + 4, "text-anchor": "end", class: "soft" }, `${share * 100} %`));
   [before, after].forEach((values, place) => {
     svg.append(s("path", { class: place ? "ecdf" : "ecdf old", d: steps(values, x, y) }));
-    svg.append(s("line", { class: place ? "ecdf" : "ecdf old", x1: W - 190, x2: W - 166, y1: H - 74 + place * 18, y2: H - 74 + place * 18 }));
-    svg.append(s("text", { x: W - 160, y: H - 70 + place * 18 }, names[place]));
+    svg.append(s("line", { class: place ? "ecdf" : "ecdf old", x1: W - 190, x2: W - 166, y1: H - 84 + place * 18, y2: H - 84 + place * 18 }));
+    svg.append(s("text", { x: W - 160, y: H - 80 + place * 18 }, names[place]));
   });
-  svg.append(s("text", { x: W - right, y: H - 1, "text-anchor": "end", class: "soft" }, "ms, voice to voice"));
+  svg.append(s("text", { x: W - right, y: H - 8, "text-anchor": "end", class: "soft" }, "ms, voice to voice"));
   return svg;
 }
 
 /** Differences with their intervals, one line a stage; the band is the tolerance. */
 export function moved(comparison) {
   const rows = [comparison.total, ...comparison.stages].filter(Boolean);
-  const H = 34 + rows.length * 26, left = 150, right = 190, top = 8;
+  const H = 34 + rows.length * 26, left = 140, right = 236, top = 8;
   const far = Math.max(...rows.flatMap(({ difference: d, tolerance_ms: t }) => [Math.abs(d.low), Math.abs(d.high), t])) * 1.1 || 1;
   const x = (value) => left + ((value + far) / (2 * far)) * (W - left - right);
   const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img", "aria-label": `What moved: ${comparison.text}` });
