@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_short_word_comes_before_a_late_answer_only(stalled: tuple[list[Turn],
 
 def test_never_in_two_turns_in_a_row_and_not_the_same_again(stalled: tuple[list[Turn], list[str]]) -> None:
     said = [(t.id, t.ladder["acknowledge"]) for t in stalled[0] if "acknowledge" in t.ladder]
-    for (before, one), (after, other) in zip(said, said[1:], strict=False):
+    for (before, one), (after, other) in itertools.pairwise(said):
         assert int(after) > int(before) + 1
         assert one != other
 
@@ -180,8 +181,9 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
 
 def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> None:
     slow = "sim:ttft=700ms,tps=59"
-    usual, _ = talked(settings(slow, ladder__small_first=False, ladder__hedge=False), 4)
-    fewer, _ = talked(settings(slow, ladder__hedge=False), 4)
+    said = "The old bridge over the wide river was built by the people of this town about a hundred years ago."
+    usual, _ = talked(settings(slow, ladder__small_first=False, ladder__hedge=False), 3, replies=[said] * 3)
+    fewer, _ = talked(settings(slow, ladder__hedge=False), 3, replies=[said] * 3)
     assert [t.agent_text for t in usual] == [t.agent_text for t in fewer]
     assert sum(t.audio_gaps for t in fewer) == 0
     for a, b in zip(usual, fewer, strict=True):

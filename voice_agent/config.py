@@ -153,7 +153,7 @@ class TurnConfig(_Section):
         maximum=5.0,
     )
     hold_for_pace_s: float = setting(
-        0.35,
+        0.7,
         "The same, while the model's usual pace says that the reply cannot be ready yet: up to this much.",
         minimum=0.0,
         maximum=5.0,

@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,7 @@ from tables import markdown, ms, percentile
 
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
-from voice_agent.testing import conversation, run
+from voice_agent.testing import Reply, conversation, run
 from voice_agent.testing.conversation import Conversation, real_conversation
 
 OFF: Mapping[str, FlagValue] = {
@@ -41,6 +42,13 @@ QUESTIONS = (
     "What is the weather like today?", "Please book a table for two.", "How far is it to the station?",
     "I would like to change my order.", "Where can I buy a ticket?", "Tell me about the old bridge.",
 )  # fmt: skip
+
+
+LONG_STARTS = (
+    "The old bridge over the wide river was built by the people of this town about a hundred years ago.",
+    "You can take the number five bus from the corner of the main street to the station every ten minutes.",
+)
+"""What the slow model says: canned replies begin with a short clause, which no rung can make shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +192,15 @@ def call(case: Case, seed: int, turns: int) -> Found:
     logging.disable(logging.WARNING)
 
     async def main(clock: Clock) -> Found:
-        async with conversation(clock, settings(case, seed)) as talk:
+        replies = _long_starts if case.llm == SLOW else None
+        async with conversation(clock, settings(case, seed), replies=replies) as talk:
             return await spoken(talk, turns)
 
     return run(main)
+
+
+def _long_starts(user_text: str) -> Reply:
+    return Reply(LONG_STARTS[zlib.crc32(user_text.encode()) % len(LONG_STARTS)])
 
 
 def real(case: Case, turns: int) -> Found:

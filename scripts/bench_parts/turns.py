@@ -22,7 +22,7 @@ from tables import markdown, ms, percentile, spread
 from voice_agent import models
 from voice_agent.config import TurnConfig, load
 from voice_agent.llm.embedded import EmbeddedModel
-from voice_agent.replay import Evidence, Outcome, mini, replay, save, silence
+from voice_agent.replay import Evidence, Outcome, Pace, mini, replay, save, silence
 from voice_agent.replay import load as load_evidence
 from voice_agent.replay.chart import Series, svg
 from voice_agent.stt.whisper import WhisperEngine
@@ -71,6 +71,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         "--pauses", default=",".join(map(str, PAUSES_S)), metavar="S,...", help="of holds (%(default)s s)"
     )
     verb.add_argument("--n", type=int, metavar="N", help="only the first N utterances and N holds")
+    verb.add_argument("--llm-ms", type=float, default=170.0, metavar="MS", help="the model's pace (%(default)s ms)")
     verb.add_argument("--pass-ms", type=float, metavar="MS", help="a Whisper pass takes this, instead of its CPU time")
     verb.add_argument("--judge", choices=("embedded", "rules"), default="embedded", help="(default: %(default)s)")
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a [turn] setting of ours")
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             found = _record(args, whisper)
             save(file, found)
-        rows = compare(found, config, [float(p) for p in args.patience.split(",")])
+        pace = replace(Pace(), llm_s=args.llm_ms / 1000)
+        rows = compare(found, config, [float(p) for p in args.patience.split(",")], pace)
         picture = args.out / f"turns-{whisper.replace('/', '_')}.svg"
         picture.write_text(_picture(rows, whisper))
         held, whole = (sum(e.kind == kind for e in found) for kind in ("hold", "whole"))
@@ -99,12 +101,14 @@ def run(args: argparse.Namespace) -> int:
         head = ["policy", "setting", "P50", "P95", "max", "holds cut off", "whole cut off", "unanswered", "requests"]
         print(markdown(head, (row.cells() for row in rows)))
         print(f"\n{_passes(found)} Evidence: {file}. Picture: {picture}\n")
-    print("Simulated: language model (170 ms) and voice (40 ms); all policies have the same ears and ask ahead.")
+    print(f"Simulated: language model ({args.llm_ms:g} ms) and voice (40 ms); all policies have the same ears and ask ahead.")
     return 0
 
 
-def compare(found: Sequence[Evidence], config: TurnConfig, patiences: Sequence[float]) -> list[Row]:
-    """All policies over all evidence."""
+def compare(
+    found: Sequence[Evidence], config: TurnConfig, patiences: Sequence[float], pace: Pace | None = None
+) -> list[Row]:
+    """All policies over all evidence. ``pace``: of the other stages; None gives 170, 40 and 12 ms."""
 
     def over(policy: str, setting: str, decide: Callable[[Evidence], Outcome]) -> Row:
         return Row(policy, setting, tuple(decide(e) for e in found))
@@ -112,11 +116,13 @@ def compare(found: Sequence[Evidence], config: TurnConfig, patiences: Sequence[f
     rows = []
     for p in patiences:
         ours = replace(config, patience=p)
-        rows.append(over("ours", f"patience {p:g}", lambda e, ours=ours: replay(e, ours)))  # type: ignore[misc]
+        rows.append(over("ours", f"patience {p:g}", lambda e, ours=ours: replay(e, ours, pace)))  # type: ignore[misc]
+        blind = replace(ours, hold_for_pace_s=0.0)
+        rows.append(over("ours, pace unused", f"patience {p:g}", lambda e, c=blind: replay(e, c, pace)))  # type: ignore[misc]
     for s in SILENCES_S:
-        rows.append(over("silence", f"{s:g} s", lambda e, s=s: silence(e, s)))  # type: ignore[misc]
+        rows.append(over("silence", f"{s:g} s", lambda e, s=s: silence(e, s, pace)))  # type: ignore[misc]
     for t in MINI_THRESHOLDS:
-        rows.append(over("v1-mini", f"p > {t:g}", lambda e, t=t: mini(e, t, MINI_MAX_WAIT_S)))  # type: ignore[misc]
+        rows.append(over("v1-mini", f"p > {t:g}", lambda e, t=t: mini(e, t, MINI_MAX_WAIT_S, pace)))  # type: ignore[misc]
     return rows
 
 

@@ -124,7 +124,7 @@ def test_the_first_turn_can_be_helped_and_no_tokens_means_never() -> None:
 
 
 def test_the_planned_hedges_of_a_log_normal_model_leave_room_for_stalls() -> None:
-    """5 % stalls of 3 s: at the hedge point less than the budget's 8 % are asked twice, and every stall is among them."""
+    """5 % stalls of 3 s: less than the budget's 8 % are asked twice, and every stall is among them."""
     config, draw, pace = LadderConfig(), random.Random(3), Pace()
     times = [draw.lognormvariate(np.log(0.17), 0.4) + (3.0 if draw.random() < 0.05 else 0.0) for _ in range(4000)]
     hedged = stalls_missed = 0

@@ -18,6 +18,7 @@ from voice_agent.errors import (
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.providers import resolve
 from voice_agent.llm.sim import ERRORS, SimServer, SimSpec, parse_spec
+from voice_agent.llm.sim_server import first_token_s
 
 from .test_client import context
 
@@ -27,6 +28,27 @@ def test_spec() -> None:
     assert parse_spec("sim") == SimSpec()
     assert parse_spec("sim: ttft=1.5s, stall_at=3, stall=2s, every=4") == SimSpec(1.5, stall_at=3, stall_s=2, every=4)
     assert parse_spec("sim:error=hangup").error == "hangup"
+
+
+def test_a_drawn_pace() -> None:
+    spec = parse_spec("sim:ttft=lognormal(170ms, 0.4),stall=5%x3s,tps=2314,seed=7")
+    assert spec == SimSpec(0.17, ttft_sigma=0.4, stall_share=0.05, stall_s=3.0, seed=7)
+    assert "log-normal around 170 ms" in str(spec)
+    drawn = [first_token_s(0.17, 0.4, 0.05, 3.0, 7, n) for n in range(4000)]
+    assert drawn == [first_token_s(0.17, 0.4, 0.05, 3.0, 7, n) for n in range(4000)]
+    quick = sorted(s for s in drawn if s < 3)
+    assert 0.04 < 1 - len(quick) / len(drawn) < 0.06
+    assert quick[len(quick) // 2] == pytest.approx(0.17, rel=0.05)
+    assert quick[len(quick) * 9 // 10] == pytest.approx(0.17 * 2.718281828 ** (0.4 * 1.2816), rel=0.05)
+    assert first_token_s(0.17, 0.0, 0.0, 3.0, 0, 1) == 0.17
+
+
+@pytest.mark.parametrize(
+    "text", ["sim:ttft=lognormal(170ms)", "sim:ttft=lognormal(170ms,9)", "sim:stall=5x3s", "sim:stall=500%x3s"]
+)
+def test_mistakes_in_a_drawn_pace(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"lognormal\(.*<share>%x"):
+        parse_spec(text)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_two_runs_are_set_side_by_side(make: Make, tmp_path: Path) -> None:
     (pair,) = facts["pairs"]
     assert (pair["before"], pair["after"], pair["outcome"], pair["guilty"]) == (0, 1, "regression", "llm")
     assert facts["verdict"]["word"] == "Regression"
+    assert facts["verdict"]["text"].startswith("voice to voice +60 ms")
     assert {row["item"] for row in pair["items"]} == {f"{n} question" for n in range(7)}
     assert all(row["after_ms"] - row["before_ms"] == pytest.approx(60, abs=0.2) for row in pair["items"])
 

@@ -86,6 +86,10 @@ def test_the_ledger_is_held_to_the_samples(spoken_turn: tuple[Path, Turn]) -> No
         found = recording.difference_ms(wrong)
         assert found is not None
         assert found == pytest.approx(80, abs=17)
+        later = dataclasses.replace(turn, first_audible_s=turn.first_audible_s + 0.9)
+        late = recording.difference_ms(dataclasses.replace(later, acknowledged=turn.marks[Mark.FIRST_AUDIBLE]))
+        assert late is not None
+        assert late <= 17  # a word before the answer is what the samples show
         assert recording.difference_ms(dataclasses.replace(turn, cut_off=True)) is None
         user, agent = recording.read(Window(turn.first_audible_s - 1, turn.first_audible_s + 1), RATE)
         assert len(user) == len(agent) == 2 * RATE

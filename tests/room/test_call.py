@@ -173,9 +173,10 @@ async def test_ears_that_throw_are_apologised_for_and_the_call_goes_on(
     join: Join, running: Running, clip: Callable[[str], Clip]
 ) -> None:
     engines = running.shared._engines
-    whole = engines["en"]
+    (key,) = [name for name in engines if name[0] == "en"]
+    whole = engines[key]
     broken = _Broken(whole)
-    engines["en"] = broken  # type: ignore[assignment]
+    engines[key] = broken  # type: ignore[assignment]
     try:
         async with join() as heard:
             assert await ask(heard, clip("ask02")) is not None, "nobody said a word"
@@ -186,7 +187,7 @@ async def test_ears_that_throw_are_apologised_for_and_the_call_goes_on(
             assert await ask(heard, clip("ask03")) is not None
             await heard.until(lambda: any("France" in text for who, text, _ in heard.said if who == "caller"))
     finally:
-        engines["en"] = whole
+        engines[key] = whole
 
 
 async def test_many_rooms_share_the_models(join: Join, running: Running, clip: Callable[[str], Clip]) -> None:

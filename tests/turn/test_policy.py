@@ -462,3 +462,45 @@ class TestAnyEvidence:
 )
 def test_texts_are_compared_by_their_words(text: str, words: str) -> None:
     assert words_of(text) == words
+
+
+# --- the model's pace -------------------------------------------------------------------------------------------------
+
+
+def held_until(pace_s: float | None, **settings: float) -> float:
+    """Silence at the commit of a surely whole text, asked on 60 ms into the pause, whose reply does not come."""
+    policy = TurnPolicy(TurnConfig(**settings))  # type: ignore[arg-type]
+    policy.reply_takes_s = pace_s
+    for n in range(1, 11):
+        policy.window(n * 0.032, 0.9)
+    ended = policy.speech_ended_s
+    policy.window(ended + 0.032, 0.0)
+    policy.text("what time is it", ended, ended + 0.05)
+    asked = policy.completeness("what time is it", -0.5, ended + 0.06)
+    assert any(isinstance(d, Ask) for d in asked)
+    for tick in range(1, 300):
+        for decision in policy.advance(ended + 0.06 + tick * 0.01):
+            if isinstance(decision, Commit):
+                return round(decision.waited_s, 2)
+    raise AssertionError("never committed")
+
+
+def test_listening_longer_is_free_while_no_reply_can_be_ready() -> None:
+    assert held_until(None) == 0.30  # wait_sure_s and hold_for_reply_s
+    assert held_until(0.15) == 0.30  # a fast model leaves nothing free
+    assert held_until(0.40) == 0.46  # asked at 60 ms, ready 400 ms later at the soonest
+    assert held_until(5.0) == 0.88  # and at most hold_for_pace_s longer
+    assert held_until(0.40, hold_for_pace_s=0.0) == 0.30
+
+
+def test_a_reply_that_is_ready_sooner_is_not_held_back() -> None:
+    policy = TurnPolicy(TurnConfig())
+    policy.reply_takes_s = 0.8
+    for n in range(1, 11):
+        policy.window(n * 0.032, 0.9)
+    ended = policy.speech_ended_s
+    policy.window(ended + 0.032, 0.0)
+    policy.text("what time is it", ended, ended + 0.05)
+    policy.completeness("what time is it", -0.5, ended + 0.06)
+    assert policy.advance(ended + 0.25) == ()
+    assert [type(d) for d in policy.reply_ready("what time is it", ended + 0.26)] == [Commit]

@@ -238,7 +238,9 @@ class HedgedStream(llm.LLMStream):
         if self._taken is not None:
             return 0.0
         now, owner = self._owner.clock.now(), self._owner
-        rests = [owner.pace(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed]
+        rests: list[float | None] = [
+            owner.pace(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed
+        ]
         if self._hedge_at is not None and owner.other is not None:
             usual = owner.pace(owner.other).quantile_s(0.5)
             rests.append(None if usual is None else max(0.0, self._hedge_at - now) + usual)

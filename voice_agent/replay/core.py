@@ -198,16 +198,16 @@ def _plain(found: Evidence, wait_s: Callable[[float], float], pace: Pace | None 
     return Outcome(found.name, found.kind, delay, cut, asks)
 
 
-def silence(found: Evidence, wait_s: float) -> Outcome:
+def silence(found: Evidence, wait_s: float, pace: Pace | None = None) -> Outcome:
     """Commit after ``wait_s`` of silence, whatever was said."""
-    return _plain(found, lambda ended: wait_s)
+    return _plain(found, lambda ended: wait_s, pace)
 
 
-def mini(found: Evidence, threshold: float, max_wait_s: float) -> Outcome:
+def mini(found: Evidence, threshold: float, max_wait_s: float, pace: Pace | None = None) -> Outcome:
     """v1-mini alone: commit 0.2 s into a pause (and its own time) if it says so, else after ``max_wait_s``."""
 
     def wait(ended: float) -> float:
         sure = found.acoustic.get(f"{ended:.3f}", 0.0) >= threshold
         return ACOUSTIC_AT_S + ACOUSTIC_TAKES_S if sure else max_wait_s
 
-    return _plain(found, wait)
+    return _plain(found, wait, pace)

@@ -159,10 +159,11 @@ def overall(report: Report) -> dict[str, str]:
         text += f"; failed: {', '.join(failed[:6])}" if failed else ""
         return {"tone": "bad", "word": "Not to be trusted", "text": text}
     if slower:
-        return {"tone": "bad", "word": "Regression", "text": "; ".join(str(c) for c in slower)}
+        return {"tone": "bad", "word": "Regression", "text": "; ".join(_reasons(c) for c in slower)}
     if report.missing:
         text = f"{_many(len(report.missing), 'run')} never began (see the notes); {said}"
-        return {"tone": "bad", "word": "Failed", "text": text + (f"; failed: {', '.join(failed[:6])}" if failed else "")}
+        text += f"; failed: {', '.join(failed[:6])}" if failed else ""
+        return {"tone": "bad", "word": "Failed", "text": text}
     if failed:
         text = f"{len(tests) - len(failed)} of {_many(len(tests), 'script')} passed; not: {', '.join(failed[:6])}"
         return {"tone": "bad", "word": "Failed", "text": text}
@@ -172,7 +173,7 @@ def overall(report: Report) -> dict[str, str]:
             word = str(next(iter(sorted(outcomes - {Outcome.PASSED}))))
             return {
                 "tone": "unsure", "word": word[0].upper() + word[1:],
-                "text": "; ".join(str(c) for _, _, c in report.pairs if c.outcome is not Outcome.PASSED),
+                "text": "; ".join(_reasons(c) for _, _, c in report.pairs if c.outcome is not Outcome.PASSED),
             }  # fmt: skip
         return {"tone": "good", "word": "Passed", "text": f"not slower than before; {said}"}
     if tests and len(tests) == len(report.runs):
@@ -181,6 +182,11 @@ def overall(report: Report) -> dict[str, str]:
     if bad:
         return {"tone": "bad", "word": "Measured", "text": f"{said}; {bad} unanswered, failed or cut off"}
     return {"tone": "good", "word": "Measured", "text": f"{said}, all answered"}
+
+
+def _reasons(comparison: Comparison) -> str:
+    """What a comparison says besides the one word."""
+    return str(comparison).partition("; ")[2]
 
 
 def _many(n: int, word: str) -> str:

@@ -85,5 +85,7 @@ def _turn(turn: Turn, run: Loaded) -> dict[str, Any]:
         "provider_ms": [turn.usage.queue_ms, turn.usage.prompt_ms, turn.usage.completion_ms],
         "models": [m for m in asdict(turn.models).values() if m],
         "gaps": [turn.audio_gaps, turn.audio_gaps_ms],
+        "acknowledged_ms": turn.acknowledged_ms,
+        "ladder": dict(turn.ladder),
         "evidence": evidence_of(turn),
     }  # fmt: skip

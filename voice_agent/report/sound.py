@@ -95,14 +95,17 @@ class Recording:
         """By how much the ledger's voice-to-voice time differs from the samples'; None if they do not tell."""
         if turn.speech_ended_s is None or turn.first_audible_s is None or turn.cut_off:
             return None
+        heard = turn.first_audible_s
+        if turn.acknowledged_ms is not None:  # "Let me see.": the samples show that first
+            heard = min(heard, turn.speech_ended_s + turn.acknowledged_ms / 1000)
         begin = max(0.0, turn.speech_ended_s - 5.0)
         begin -= begin % _ALIGN_S
-        user, agent = self.read(Window(begin, turn.first_audible_s + 2.0), RECORD_RATE)
+        user, agent = self.read(Window(begin, heard + 2.0), RECORD_RATE)
         line = Line(None, ManualClock())
         line.user.place(0, user)
         line.agent.place(0, agent)
-        seen = measure(line, turn.speech_ended_s - begin, turn.first_audible_s - begin)
-        return None if seen is None else abs(seen - (turn.first_audible_s - turn.speech_ended_s)) * 1000
+        seen = measure(line, turn.speech_ended_s - begin, heard - begin)
+        return None if seen is None else abs(seen - (heard - turn.speech_ended_s)) * 1000
 
 
 def peaks(pcm: Int16, rate: int) -> bytes:

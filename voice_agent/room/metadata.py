@@ -88,5 +88,5 @@ def _budget(budget: BudgetConfig, found: dict[str, Any]) -> BudgetConfig:
 
 def _number(key: str, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e9:
-        raise ConfigError(f"{key} wants a number of milliseconds")
+        raise ConfigError(f"job metadata: budget: {key} wants a number of milliseconds")
     return True

@@ -34,7 +34,7 @@ export function plot(turn, [from, to], width, onSeek) {
   };
 
   // The marks' names, in as many rows as keep them apart.
-  const marks = Object.entries(turn.marks ?? {}).filter(([, at]) => at !== null && inside(at)).sort((a, b) => a[1] - b[1]);
+  const marks = Object.entries({ ...turn.marks, acknowledged: turn.acknowledged_ms ?? null }).filter(([, at]) => at !== null && inside(at)).sort((a, b) => a[1] - b[1]);
   const ends = [];
   for (const [mark, at] of marks) {
     const text = `${MARK_WORDS[mark]} ${Math.round(at)}`;

@@ -16,7 +16,7 @@ export const STAGE_WORDS = {
 export const MARK_WORDS = {
   speech_ended: "speech ended", transcript_ready: "transcript", llm_requested: "model asked",
   llm_first_content: "first content", chunk_ready: "first words", tts_first_audio: "first audio",
-  turn_committed: "committed", first_audible: "audible",
+  acknowledged: "acknowledged", turn_committed: "committed", first_audible: "audible",
 };
 
 export const detail = (number) => block(`t${number}`);

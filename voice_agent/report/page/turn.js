@@ -31,6 +31,7 @@ export class TurnPanel {
       line.warm && h("span", { class: "chip" }, "warm-up, not counted"),
       ...(line.flags ?? []).map((flag) => h("span", { class: `chip ${["cut off", "failed", "no answer"].includes(flag) ? "bad" : "warn"}` }, flag)),
       ...(turn.simulated ?? []).map((part) => h("span", { class: "chip sim" }, `simulated: ${part}`)),
+      turn.acknowledged_ms !== null && turn.acknowledged_ms !== undefined && h("span", { class: "chip" }, `a word before the answer, at ${ms(turn.acknowledged_ms)}`),
       turn.round > 0 && h("span", { class: "chip" }, `repetition ${turn.round + 1}`),
     ];
     return [
@@ -156,7 +157,7 @@ export class TurnPanel {
   }
 
   evidence() {
-    const found = Object.entries(this.turn.evidence.facts);
+    const found = [...Object.entries(this.turn.evidence.facts), ...Object.entries(this.turn.ladder).map(([rung, said]) => [`late: ${rung}`, said])];
     if (!found.length) return null;
     return h("div", {}, h("h4", {}, "The decision"), facts(found.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)])));
   }
