@@ -380,17 +380,19 @@ def _unanswered(number: int, end_at: float, turns: Sequence[Turn]) -> Turn:
 
 def _self_check(result: Run, line: Line) -> None:
     """Compare the ledger with the samples of the recording: the worst difference over all turns, in milliseconds."""
-    worst: float | None = None
-    for turn in result.turns:
-        if turn.speech_ended_s is None or turn.first_audible_s is None or turn.cut_off:
-            continue
-        measured = measure(line, turn.speech_ended_s, turn.first_audible_s)
-        if measured is None:
-            continue
-        difference = abs(measured - (turn.first_audible_s - turn.speech_ended_s)) * 1000
-        worst = difference if worst is None else max(worst, difference)
-        result.compared += 1
-    result.worst_difference_ms = worst
+    found = [d for d in (difference_ms(line, turn) for turn in result.turns if not turn.cut_off) if d is not None]
+    result.worst_difference_ms, result.compared = max(found, default=None), len(found)
+
+
+def difference_ms(line: Line, turn: Turn) -> float | None:
+    """How far the ledger's voice to voice is from the recording's samples; None if there is nothing to compare."""
+    if turn.speech_ended_s is None or turn.first_audible_s is None:
+        return None
+    heard = turn.first_audible_s
+    if turn.acknowledged_ms is not None:  # "Let me see.": the samples show that first
+        heard = min(heard, turn.speech_ended_s + turn.acknowledged_ms / 1000)
+    seen = measure(line, turn.speech_ended_s, heard)
+    return None if seen is None else abs(seen - (heard - turn.speech_ended_s)) * 1000
 
 
 def measure(line: Line, near_end_s: float, near_audible_s: float) -> float | None:

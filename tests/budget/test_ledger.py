@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -178,7 +179,8 @@ class TestVerdict:
         builder = TurnBuilder(1)
         for mark, at in zip(Mark, sorted(ms), strict=True):
             builder.mark(mark, at / 1000)
-        budget = Budget(total_ms, **{f"{stage}_ms": share for stage, share in zip(Stage, shares, strict=True)})
+        named: dict[str, Any] = {f"{stage}_ms": share for stage, share in zip(Stage, shares, strict=True)}
+        budget = Budget(total_ms, **named)
         turn = builder.build()
         judged = verdict(turn, budget)
         assert judged.over is (ms != [] and (max(ms) - min(ms)) > total_ms)
@@ -202,7 +204,7 @@ class TestBudget:
         assert Budget.from_config(BudgetConfig()) == Budget()
 
     @pytest.mark.parametrize("bad", [{"llm_ms": -1}, {"total_ms": 0}, {"tts_ms": math.nan}, {"output_ms": math.inf}])
-    def test_a_bad_figure_is_named(self, bad: dict[str, float]) -> None:
+    def test_a_bad_figure_is_named(self, bad: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=f"budget.{next(iter(bad))}"):
             Budget(**bad)
 

@@ -198,6 +198,7 @@ async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> Non
     said = np.concatenate([read_wav(speech / f"{n}.wav").samples for n in ("ask01", "sense01", "sense03")])
     powers: dict[bool, list[float]] = {}
     pulse.echo(delay_ms=80, gain_db=-6)
+    loud = 0
     for aec in (False, True):
         call = Call()
         settings = SoundConfig(
@@ -209,7 +210,8 @@ async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> Non
             await asyncio.wait_for(mic.output.wait_for_playout(), 60)
             print(f"aec {aec}: lost {mic.input_xruns} in, {mic.output_xruns} out, gaps {call.gaps}")
         heard = call.heard().astype(float)
-        loud = int(np.flatnonzero(np.abs(heard) > 300)[0])
+        if not aec:  # with it nothing may be left to find a beginning by; both calls have the same timing
+            loud = int(np.flatnonzero(np.abs(heard) > 300)[0])
         after = heard[loud + 3 * EARS : loud + 9 * EARS].reshape(-1, EARS // 2)  # windows of 0.5 s
         powers[aec] = [float(np.mean(window**2)) for window in after]
     fallen_db = float(np.median(10 * np.log10(np.array(powers[False]) / (np.array(powers[True]) + 1e-3))))

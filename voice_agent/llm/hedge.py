@@ -26,6 +26,7 @@ from ..clock import SYSTEM, Clock
 from ..config import LadderConfig
 from ..errors import DeadlineError, ProviderError, ProviderUnavailableError
 from . import errors
+from .attempt import Attempt, AttemptTrace
 from .breaker import Breaker
 from .choice import Choice, reasoning_params
 from .client import REASONING_ROOM, ChatLLM
@@ -154,57 +155,6 @@ class HedgedLLM(llm.LLM[Any]):
         )
 
 
-@dataclass(slots=True)
-class _AttemptTrace(probe.GenerationTrace):
-    """What one of two requests tells; the ledger's trace is told only by the one that is taken."""
-
-    outer: probe.GenerationTrace | None = None
-    taken: bool = False
-
-    def mark(self, name: str, at: float | None = None) -> None:
-        at = self.clock.now() if at is None else at
-        self.marks.setdefault(name, at)
-        if self.outer is not None and (self.taken or name == "llm_requested"):  # the wait began with the first request
-            self.outer.mark(name, at)
-
-    def fact(self, **facts: Any) -> None:
-        self.facts.update(facts)
-        if self.outer is not None and self.taken:
-            self.outer.fact(**facts)
-
-    def take(self) -> None:
-        """This answer is spoken."""
-        self.taken = True
-        if self.outer is not None:
-            for name, at in self.marks.items():
-                self.outer.mark(name, at)
-            self.outer.fact(**self.facts)
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One request under way. ``held``: its chunks up to the first with content or a tool call."""
-
-    model: ChatLLM
-    stream: llm.LLMStream
-    trace: _AttemptTrace
-    started: float
-    held: list[llm.ChatChunk] = dataclasses.field(default_factory=list)
-    reading: asyncio.Task[None] | None = None
-    failed: bool = False
-    closed: bool = False
-
-    async def first(self) -> None:
-        async for chunk in self.stream:
-            self.held.append(chunk)
-            if chunk.has_response():
-                return
-
-    @property
-    def requested(self) -> float:
-        return self.trace.marks.get("llm_requested", self.started)
-
-
 class HedgedStream(llm.LLMStream):
     """One answer, as LiveKit reads it. Closing it closes every request that is open."""
 
@@ -221,11 +171,11 @@ class HedgedStream(llm.LLMStream):
         self._owner = owner
         self._given = given
         self._extra = extra
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[Attempt] = []
         self._outer = probe.current()
         self._began = owner.clock.now()
         self._hedge_at: float | None = None
-        self._taken: _Attempt | None = None
+        self._taken: Attempt | None = None
         self._closing: set[asyncio.Task[None]] = set()
         if self._outer is not None:
             self._outer.rest_s = self.rest_s
@@ -267,7 +217,7 @@ class HedgedStream(llm.LLMStream):
 
     # --- the race -----------------------------------------------------------------------------------------------------
 
-    async def _race(self) -> _Attempt:
+    async def _race(self) -> Attempt:
         """The request that has content first. Raises ProviderError if none has, or not in time."""
         owner, clock = self._owner, self._owner.clock
         first, other = self._who()
@@ -297,7 +247,7 @@ class HedgedStream(llm.LLMStream):
             if (taken := self._first_of(other)) is not None:
                 return taken
 
-    def _first_of(self, other: ChatLLM | None) -> _Attempt | None:
+    def _first_of(self, other: ChatLLM | None) -> Attempt | None:
         """What has come: an answer, or failures to be dealt with. Raises when there is nobody left to ask."""
         owner, now = self._owner, self._owner.clock.now()
         for attempt in self._attempts:
@@ -372,7 +322,7 @@ class HedgedStream(llm.LLMStream):
 
     def _ask(self, model: ChatLLM) -> None:
         owner, now = self._owner, self._owner.clock.now()
-        trace = _AttemptTrace(f"{len(self._attempts)}", owner.clock, outer=self._outer)
+        trace = AttemptTrace(f"{len(self._attempts)}", owner.clock, outer=self._outer)
         options, extra = self._conn_options, dict(self._extra)
         if self._attempts:  # the answer is given up when the first request's would be
             rest_s = max(0.05, model.deadlines.first_content_s - (now - self._began))
@@ -390,11 +340,11 @@ class HedgedStream(llm.LLMStream):
                 extra_kwargs=extra if extra else NOT_GIVEN,
                 **self._given,
             )
-        attempt = _Attempt(model, stream, trace, now)
+        attempt = Attempt(model, stream, trace, now)
         attempt.reading = asyncio.create_task(attempt.first(), name=f"llm.hedge.{len(self._attempts)}")
         self._attempts.append(attempt)
 
-    def _take(self, attempt: _Attempt, now: float) -> None:
+    def _take(self, attempt: Attempt, now: float) -> None:
         owner = self._owner
         self._taken = attempt
         attempt.trace.take()
@@ -409,12 +359,12 @@ class HedgedStream(llm.LLMStream):
 
     # --- the ends -----------------------------------------------------------------------------------------------------
 
-    def _close_others(self, taken: _Attempt) -> None:
+    def _close_others(self, taken: Attempt) -> None:
         for attempt in self._attempts:
             if attempt is not taken:
                 self._close(attempt)
 
-    def _close(self, attempt: _Attempt) -> None:
+    def _close(self, attempt: Attempt) -> None:
         if attempt.closed:
             return
         attempt.closed = True
@@ -423,7 +373,7 @@ class HedgedStream(llm.LLMStream):
         task.add_done_callback(self._closing.discard)
 
     @staticmethod
-    async def _closed(attempt: _Attempt) -> None:
+    async def _closed(attempt: Attempt) -> None:
         if attempt.reading is not None:
             attempt.reading.cancel()
             await asyncio.gather(attempt.reading, return_exceptions=True)

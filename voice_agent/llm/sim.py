@@ -26,7 +26,8 @@ ERRORS = ("401", "404", "429", "wrapped429", "500", "503", "midstream", "hangup"
 _PROGRAM = Path(__file__).with_name("sim_server.py")
 _HELP = (
     "write sim:ttft=170ms,tps=2314; allowed: ttft=<duration> or ttft=lognormal(<median>,<sigma>),"
-    " tps=<tokens a second>, stall=<share>%x<duration> (before the first word), or stall_at=<word number> with stall=<duration>,"
+    " tps=<tokens a second>, stall=<share>%x<duration> (before the first word), or stall_at=<word number> with"
+    " stall=<duration>,"
     f" error={'|'.join(ERRORS)}, every=<n: only each n-th request stalls or fails>;"
     " seed=<n> (of what is drawn), reply=short|long; durations as 170ms or 1.5s"
 )

@@ -6,6 +6,7 @@ mu-law (ITU-T G.711) at 16 kHz, each side by itself and without its silences: 16
 
 from __future__ import annotations
 
+import dataclasses
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ..clock import ManualClock
 from ..decisions import Int16
 from ..errors import AudioError
 from ..io.line import RECORD_RATE, Line
-from ..scripted import measure
+from ..scripted import difference_ms
 
 RATE = 16_000
 PEAK_S = 0.010
@@ -104,8 +105,10 @@ class Recording:
         line = Line(None, ManualClock())
         line.user.place(0, user)
         line.agent.place(0, agent)
-        seen = measure(line, turn.speech_ended_s - begin, heard - begin)
-        return None if seen is None else abs(seen - (heard - turn.speech_ended_s)) * 1000
+        moved = dataclasses.replace(
+            turn, speech_ended_s=turn.speech_ended_s - begin, first_audible_s=turn.first_audible_s - begin
+        )
+        return difference_ms(line, moved)
 
 
 def peaks(pcm: Int16, rate: int) -> bytes:

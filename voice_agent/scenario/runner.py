@@ -21,7 +21,7 @@ from ..clock import SYSTEM, Clock
 from ..config import Config
 from ..config import load as load_config
 from ..io.script import Echo
-from ..scripted import Stage, measure, stage
+from ..scripted import Stage, difference_ms, stage
 from ..shared import Shared
 from . import schema
 from .baseline import public_config, this_machine, versions
@@ -164,8 +164,7 @@ def self_check(result: Result, s: Stage) -> None:
             continue
         if any(turn.speech_ended_s < at < turn.first_audible_s + 0.6 for at in said):
             continue  # spoken into the very reply: the samples alone do not tell which end is meant
-        seen = measure(s.line, turn.speech_ended_s, turn.first_audible_s)
-        if seen is not None:
-            difference = abs(seen - (turn.first_audible_s - turn.speech_ended_s)) * 1000
+        difference = difference_ms(s.line, turn)
+        if difference is not None:
             result.worst_difference_ms = max(result.worst_difference_ms or 0.0, difference)
             result.compared += 1
