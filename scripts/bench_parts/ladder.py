@@ -15,7 +15,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from tables import markdown, ms, percentile
 
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
-from voice_agent.testing import Reply, conversation, run
+from voice_agent.testing import Reply, ScriptError, conversation, run
 from voice_agent.testing.conversation import Conversation, real_conversation
 
 OFF: Mapping[str, FlagValue] = {
@@ -189,7 +189,7 @@ def virtual(case: Case, turns: int, jobs: int) -> Found:
 def call(case: Case, seed: int, turns: int) -> Found:
     """One call in virtual time."""
     warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # failures are what some rows are about
 
     async def main(clock: Clock) -> Found:
         replies = _long_starts if case.llm == SLOW else None
@@ -208,7 +208,8 @@ def real(case: Case, turns: int) -> Found:
 
     async def main() -> Found:
         async with real_conversation(settings(case, 1)) as talk:
-            return await spoken(talk, turns)
+            # Whisper's "Where can I buy a ticket" is judged unfinished: its wait is the turn's, not the model's.
+            return await spoken(talk, turns, [q for q in QUESTIONS if not q.startswith("Where can")])
 
     return asyncio.run(main())
 
@@ -225,12 +226,17 @@ def settings(case: Case, seed: int) -> Config:
     return load(env={}, flags={**flags, "llm.spec": seeded(case.llm, seed)})
 
 
-async def spoken(talk: Conversation, turns: int) -> Found:
-    """The user asks ``turns`` questions; each is answered, or given up, before the next."""
+async def spoken(talk: Conversation, turns: int, questions: Sequence[str] = QUESTIONS) -> Found:
+    """The user asks ``turns`` questions; each is answered, or given up, before the next. Failed: also not heard."""
     found = Found()
     for number in range(turns):
-        turn = await talk.say(QUESTIONS[number % len(QUESTIONS)])
         found.turns += 1
+        try:
+            turn = await talk.say(questions[number % len(questions)])
+        except ScriptError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            found.failed += 1
+            continue
         found.failed += turn.error is not None
         found.cut_offs += turn.cut_off
         found.gaps += turn.audio_gaps
