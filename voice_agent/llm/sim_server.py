@@ -31,11 +31,11 @@ REPLIES = (
     "I see. That happens quite often, and it is easy to fix. Would you like me to explain how?",
 )
 LONG_REPLY = (
-    "Well, that is a long story, so let me tell it from the beginning. The house was built by a family who came from"
-    " the north, a little more than two hundred years ago. They had planned to stay for one summer, but the garden was"
-    " so large, and the view over the river so good, that nobody wanted to leave. In the second year they added the long"
-    " room with the seven windows, where the music was played, and in the third year the small tower, which you can"
-    " still see from the road. After that the family grew quiet, and the house with it. Some say that the youngest"
+    "Well, that is a long story, so let me tell it from the beginning. The house was built by a family who came from "
+    "the north, a little more than two hundred years ago. They had planned to stay for one summer, but the garden was"
+    " so large, and the view over the river so good, that nobody wanted to leave. In the second year they added the "
+    "long room with the seven windows, where the music was played, and in the third year the small tower, which you "
+    "can still see from the road. After that the family grew quiet, and the house with it. Some say that the youngest"
     " daughter kept a diary about those years, and that it lies under one of the old stones near the gate."
 )
 FAILURES = {
