@@ -2,6 +2,7 @@
 #
 # setup_venv [dev]   makes or updates .venv with the pinned versions; with "dev" also the test tools. Sets PYTHON.
 # setup_portaudio    installs or names the sound library; never fails.
+# setup_test_programs  installs or names PulseAudio and Chromium, for the tests; never fails.
 # setup_livekit      builds livekit-server where Go is there, or says which tests are skipped; never fails.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -80,6 +81,28 @@ setup_portaudio() {
 
 has_portaudio() {
     "$PYTHON" -c 'import ctypes.util, sys; sys.exit(ctypes.util.find_library("portaudio") is None)'
+}
+
+# What the tests with real sound and a real browser run on. Without it they are skipped, and say so.
+setup_test_programs() {
+    local missing=() package program
+    [[ "$(uname -s)" == Linux && ! -f "$VENV/.programs" ]] || return 0
+    for pair in pulseaudio:pulseaudio pactl:pulseaudio-utils chromium:chromium; do
+        program="${pair%%:*}" package="${pair##*:}"
+        command -v "$program" >/dev/null 2>&1 || missing+=("$package")
+    done
+    compgen -G "/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so" >/dev/null || missing+=(libasound2-plugins)
+    if ((${#missing[@]})) && [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null 2>&1; then
+        say "Installing for the tests: ${missing[*]} ..."
+        for package in "${missing[@]}"; do # one by one: what cannot be had does not keep the others away
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >/dev/null 2>&1 ||
+                { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package"; } >/dev/null 2>&1 ||
+                say "SKIPPED: the tests that need $package; install it for them."
+        done
+    elif ((${#missing[@]})); then
+        say "SKIPPED: the tests that need ${missing[*]}; with apt: sudo apt-get install ${missing[*]}"
+    fi
+    : >"$VENV/.programs"
 }
 
 LIVEKIT_SERVER="github.com/livekit/livekit-server/cmd/server@v1.13.5"

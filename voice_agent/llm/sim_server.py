@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import random
 import signal
@@ -170,12 +171,18 @@ async def _until(due: float) -> None:
         await asyncio.sleep(delay)
 
 
+def _not_a_hang_up(record: logging.LogRecord) -> bool:
+    """Who asks twice hangs up on the slower one; that is no error to show the user."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
+
+
 async def serve(spec: dict[str, Any]) -> None:
     double = Double(spec)
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_post("/v1/chat/completions", double.chat)
     app.router.add_get("/v1/models", double.models)
     app.router.add_get("/stats", double.stats)
+    logging.getLogger("aiohttp.server").addFilter(_not_a_hang_up)
     # handler_cancellation: notice a client that hangs up while we wait, not only at the next write.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
     await runner.setup()
