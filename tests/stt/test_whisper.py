@@ -11,7 +11,7 @@ import pytest
 from voice_agent import models
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.stt import WhisperEngine, transcribe
-from voice_agent.stt.whisper import MAX_AUDIO_S, strip_restart, words_key
+from voice_agent.stt.whisper import MAX_AUDIO_S, repetitions_removed, strip_restart, words_key
 
 Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
@@ -225,3 +225,25 @@ class TestWrongConfiguration:
     def test_no_language_at_all(self) -> None:
         with pytest.raises(ConfigError, match=r"stt\.language='xx'"):
             WhisperEngine(models.whisper("base"), language="xx")
+
+
+class TestRepetitionsRemoved:
+    @pytest.mark.parametrize(
+        ("text", "once"),
+        [
+            (
+                "They have been carried away by monkeys. I am carried away by monkeys.",
+                "They have been carried away by monkeys.",
+            ),
+            (
+                "You cannot reply to this message. Reply to this message because the sender has no mailbox.",
+                "You cannot Reply to this message because the sender has no mailbox.",
+            ),
+        ],
+    )
+    def test_a_phrase_said_twice_is_proposed_once(self, text: str, once: str) -> None:
+        assert once in repetitions_removed(text)
+
+    @pytest.mark.parametrize("text", ["", "yes", "no no no", "Please hold while I try that extension."])
+    def test_nothing_repeats(self, text: str) -> None:
+        assert repetitions_removed(text) == []

@@ -32,6 +32,9 @@ RESERVED = 0.2
 """Of the budget, for requests that are very late: most of them are stalls."""
 VERY_LATE = 1.5
 """Later than the hedge point by this factor: for log-normal times (sigma 0.4) one request in a hundred, or a stall."""
+SURELY = 10.0
+"""A percentile: nine in ten of the requests that took longer than this one has took at least :meth:`Pace.rest_s` more.
+A median would say a short word before answers that come at once, and those then wait for its end."""
 SOONEST_QUANTILE = 10.0
 """One reply in ten is ready sooner than :meth:`Pace.soonest_s`."""
 
@@ -72,12 +75,12 @@ class Pace:
         return max(config.hedge_floor_ms / 1000, late_s)
 
     def rest_s(self, waited_s: float) -> float:
-        """How much longer a request that has waited for ``waited_s`` will probably take: the median of those that
-        took longer. Of none, or while too few were seen: as long again as it has waited (so do heavy tails)."""
+        """How much longer a request that has waited for ``waited_s`` will almost surely take: nine in ten of those
+        that took longer did. Of none, or while too few were seen: as long again as it has waited (so do heavy tails)."""
         if len(self) < ENOUGH_REQUESTS:
             return waited_s
         longer = self._ordered[bisect.bisect_right(self._ordered, waited_s) :]
-        return percentile(longer, 50) - waited_s if longer else waited_s
+        return percentile(longer, SURELY) - waited_s if longer else waited_s
 
     def soonest_s(self) -> float | None:
         """Before this, a reply is not to be expected. None while too few were seen."""

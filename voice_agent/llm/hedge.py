@@ -184,7 +184,7 @@ class HedgedStream(llm.LLMStream):
         )
 
     def rest_s(self) -> float | None:
-        """How long the first content will probably still take; 0 once it is there, None if nobody knows."""
+        """How long the first content will almost surely still take; 0 once it is there, None if nobody knows."""
         if self._taken is not None:
             return 0.0
         now, owner = self._owner.clock.now(), self._owner
@@ -192,8 +192,8 @@ class HedgedStream(llm.LLMStream):
             owner.pace(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed
         ]
         if self._hedge_at is not None and owner.other is not None:
-            usual = owner.pace(owner.other).quantile_s(0.5)
-            rests.append(None if usual is None else max(0.0, self._hedge_at - now) + usual)
+            soonest = owner.pace(owner.other).soonest_s()
+            rests.append(None if soonest is None else max(0.0, self._hedge_at - now) + soonest)
         return soonest_of(rests)
 
     async def _run(self) -> None:
@@ -384,11 +384,12 @@ class HedgedStream(llm.LLMStream):
         """Tokens of the answer, and of the request that was not taken; and what the ledger is told of both."""
         owner = self._owner
         extra = 0
+        needed = self._taken or next((a for a in self._attempts if not a.failed), None)
         for attempt in self._attempts:
             facts = attempt.trace.facts
             asked = int(facts.get("prompt_tokens") or (self._prompt_tokens() if not attempt.failed else 0))
             written = int(facts.get("completion_tokens") or facts.get("completion_tokens_estimated") or 0)
-            if attempt is self._taken or (self._taken is None and attempt is self._attempts[0]):
+            if attempt is needed:
                 owner.budget.used(asked + written)
             else:
                 owner.budget.lost(asked + written)

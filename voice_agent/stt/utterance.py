@@ -115,4 +115,5 @@ def quietest(pcm: Float32, start: int, stop: int) -> int:
     """Centre of the quietest 30 ms between two samples."""
     step, size = int(0.01 * SAMPLE_RATE), int(0.03 * SAMPLE_RATE)
     starts = range(start, max(start + 1, stop - size), step)
-    return min(starts, key=lambda i: float(np.mean(np.square(pcm[i : i + size])))) + size // 2
+    best = min(starts, key=lambda i: float(np.mean(np.square(pcm[i : i + size]))))
+    return min(best + size // 2, len(pcm))
