@@ -71,8 +71,8 @@ def test_the_rest_is_that_of_the_requests_that_took_longer() -> None:
     pace = paced(*[0.2] * 18, 3.2, 3.4)
     assert pace.rest_s(0.1) == pytest.approx(0.1)  # most are done at 0.2
     assert pace.rest_s(0.3) == pytest.approx(2.92)  # those that are not are stalls
-    mixed = paced(*[0.2] * 16, 0.5, 3.2, 3.3, 3.4)
-    assert mixed.rest_s(0.3) < 0.9  # one in four comes soon: not sure enough for a word
+    mixed = paced(*[0.2] * 15, 0.5, 0.6, 3.2, 3.3, 3.4)
+    assert mixed.rest_s(0.3) < 0.9  # some of these come soon: not sure enough for a word
     assert pace.rest_s(5.0) == pytest.approx(5.0)  # longer than any: as long again
 
 

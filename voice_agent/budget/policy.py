@@ -76,7 +76,7 @@ class Pace:
 
     def rest_s(self, waited_s: float) -> float:
         """How much longer a request that has waited for ``waited_s`` will almost surely take: nine in ten of those
-        that took longer did. Of none, or while too few were seen: as long again as it has waited (so do heavy tails)."""
+        that took longer did. Of none, or while too few were seen: as long again as it has waited (heavy tails do)."""
         if len(self) < ENOUGH_REQUESTS:
             return waited_s
         longer = self._ordered[bisect.bisect_right(self._ordered, waited_s) :]
