@@ -44,7 +44,7 @@ def test_a_calendar_time_is_placed_on_the_line(ago_s: float) -> None:
 
 def test_no_other_module_reads_the_time() -> None:
     package = Path(voice_agent.__file__).parent
-    reads = re.compile(r"^\s*(import time\b|from time import|from datetime import|import datetime)", re.MULTILINE)
+    reads = re.compile(r"^\s*(import time\b|from time import)|datetime\.now|\.utcnow|date\.today", re.MULTILINE)
     guilty = [p.name for p in package.rglob("*.py") if p.name != "clock.py" and reads.search(p.read_text())]
-    # The pacing double is a program of its own, in a process of its own.
-    assert sorted(set(guilty) - {"sim_server.py"}) == []
+    # The pacing double is a program of its own, in a process of its own; the virtual clock leads LiveKit's calls of it.
+    assert sorted(set(guilty) - {"sim_server.py", "world.py"}) == []
