@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from tests.livekit_server import LiveKitServer, livekit_server
+from voice_agent.access import Access
 from voice_agent.audio import read_wav, resample
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.decisions import Int16
 from voice_agent.room.caller import RATE, Caller, token
-from voice_agent.room.worker import Access, Listen, Worker
+from voice_agent.room.worker import Listen, Worker
 from voice_agent.shared import Shared
 
 __all__ = ["livekit_server"]

@@ -10,6 +10,7 @@ from livekit import rtc
 from livekit.agents.utils import nodename
 from prometheus_client import REGISTRY
 
+from voice_agent.access import LEDGER_ATTRIBUTE
 from voice_agent.budget.ledger import Budget, Mark, Turn, TurnBuilder
 from voice_agent.room import published
 
@@ -23,9 +24,9 @@ def person(attributes: dict[str, str], *, may_change_them: bool = False) -> rtc.
     ("participant", "told"),
     [
         (person({}), False),
-        (person({published.ATTRIBUTE: "0"}), False),
-        (person({published.ATTRIBUTE: "1"}), True),
-        (person({published.ATTRIBUTE: "1"}, may_change_them=True), False),
+        (person({LEDGER_ATTRIBUTE: "0"}), False),
+        (person({LEDGER_ATTRIBUTE: "1"}), True),
+        (person({LEDGER_ATTRIBUTE: "1"}, may_change_them=True), False),
     ],
 )
 def test_only_a_token_can_give_the_right(participant: rtc.RemoteParticipant, told: bool) -> None:

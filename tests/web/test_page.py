@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from voice_agent.access import Access
 from voice_agent.config import Config, LlmConfig, Secret, SttConfig, WebConfig
 from voice_agent.web import launch, livekit_server
-from voice_agent.web.tokens import Access
 
 if TYPE_CHECKING:
     from playwright.async_api import Page as Tab

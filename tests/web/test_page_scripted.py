@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from livekit import api, rtc
 
+from voice_agent.access import Access
 from voice_agent.budget import Budget, TurnBuilder
 from voice_agent.budget.export import to_row
 from voice_agent.budget.stats import percentile
-from voice_agent.web.tokens import Access
 
 if TYPE_CHECKING:
     from playwright.async_api import Page as Tab

@@ -8,10 +8,11 @@ import jwt
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from voice_agent.access import Access
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret, WebConfig
 from voice_agent.web.server import Page
-from voice_agent.web.tokens import Access, TicketOffice
+from voice_agent.web.tokens import TicketOffice
 
 ACCESS = Access("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
 Client = TestClient[Any, Any]

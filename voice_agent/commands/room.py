@@ -15,7 +15,7 @@ from ..errors import UsageError
 from .common import Verbs, add_settings, read_config
 
 if TYPE_CHECKING:
-    from ..room.worker import Access
+    from ..access import Access
 
 
 def add(verbs: Verbs) -> None:
@@ -87,8 +87,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _access(args: argparse.Namespace) -> Access:
+    from ..access import Access
     from ..config import Secret, provider_key
-    from ..room.worker import Access
 
     given = {"URL": args.url, "API_KEY": args.livekit_api_key, "API_SECRET": args.livekit_api_secret}
     found = {n: Secret(value) if value else provider_key(f"LIVEKIT_{n}") for n, value in given.items()}

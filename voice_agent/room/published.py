@@ -16,16 +16,12 @@ from livekit.agents.telemetry import trace_types, tracer
 from livekit.agents.utils import nodename
 from opentelemetry import metrics, trace
 
+from ..access import LEDGER_ATTRIBUTE, LEDGER_TOPIC
 from ..budget.export import to_row
 from ..budget.ledger import Budget, Mark, Turn
 from ..clock import SYSTEM, Clock
 
 log = logging.getLogger("voice_agent.room")
-
-TOPIC = "voice_agent.turn"
-"""Text streams: one a turn, a row of docs/ledger.md as JSON."""
-ATTRIBUTE = "voice_agent.ledger"
-"""A participant whose token gives this attribute the value "1" is told the turns."""
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.57, 0.7, 0.85, 1.0, 1.5, 2.0, 4.0, 8.0)
 _NODE = {"nodename": nodename()}  # the label of LiveKit's own metrics
@@ -125,7 +121,7 @@ def spans(turn: Turn, parent: Any = None, clock: Clock = SYSTEM) -> None:
 
 def may_know(participant: rtc.RemoteParticipant) -> bool:
     """The token gave the attribute; one that the participant could have given itself does not count."""
-    return participant.attributes.get(ATTRIBUTE) == "1" and not participant.permissions.can_update_metadata
+    return participant.attributes.get(LEDGER_ATTRIBUTE) == "1" and not participant.permissions.can_update_metadata
 
 
 async def send(room: rtc.Room, turn: Turn, budget: Budget) -> None:
@@ -135,6 +131,6 @@ async def send(room: rtc.Room, turn: Turn, budget: Budget) -> None:
         return
     row = json.dumps(to_row(turn, budget), ensure_ascii=False)
     try:
-        await room.local_participant.send_text(row, topic=TOPIC, destination_identities=told)
+        await room.local_participant.send_text(row, topic=LEDGER_TOPIC, destination_identities=told)
     except Exception as e:  # livekit.rtc raises plain exceptions for whatever the native side said
         log.warning("turn %s could not be told to the room: %s", turn.id, e)

@@ -23,8 +23,9 @@ from livekit.agents.telemetry.metrics import job_ended, job_started
 from livekit.agents.utils.hw import get_cpu_monitor
 from livekit.agents.worker import ServerEnvOption
 
+from ..access import Access
 from ..clock import SYSTEM, Clock
-from ..config import Config, Secret
+from ..config import Config
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
@@ -39,15 +40,6 @@ FULL = 0.999
 IDLE_THREADS = 2
 SWITCH_S = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms add up over several calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Where the LiveKit server is, and the key to it."""
-
-    url: str
-    api_key: str
-    api_secret: Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import access as access_to
 from ..budget.export import JsonlWriter
 from ..budget.ledger import Budget, Mark, Turn, TurnBuilder
 from ..clock import SYSTEM, Clock
-from ..config import Config, Secret
+from ..config import Config
 from ..errors import UsageError, VoiceAgentError
 from ..room.caller import RATE, Caller, token
 from . import schema
@@ -33,12 +34,9 @@ JOIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """The LiveKit server, a key to it, and the agent that is to be sent (None: one that comes by itself)."""
+class Access(access_to.Access):
+    """The server, and the agent that is to be sent (None: one that comes by itself)."""
 
-    url: str
-    api_key: str
-    api_secret: Secret
     agent_name: str | None = None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ..access import Access
 from ..clock import SYSTEM, Clock
 from ..config import Config, WebConfig, child_environment, provider_key
 from ..errors import ConfigError, UsageError
@@ -23,7 +24,7 @@ from . import livekit_server
 from .children import Child
 from .guard import check_binding, is_loopback
 from .server import Page
-from .tokens import Access, TicketOffice
+from .tokens import TicketOffice
 
 WORKER = (sys.executable, "-m", "voice_agent.cli", "room", "start", "--port", "0")
 WORKER_READY = re.compile(r"^registered as ")  # what `voice-agent room` prints once the server knows it

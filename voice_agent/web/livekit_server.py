@@ -17,10 +17,10 @@ from pathlib import Path
 
 import aiohttp
 
+from ..access import Access
 from ..config import Secret, cache_dir
 from ..errors import ConfigError, UsageError
 from .children import Child, ChildError
-from .tokens import Access
 
 VERSION = "1.13.5"  # the release that the tests run against
 START_S = 20.0

@@ -14,20 +14,8 @@ from dataclasses import dataclass
 
 from livekit import api
 
+from ..access import LEDGER_ATTRIBUTE, Access
 from ..clock import SYSTEM, Clock
-from ..config import Secret
-
-LEDGER_ATTRIBUTE = "voice_agent.ledger"
-"""A participant whose token carries this attribute as ``1`` is sent each turn's row (topic ``voice_agent.turn``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Where the LiveKit server is, and the key to it. ``url`` as ``ws://`` or ``wss://``."""
-
-    url: str
-    api_key: str
-    api_secret: Secret
 
 
 @dataclass(frozen=True, slots=True)
