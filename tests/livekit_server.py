@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -37,7 +38,8 @@ def program() -> str | None:
 
 @dataclass(slots=True)
 class LiveKitServer:
-    """One that runs. ``stop`` and ``start`` make an outage; it comes back on the same ports."""
+    """One that runs. ``stop`` and ``start`` make an outage (it comes back on the same ports), ``pause`` and ``resume``
+    a break."""
 
     program: str
     port: int
@@ -76,6 +78,16 @@ class LiveKitServer:
                 break
             time.sleep(0.05)
         raise RuntimeError(f"livekit-server does not answer; its log ends:\n{self.log.read_text()[-2000:]}")
+
+    def pause(self) -> None:
+        """Let it stand still: nothing passes any more, and no connection is closed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it, at once."""

@@ -11,17 +11,19 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 Int16 = npt.NDArray[np.int16]
 
 RATE = 48_000
+PIECE = RATE // 100  # samples of a tap that are read, and noted, at a time
+AUDIBLE = 300  # of 32767, as in voice_agent.io.line
 NEEDED = ("pulseaudio", "pactl", "pacat", "parec")
 
 ASOUNDRC = """\
@@ -32,6 +34,60 @@ ctl.!default { type pulse }
 """
 # "norewinds": without it a null sink works in blocks of up to 2 s, as no device does.
 SINK = "module-null-sink sink_name={name} rate=48000 channels=1 norewinds=1"
+
+
+def place(needle: Int16, hay: Int16) -> int:
+    """Where ``needle`` is in ``hay``: the peak of their cross-correlation."""
+    size = 1 << (len(hay) + len(needle)).bit_length()
+    product = np.conj(np.fft.rfft(needle.astype(float), size)) * np.fft.rfft(hay.astype(float), size)
+    return int(np.argmax(np.fft.irfft(product, size)[: max(1, len(hay) - len(needle) // 2)]))
+
+
+class NoPulse(RuntimeError):
+    """There is no PulseAudio here; says what to install."""
+
+
+class Tap:
+    """What a source of the server carries, in pieces of 10 ms whose arrival is noted (monotonic clock).
+
+    One program that reads two sources skews them against each other by seconds; so each source has a ``parec`` of its
+    own, and its samples are placed by the median of (arrival - samples so far) around them: good to about 10 ms.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self._pieces: list[bytes] = []
+        self._arrived: list[float] = []
+        self.loud_at = 0.0  # when something audible arrived last
+        self._thread = threading.Thread(target=self._read, name="tap", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        while len(piece := self._child.stdout.read(2 * PIECE)) == 2 * PIECE:
+            now = time.monotonic()
+            self._arrived.append(now)
+            self._pieces.append(piece)
+            if int(np.abs(np.frombuffer(piece, np.int16).astype(np.int32)).max()) > AUDIBLE:
+                self.loud_at = now
+
+    def between(self, since: float, until: float) -> tuple[Int16, float]:
+        """The samples around that stretch of the clock, and when the first of them was there (monotonic)."""
+        arrived = np.array(self._arrived)
+        first, last = (int(i) for i in np.searchsorted(arrived, (since, until)))
+        pieces = self._pieces[first:last]
+        if not pieces:
+            return np.zeros(0, np.int16), since
+        at = float(np.median(arrived[first:last] - np.arange(last - first) * PIECE / RATE)) - PIECE / RATE
+        return np.frombuffer(b"".join(pieces), np.int16), at
+
+    def stop(self) -> None:
+        """End it; what was read stays."""
+        self._child.kill()
+        self._child.wait()
+        self._thread.join(timeout=5)
+        if self._child.stdout is not None:
+            self._child.stdout.close()
 
 
 class Pulse:
@@ -49,6 +105,7 @@ class Pulse:
         }
         self._server: subprocess.Popen[bytes] | None = None
         self._children: list[subprocess.Popen[bytes]] = []
+        self._taps: list[Tap] = []
 
     def start(self) -> None:
         """Start the server; returns when it answers."""
@@ -73,6 +130,8 @@ class Pulse:
 
     def stop(self) -> None:
         """End everything that was started here."""
+        for tap in self._taps:
+            tap.stop()
         for child in self._children:
             child.kill()
             child.wait()
@@ -134,6 +193,14 @@ class Pulse:
         self._children.append(child)
         return child
 
+    def tap(self, source: str) -> Tap:
+        """Listen to ``source`` from now on."""
+        form = ["--format=s16le", f"--rate={RATE}", "--channels=1", "--latency-msec=10"]
+        env = os.environ | self.environment
+        child = subprocess.Popen(["parec", f"--device={source}", *form], env=env, stdout=subprocess.PIPE)
+        self._taps.append(Tap(child))
+        return self._taps[-1]
+
     def _pacat(self, args: list[str], pcm: Int16) -> subprocess.Popen[bytes]:
         raw = self.folder / f"say{len(self._children)}.raw"
         raw.write_bytes(pcm.tobytes())
@@ -146,13 +213,13 @@ class Pulse:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Pulse]:
-    """A server for the length of the block. Skips the test, loudly, where there is no PulseAudio."""
+def serving() -> Iterator[Pulse]:
+    """A server for the length of the block. Raises NoPulse where there is no PulseAudio."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
-        pytest.skip(f"NO SOUND SERVER: {', '.join(missing)} not found; sudo apt install pulseaudio pulseaudio-utils")
+        raise NoPulse(f"NO SOUND SERVER: {', '.join(missing)} not found; sudo apt install pulseaudio pulseaudio-utils")
     if not any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
-        pytest.skip("NO SOUND SERVER: ALSA's pulse plugin is missing; sudo apt install libasound2-plugins")
+        raise NoPulse("NO SOUND SERVER: ALSA's pulse plugin is missing; sudo apt install libasound2-plugins")
     with tempfile.TemporaryDirectory(prefix="pulse") as folder:  # a short path: it ends in a Unix socket's name
         server = Pulse(Path(folder))
         try:
@@ -160,3 +227,16 @@ def running() -> Iterator[Pulse]:
             yield server
         finally:
             server.stop()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Pulse]:
+    """:func:`serving`, for a test: it is skipped, loudly, where there is no PulseAudio."""
+    import pytest  # scripts/bench has none
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(serving())
+        except NoPulse as missing:
+            pytest.skip(str(missing))
+        yield server

@@ -33,10 +33,14 @@ class OnTerminal:
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def read(self, timeout_s: float = 0.1) -> str:
-        """All that has been shown so far, without colours, once more of it came or time is up."""
+    def drain(self, timeout_s: float = 0.1) -> None:
+        """Take in what is shown, once some of it came or time is up: a terminal that nobody reads stands still."""
         if select.select([self.master], [], [], timeout_s)[0]:
             self.seen += os.read(self.master, 65536)
+
+    def read(self, timeout_s: float = 0.1) -> str:
+        """All that has been shown so far, without colours, once more of it came or time is up."""
+        self.drain(timeout_s)
         return re.sub(r"\x1b\[[\d;]*m", "", self.seen.decode("utf-8", "replace"))
 
     def wait_for(self, words: str, limit: int = 300) -> str:

@@ -78,14 +78,41 @@ def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
     lanes = Lanes(clock)
     go = held(lanes)
     patient, urgent = lanes.lane(), lanes.lane(lambda: True)
-    futures = [patient.submit(int), urgent.submit(int)]
+    waits = patient.submit(int)
+    future = urgent.submit(int)
     clock.advance(0.7)
     go.set()
-    for future in futures:
-        future.result(10)
+    future.result(10)
     assert lanes.urgent_wait_s(1.0) == pytest.approx(0.7)
     clock.advance(5.0)
+    waits.result(10)
     assert lanes.urgent_wait_s(1.0) == 0.0
+    lanes.close()
+
+
+def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2)
+    go = held(lanes)  # the first of five lanes
+    patient, urgent = lanes.lane(), lanes.lane(lambda: True)
+    lanes.lane(), lanes.lane()
+    waits = patient.submit(int)
+    clock.advance(0.4)
+    go.set()
+    for _ in range(3):  # the rest lets in who is waited for
+        urgent.submit(int).result(10)
+    clock.advance(0.39)  # four further calls on two cores: as long again as the work took
+    urgent.submit(int).result(10)
+    assert not waits.done()
+    clock.advance(0.02)
+    waits.result(10)
+    lanes.close()
+
+
+def test_one_call_does_not_rest(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=1)
+    lane = lanes.lane()
+    lane.submit(clock.advance, 5.0).result(10)
+    lane.submit(int).result(10)
     lanes.close()
 
 

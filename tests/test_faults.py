@@ -20,7 +20,7 @@ class Taker:
     """A turn taker that says what it is told to."""
 
     in_speech = True
-    speech_ended_s = 1.5
+    speech_ended_s = loud_until_s = 1.5
 
     def __init__(self) -> None:
         self.emit: Callable[[Decision], None] = lambda decision: None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import Any
 
 import pytest
 from livekit.agents import llm
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
+from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
 
 from voice_agent.budget import Budget, verdict
 from voice_agent.budget.export import from_row, to_row
@@ -16,6 +19,7 @@ from voice_agent.budget.ledger import Mark, Turn
 from voice_agent.budget.report import ConsoleReport, explain, plain_line
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
+from voice_agent.ladder import _wordless
 from voice_agent.llm.sim import SimSpec
 from voice_agent.testing import Reply, ScriptedLLM, ScriptedTTS, conversation, run
 from voice_agent.tts.acknowledge import make_ahead
@@ -191,6 +195,28 @@ def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> Non
     assert all("small_first" not in t.ladder for t in usual)
     assert any("small_first" in t.ladder for t in fewer)
     assert sum(b.voice_to_voice_ms or 0 for b in fewer) < sum(a.voice_to_voice_ms or 0 for a in usual)
+
+
+def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("livekit.agents")
+    text = "`use_tts_aligned_transcript` is enabled but no agent transcript was returned from tts"
+
+    def told(handle: SpeechHandle | None) -> bool:
+        caplog.clear()
+        token = None if handle is None else _SpeechHandleContextVar.set(handle)
+        logger.warning(text)
+        if token is not None:
+            _SpeechHandleContextVar.reset(token)
+        return bool(caplog.records)
+
+    async def main() -> None:
+        other, acknowledged = SpeechHandle.create(), SpeechHandle.create()
+        _wordless.add(acknowledged)
+        assert told(None)
+        assert told(other)
+        assert not told(acknowledged)
+
+    asyncio.run(main())
 
 
 async def test_the_words_are_made_one_by_one_while_nobody_speaks() -> None:

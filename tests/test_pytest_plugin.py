@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -72,14 +75,14 @@ def repository(folder: Path, **files: str) -> Path:
     return folder
 
 
-def run_pytest(folder: Path, *args: str, path: Path = ROOT, plugin: bool = True) -> subprocess.CompletedProcess[str]:
-    """pytest in ``folder``; ``plugin=False``: it has to be found by its entry point, in ``path``."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "VOICE_AGENT_", "COV_"))}
-    named = ["-p", "voice_agent.pytest_plugin"] if plugin else []
+def run_pytest(folder: Path, *args: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """pytest in ``folder``. ``python``: of an environment that has the package installed, and the plugin with it."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON", "VOICE_AGENT_", "COV_"))}
+    named = ["-p", "voice_agent.pytest_plugin"] if python is None else []
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *named, *args],
+        [str(python or sys.executable), "-m", "pytest", "-q", *named, *args],
         cwd=folder,
-        env={**env, "PYTHONPATH": str(path)},
+        env=env if python is not None else {**env, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -141,23 +144,81 @@ def test_a_script_is_the_same_on_every_run(tmp_path: Path) -> None:
     assert rows[0] == rows[1] != b""
 
 
-@pytest.mark.long
-def test_the_built_wheel_in_a_repository_without_our_sources(tmp_path: Path) -> None:
-    wheels, site, mine = (tmp_path / name for name in ("wheels", "site", "mine"))
-    mine.mkdir()
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = wheels.glob("*.whl")
-    install = ["uv", "pip", "install", "-q", "--no-deps", "--python", sys.executable, "--target", str(site), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+@pytest.mark.e2e
+def test_real_mode_runs_the_same_files_with_real_models(tmp_path: Path, speech: Path) -> None:
     repository(
-        mine,
-        **{"good.voice.yaml": SCRIPTS["good.voice.yaml"], "test_mine.py": TESTS},
+        tmp_path,
         **{
-            "test_where.py": "import voice_agent\n\n\ndef test_where():\n"
-            f"    assert voice_agent.__file__.startswith({str(site)!r})\n"
+            "real.voice.yaml": f"""
+llm: sim(ttft=100ms, tps=2314)
+settings: {{llm.max_completion_tokens: 6}}
+turns:
+  - audio: {speech}/ask03.wav
+    text: What is the capital of France?
+    expect: {{within: 60s, heard: {{wer: 100%}}}}
+"""
+        },
+        **{
+            "test_real.py": """
+import pytest
+
+
+@pytest.mark.voice(llm="sim:ttft=100ms,tps=2314", settings={"llm.max_completion_tokens": 6})
+async def test_real(voice_session):
+    turn = await voice_session.say("What is the capital of France?")
+    assert "france" in turn.user_text.lower()
+    assert turn.voice_to_voice_ms < 60_000
+    assert "user speech" in turn.simulated
+    assert len(voice_session.heard) == 1
+
+
+@pytest.mark.voice(replies=["Hello."])
+async def test_doubled(voice_session):
+    raise AssertionError("there is no doubled model in real mode")
+"""
         },
     )
-    done = run_pytest(mine, "-n", "2", "--junitxml=out.xml", path=site, plugin=False)
+    done = run_pytest(tmp_path, "--voice-mode=real", "--voice-runs=runs", "--junitxml=out.xml", "-rs")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "6 passed" in done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
+    assert "are for --voice-mode=deterministic" in done.stdout
+    (run,) = tmp_path.glob("runs/real.voice.yaml*/run.json")
+    checked = json.loads(run.read_text())["self_check"]
+    assert checked["turns"] == 1  # real speech on a real line: there is something to check
+    assert len(list(tmp_path.glob("runs/*/audio.wav"))) == 2
+
+
+@pytest.mark.e2e
+def test_the_built_wheel_in_a_fresh_environment_and_a_repository_without_our_sources(tmp_path: Path) -> None:
+    """As a user has it: an environment of its own with the wheel and pytest in it, nothing imported, no checkout."""
+    wheels, fresh, mine = (tmp_path / name for name in ("wheels", "fresh", "mine"))
+    mine.mkdir()
+    run = functools.partial(subprocess.run, check=True, capture_output=True, timeout=600)
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], cwd=ROOT)
+    (wheel,) = wheels.glob("*.whl")
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    python = fresh / "bin" / "python"
+    run([*uv, "venv", "--python", sys.executable, str(fresh)])
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    run([*uv, "pip", "install", "--python", str(python), *constraints, str(wheel), "pytest", "pytest-xdist"])
+    repository(
+        mine,
+        **{"good.voice.yaml": SCRIPTS["good.voice.yaml"], "late.voice.yaml": SCRIPTS["late.voice.yaml"]},
+        **{"test_mine.py": TESTS},
+        **{
+            "test_where.py": "import sys\nfrom pathlib import Path\n\nimport voice_agent\n\n\ndef test_where():\n"
+            "    assert Path(voice_agent.__file__).is_relative_to(sys.prefix)\n"
+            f"    assert Path(sys.prefix) == Path({str(fresh)!r})\n"
+            f"    assert not any(Path(p) == Path({str(ROOT)!r}) for p in sys.path)\n"
+        },
+    )
+    done = run_pytest(mine, "-n", "2", "--junitxml=out.xml", python=python)
+    shutil.rmtree(fresh)  # some 600 MB, which pytest would keep for three runs
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-1000:]  # the late one, and only that
+    assert re.search(r"1 failed, 6 passed\b(?!.*warning)", done.stdout), done.stdout[-3000:]
+    assert "guilty: llm" in done.stdout
+    cases = {case.get("name"): case for case in ET.parse(mine / "out.xml").iter("testcase")}
+    assert {name for name, case in cases.items() if case.find("failure") is not None} == {"slow-model"}
+    assert {"greeting", "test_answers", "test_mine", "test_where"} < set(cases)
+    figures = {p.get("name"): float(p.get("value") or 0) for p in cases["greeting"].iter("property")}
+    assert 150 < figures["turn 1 ms"] < 600

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable
 from typing import Any
 
@@ -72,8 +71,9 @@ class VoiceAgent(Agent):
         handle = _SpeechHandleContextVar.get(None)
         if trace is not None and handle is not None and not handle.scheduled:
             trace.hold()  # half a second of processor time a thrown-away reply, just when the ears need it
-            waiting = asyncio.ensure_future(handle._wait_for_scheduled())
-            waiting.add_done_callback(lambda _: trace.release())
+            # The future itself, no task that waits for it: most provisional speeches are never scheduled, and their
+            # tasks would be destroyed while they wait.
+            handle._scheduled_fut.add_done_callback(lambda _: trace.release())
         heard = self._on_sound(handle.id) if handle is not None else None
         ahead = self._ladder.sound_of(handle.id) if self._ladder is not None and handle is not None else None
         if ahead is not None:

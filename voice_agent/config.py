@@ -132,12 +132,24 @@ class TurnConfig(_Section):
     )
     start_windows: int = setting(2, "Windows of 32 ms with speech, in a row, that start a turn.", minimum=1, maximum=20)
     score_sure: float = setting(
-        -2.6, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0
+        -2.4, "Completeness (log-probability) from which the text is surely whole.", maximum=0.0
     )
     score_unsure: float = setting(-3.4, "Completeness from which the text may be whole.", maximum=0.0)
     score_unfinished: float = setting(-4.3, "Completeness below which the text is surely unfinished.", maximum=0.0)
     score_ask_early: float = setting(
         -2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0
+    )
+    score_ask_fading: float = setting(
+        -3.2, "The same, when the voice is fading and the text has heard all that was loud.", maximum=0.0
+    )
+    fading_db: float = setting(
+        12.0, "So far below the loudest recent window speech counts as fading.", minimum=1.0, maximum=60.0
+    )
+    fading_final_before_s: float = setting(
+        0.1,
+        "While it fades, a text that heard all but this much of what was loud is worth asking on.",
+        minimum=0.0,
+        maximum=1.0,
     )
     wait_sure_s: float = setting(
         0.18, "Silence before the commit when the text is surely whole.", minimum=0.03, maximum=5.0
@@ -266,6 +278,11 @@ class LlmConfig(_Section):
         minimum=200,
         maximum=1_000_000,
     )
+    summarise: str = setting(
+        "auto",
+        "Keep the dropped part in a few sentences, asked for while an answer is spoken; `auto`: of hosted models only.",
+        choices=("auto", "on", "off"),
+    )
     temperature: float = setting(0.6, "Sampling temperature.", minimum=0.0, maximum=2.0)
     hedge: str | None = setting(
         None,
@@ -322,7 +339,7 @@ class SoundConfig(_Section):
     gain_control: bool = setting(True, "Bring a soft or loud voice to an even level.")
     latency_ms: float = setting(
         20.0,
-        "Latency asked of each device. More, if sound is lost (`voice-agent talk` counts it).",
+        "Latency asked of each device at first. One that loses sound again and again gets twice as much, up to 80 ms.",
         minimum=5,
         maximum=500,
     )
@@ -695,6 +712,12 @@ def environment_without_secrets() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(ENV_PREFIX) and not looks_secret.search(name)
     }
+
+
+def plain_environment() -> dict[str, str]:
+    """Of this process's environment what any program may need, and nothing else: for one that is not ours."""
+    names = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "TZ", "LANG", "LC_ALL", "SYSTEMROOT")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def provider_key(name: str, env: Mapping[str, str] | None = None) -> Secret | None:

@@ -94,6 +94,11 @@ class TurnTaker(Protocol):
     @property
     def speech_ended_s(self) -> float: ...
 
+    @property
+    def loud_until_s(self) -> float:
+        """End of the last window in which the voice was not fading: at most ``speech_ended_s``."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

@@ -1,7 +1,8 @@
 """Who works next, when many calls share the models of one machine. Pure threads: no models, no asyncio.
 
 Two shapes. :class:`Lanes` is for the ears: one thread, one lane a call, at most a pass or two waiting in each; a lane
-whose speaker has paused goes first, because somebody waits for that text. :class:`Turnstile` is for the mouth: each
+whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for gets a
+smaller share of the machine the more calls there are. :class:`Turnstile` is for the mouth: each
 call has its own thread, and asks for its turn a piece of sound at a time; a reply that is to begin goes before one
 that has sound ahead. Neither interrupts what has begun: a pass or a piece takes some tens of milliseconds.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +24,8 @@ from .clock import SYSTEM, Clock
 P = ParamSpec("P")
 T = TypeVar("T")
 WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
+REST = 0.5  # how long work that nobody waits for rests, in its own length, for each further call on a core
+ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
 
 
 class Lane(Executor):
@@ -49,10 +53,15 @@ class Lanes:
     Among the lanes with work, those that are ``urgent`` right now go first; among equals, the one that has waited
     longest. Urgency is asked when the thread is free, not when work is submitted: a pass that was begun to be wanted
     while somebody spoke becomes urgent the moment they pause.
+
+    With one lane, work follows on work. With more, after a piece that was not urgent the thread takes only urgent ones
+    for a while: texts during speech are good to have, but voices, VADs and networks need the same ``cores``.
     """
 
-    def __init__(self, clock: Clock = SYSTEM) -> None:
+    def __init__(self, clock: Clock = SYSTEM, *, cores: int | None = None) -> None:
         self._clock = clock
+        self._cores = cores or os.cpu_count() or 1
+        self._rest_until = 0.0
         self._ready = threading.Condition()
         self._lanes: list[Lane] = []
         self._count = itertools.count()
@@ -101,27 +110,35 @@ class Lanes:
         since = self._clock.now() - within_s
         return max((wait for at, wait in tuple(self._waits) if at >= since), default=0.0)
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> tuple[Future[Any], Callable[[], Any], bool] | None:
         with self._ready:
             while True:
                 if self._closed:
                     return None
                 waiting = [lane for lane in self._lanes if lane.waiting]
-                if waiting:
+                if not waiting:
+                    self._ready.wait()
+                    continue
+                urgent = {id(lane): lane.urgent() for lane in waiting}
+                lane = min(waiting, key=lambda lane: (not urgent[id(lane)], lane.waiting[0][0]))
+                now = self._clock.now()
+                if urgent[id(lane)] or now >= self._rest_until:
                     break
-                self._ready.wait()
-            urgent = {id(lane): lane.urgent() for lane in waiting}
-            lane = min(waiting, key=lambda lane: (not urgent[id(lane)], lane.waiting[0][0]))
+                self._ready.wait(ASK_AGAIN_S)
             _, since, future, call = lane.waiting.popleft()
             if urgent[id(lane)]:
-                now = self._clock.now()
                 self._waits.append((now, now - since))
-            return future, call
+            return future, call, urgent[id(lane)]
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            run(*job)
-            del job  # nothing of a finished call is kept until the next one comes
+            future, call, urgent = job
+            began = self._clock.now()
+            run(future, call)
+            if not urgent:
+                ended = self._clock.now()
+                self._rest_until = ended + (ended - began) * REST * (len(self._lanes) - 1) / self._cores
+            del job, future, call  # nothing of a finished call is kept until the next one comes
 
 
 def run(future: Future[Any], call: Callable[[], Any]) -> None:

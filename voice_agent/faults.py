@@ -126,6 +126,10 @@ class _SlowTaker:
     def speech_ended_s(self) -> float:
         return self._inner.speech_ended_s
 
+    @property
+    def loud_until_s(self) -> float:
+        return self._inner.loud_until_s
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from livekit.agents import FlushSentinel, llm, utils
 from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.agent_activity import _SpeechHandleContextVar  # see agent.py
 
 from .budget.attach import SessionLedger
 from .budget.ledger import Budget, Mark, Turn, verdict
@@ -31,11 +33,18 @@ BLANK = " "
 """LiveKit opens a stretch of speech with its first text; this one has none."""
 
 
+_wordless: weakref.WeakSet[SpeechHandle] = weakref.WeakSet()
+"""Speeches that began with an acknowledgement."""
+
+
 class _MeantSo(logging.Filter):
-    """LiveKit warns of a reply of which one stretch has no words. An acknowledgement has none on purpose."""
+    """LiveKit warns of a reply of which one stretch has no words. An acknowledgement has none on purpose: of speeches
+    that began with one, and of no others, this is not said. (It is logged in the task of that speech.)"""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "no agent transcript was returned from tts" not in record.getMessage()
+        if "no agent transcript was returned from tts" not in record.getMessage():
+            return True
+        return _SpeechHandleContextVar.get(None) not in _wordless
 
 
 logging.getLogger("livekit.agents").addFilter(_MeantSo())
@@ -163,6 +172,7 @@ class Ladder:
         if phrase is None or phrase not in self.sounds:
             return False
         self._due[handle.id] = self.sounds[phrase]
+        _wordless.add(handle)
         ledger.acknowledging(handle.id)
         trace.rung("acknowledge", phrase)
         return True

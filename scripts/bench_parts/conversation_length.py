@@ -45,8 +45,8 @@ class Sliding(Window):
         view.items = items
         return view
 
-    def ahead(self, ctx: llm.ChatContext) -> llm.ChatContext | None:
-        return None
+    def due(self, ctx: llm.ChatContext) -> list[llm.ChatItem]:
+        return []
 
 
 def add(verb: argparse.ArgumentParser) -> None:

@@ -18,14 +18,16 @@ from clips import RATE, Clip
 from livekit.local_inference import EOT, VAD
 
 from voice_agent.replay.evidence import SPEECH, WINDOW_S, Evidence
-from voice_agent.stt.stream import PASS_EVERY_S, PRE_ROLL_WINDOWS, WINDOW, to_float
+from voice_agent.stt.stream import PRE_ROLL_WINDOWS, WINDOW, to_float, wants_pass
 from voice_agent.stt.utterance import Utterance
 from voice_agent.stt.whisper import WhisperEngine
 from voice_agent.turn import Judge
 from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
+from voice_agent.turn.fading import Fading
 from voice_agent.turn.policy import words_of
 
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
+CONFIRM_SHARE = 0.45  # of a pass's time: what it takes to confirm a text that is known (voice_agent/stt/whisper.py)
 TAIL_S = 6.0  # silence after it: longer than any policy waits
 
 
@@ -35,10 +37,13 @@ def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tupl
     line = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
     line = line[: len(line) // WINDOW * WINDOW]
     found = Evidence(clip.name, clip.kind, clip.end_s + len(lead) / RATE)
-    vad = VAD()
+    vad, fading = VAD(), Fading()
     for i in range(0, len(line), WINDOW):
-        p = float(vad.predict(np.ascontiguousarray(line[i : i + WINDOW])))
+        window = np.ascontiguousarray(line[i : i + WINDOW])
+        p = float(vad.predict(window))
         found.windows.append(((i + WINDOW) / RATE, p))
+        if fading.window(window, p > SPEECH):
+            found.fading.append(found.windows[-1][0])
     speech = [p > SPEECH for _, p in found.windows]
     start = next((i for i in range(1, len(speech)) if speech[i] and speech[i - 1]), None)
     if start is not None:
@@ -52,23 +57,27 @@ def _passes(
     """The stream's rule for starting a pass: when the last one has ended and there is something new to hear."""
     begin = max(0, start + 1 - PRE_ROLL_WINDOWS) * WINDOW
     here, covers = start + 1, -1.0  # windows heard; up to where the last pass heard
-    ended = found.windows[start][0]
+    ended = loud = found.windows[start][0]
+    fading = set(found.fading)
     now = here * WINDOW_S
     seen = start
+    took = 0.0
     while here <= len(speech):
         for i in range(seen, here):
             if speech[i]:
                 ended = found.windows[i][0]
+                loud = loud if ended in fading else ended
         seen = here
         at = here * WINDOW_S
         paused = at > ended
-        if (paused and covers >= ended) or (not paused and at - covers < PASS_EVERY_S):
+        if not wants_pass(at, ended, loud, covers, took):
             here += 1
             now = here * WINDOW_S
             continue
         began = time.process_time()
         heard = utterance.hear(line[begin : here * WINDOW], final=paused)
-        took = time.process_time() - began if pass_s is None else pass_s
+        confirmed = heard.hypothesis.guard == "confirmed"
+        took = time.process_time() - began if pass_s is None else pass_s * (CONFIRM_SHARE if confirmed else 1.0)
         begin += heard.drop_samples
         now = max(now, at) + took
         found.passes.append((at, now, heard.text))

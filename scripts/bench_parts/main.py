@@ -5,7 +5,10 @@
     scripts/bench wer FOLDER          word errors and time to the final text: ours, faster-whisper's transcribe
     scripts/bench tts                 the mouth: first audio, real-time factor, cancel, gaps, memory
     scripts/bench barge-in [FOLDER]   how soon the agent falls silent, and what does not silence it for good
+    scripts/bench talk [FOLDER]       voice-agent talk on virtual devices: beside script, processor time, lost sound
     scripts/bench rooms [FOLDER]      1 to 16 calls at the same time in real rooms: ours, stock LiveKit
+    scripts/bench room-turns [FOLDER] one call in a real room: voice to voice, holds, barge-in: ours, stock LiveKit
+    scripts/bench any-agent [PATH]    the same scripts in a room: stock LiveKit and ours, reported side by side
     scripts/bench ladder              what is done when a turn is late: each rung alone and all together (virtual time)
     scripts/bench cold                from start to listening, peak memory
     scripts/bench conversation-length first content over 200 turns, with the embedded model
@@ -21,19 +24,36 @@ import runpy
 import sys
 from pathlib import Path
 
+import any_agent
 import barge_in
 import cold
 import compare
 import conversation_length
 import ladder
+import room_turns
 import rooms
+import talk
 import turns
 import verdict_power
 import wer
 
 from voice_agent.errors import VoiceAgentError
 
-VERBS = ("barge-in", "compare", "ladder", "turns", "wer", "tts", "cold", "rooms", "verdict", "conversation-length")
+VERBS = (
+    "barge-in",
+    "compare",
+    "talk",
+    "ladder",
+    "turns",
+    "wer",
+    "tts",
+    "cold",
+    "rooms",
+    "room-turns",
+    "any-agent",
+    "verdict",
+    "conversation-length",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -54,7 +74,10 @@ def main(argv: list[str]) -> int:
         "wer": wer,
         "cold": cold,
         "rooms": rooms,
+        "room-turns": room_turns,
         "ladder": ladder,
+        "any-agent": any_agent,
+        "talk": talk,
     }
     modules |= {"verdict": verdict_power, "conversation-length": conversation_length}
     for name, module in modules.items():

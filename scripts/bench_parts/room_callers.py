@@ -15,6 +15,7 @@ from typing import Any
 import clips as material
 
 from voice_agent.room.caller import Caller, token
+from voice_agent.room.ffi import narrow_audio, narrow_room
 
 SETTLE_S = 1.0
 PATIENCE_S = 12.0
@@ -30,6 +31,7 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
     ledger_gaps: list[float] = []
     answered = asked = 0
     async with Caller.joined(options.url, ticket) as caller:
+        narrow_room(caller.room)
         rows: set[asyncio.Task[None]] = set()
 
         def row(reader: Any, who: str) -> None:
@@ -108,6 +110,7 @@ async def main() -> None:
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
+    narrow_audio()
     said = material.utterances(options.clips)
     await asyncio.gather(*(one_call(options, int(n), said) for n in options.numbers.split(",")))
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ HERE = Path(__file__).parent
 AGENT = "bench"
 CALLERS_A_PROCESS = 4
 READY_S = 90.0
+REGISTERED = re.compile(rb"registered worker|registered as")  # LiveKit's words, ours; it registers plug-ins as well
 
 
 @dataclass(slots=True)
@@ -123,8 +125,8 @@ async def _measure(args: argparse.Namespace, system: str, calls: int, access: Ac
     outcome = Outcome(system, calls)
     folder = args.folder or models.assets() / "speech"
     numbers = [range(n, calls, -(-calls // CALLERS_A_PROCESS)) for n in range(-(-calls // CALLERS_A_PROCESS))]
-    async with _worker(args, system, access, mind) as worker:
-        cpu_before, began = _cpu_s(worker), asyncio.get_running_loop().time()
+    async with worker(args, system, access, mind) as process:
+        cpu_before, began = _cpu_s(process), asyncio.get_running_loop().time()
         callers = [
             asyncio.create_task(
                 _callers(
@@ -140,10 +142,10 @@ async def _measure(args: argparse.Namespace, system: str, calls: int, access: Ac
             )
             for some in numbers
         ]
-        watching = asyncio.create_task(_watch(worker, outcome))
+        watching = asyncio.create_task(_watch(process, outcome))
         await asyncio.gather(*callers)
         watching.cancel()
-        outcome.cpu_s, outcome.wall_s = _cpu_s(worker) - cpu_before, asyncio.get_running_loop().time() - began
+        outcome.cpu_s, outcome.wall_s = _cpu_s(process) - cpu_before, asyncio.get_running_loop().time() - began
     return outcome
 
 
@@ -160,13 +162,9 @@ async def _callers(arguments: Sequence[str], outcome: Outcome) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _worker(args: argparse.Namespace, system: str, access: Access, mind: str) -> AsyncIterator[psutil.Process]:
+async def worker(args: argparse.Namespace, system: str, access: Access, mind: str) -> AsyncIterator[psutil.Process]:
     """A worker that the server knows; ended with the block, children included."""
-    env = os.environ | {
-        "LIVEKIT_URL": access.url,
-        "LIVEKIT_API_KEY": access.api_key,
-        "LIVEKIT_API_SECRET": access.api_secret.reveal(),
-    }
+    env = os.environ | access.environment()
     if system == "ours":
         settings = [f for pair in args.set for f in ("--set", pair)]
         command = [
@@ -180,18 +178,18 @@ async def _worker(args: argparse.Namespace, system: str, access: Access, mind: s
             "base_url": mind,
             "agent_name": AGENT,
         }
-        env["VOICE_AGENT_BENCH"] = json.dumps(about)
+        env |= {"VOICE_AGENT_BENCH": json.dumps(about), "PYTHONPATH": str(environments.ROOT)}
         command = [str(environments.livekit()), str(HERE / "stock_room.py"), "start"]
     log = (args.out / f"{system}.log").open("ab")
     child = await asyncio.create_subprocess_exec(*command, env=env, stdout=log, stderr=log)
-    worker = psutil.Process(child.pid)
+    process = psutil.Process(child.pid)
     try:
         await _registered(child, args.out / f"{system}.log", log.tell())
         await asyncio.sleep(3.0)  # its spare processes are ready
-        yield worker
+        yield process
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
-            for one in (*worker.children(recursive=True), worker):
+            for one in (*process.children(recursive=True), process):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     one.kill()
         await child.wait()
@@ -200,7 +198,7 @@ async def _worker(args: argparse.Namespace, system: str, access: Access, mind: s
 
 async def _registered(child: asyncio.subprocess.Process, log: Path, start: int) -> None:
     async with asyncio.timeout(READY_S):
-        while b"registered" not in log.read_bytes()[start:]:  # noqa: ASYNC240  # some hundred bytes, twice
+        while not REGISTERED.search(log.read_bytes()[start:]):  # noqa: ASYNC240  # some hundred bytes, twice
             if child.returncode is not None:
                 raise SystemExit(f"bench: the worker ended at once; see {log}")
             await asyncio.sleep(0.1)

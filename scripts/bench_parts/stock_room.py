@@ -2,6 +2,7 @@
 
 As LiveKit's examples have it: a process a call, one kept ready, models loaded in each. Address and key of the server
 come from LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET; the rest from VOICE_AGENT_BENCH, a JSON object.
+BENCH_LEDGER: a file for the rows of our ledger, which one line attaches to this session as to any other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # job processes import this file by its path
+sys.path.append(str(Path(__file__).parents[2]))  # for the ledger only: no stage of ours is in this agent
 
 import numpy as np
 from livekit.agents import (
@@ -30,6 +32,10 @@ from livekit.agents.voice import room_io
 from livekit.plugins import openai
 from stock_livekit import PlainPiper, PlainWhisper
 
+from voice_agent.budget.attach import attach
+from voice_agent.budget.export import JsonlWriter
+from voice_agent.budget.ledger import Budget
+
 RATE = 16_000
 options: dict[str, Any] = json.loads(os.environ.get("VOICE_AGENT_BENCH", "{}"))
 
@@ -42,13 +48,20 @@ def warm(process: JobProcess) -> None:
     process.userdata.update(ears=ears, mouth=mouth)
 
 
+def idle() -> float:
+    """The load that LiveKit is told."""
+    return 0.0
+
+
 server = AgentServer(
     job_executor_type=JobExecutorType.PROCESS,
     num_idle_processes=1,
     port=0,
     setup_fnc=warm,
     initialize_process_timeout=60,
-    load_threshold=float("inf"),  # it is to be seen what happens when there are too many
+    # It is to be seen what happens when there are too many: a server sends none to a worker with a load of 0.7.
+    load_threshold=float("inf"),
+    load_fnc=idle,
 )
 
 
@@ -62,6 +75,8 @@ async def entry(ctx: JobContext) -> None:
         tts=ctx.proc.userdata["mouth"],
         turn_handling={"turn_detection": "vad"},
     )
+    if ledger := os.environ.get("BENCH_LEDGER"):
+        attach(session, on_turn=JsonlWriter(Path(ledger), Budget()).write)
     await session.start(
         Agent(instructions="You are a helpful voice assistant. Be brief."),
         room=ctx.room,

@@ -1,10 +1,12 @@
 """Does the verdict find a stage that got 40 ms slower, and only then? Faults injected for real, on this machine.
 
 First it collects: the agent answers four questions over and over, in rounds; in each round every stage is late once
-([debug] delay_stage, so really late) and none twice, in random order. Each turn's work goes to a file at once, so an
-interrupted collection counts. Then it judges: for each seed it draws a baseline from the rounds without a fault, and a
-run from those with one (or from other rounds without), and asks the comparison. The turns are real; which of them
-make up a run is drawn, so runs of different seeds share turns. docs/verdict.md says what follows from that.
+([debug] delay_stage, so really late) and none twice, in random order. Each block of four goes to a file at once: after
+Ctrl-C what was collected is judged, and the same command goes on where it stopped.
+
+Then it judges: for each seed it draws a baseline from the rounds without a fault, and a run from those with one (or
+from other rounds without), and asks the comparison. The turns are real; which of them make up a run is drawn, so runs
+of different seeds share turns. docs/verdict.md says what follows from that.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ import random
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from voice_agent import models
 from voice_agent.config import load
 from voice_agent.errors import UsageError
+from voice_agent.scenario.baseline import this_machine, versions
 from voice_agent.scenario.calibrate import Calibration
 from voice_agent.scenario.compare import Comparison, Outcome, compare
 from voice_agent.scenario.director import Director
@@ -35,11 +41,17 @@ from voice_agent.scenario.work import work_ms
 from voice_agent.scripted import stage
 
 NONE = ""
+SETTINGS: dict[str, Any] = {
+    "stt.model": "tiny.en",
+    "llm.spec": "sim:ttft=170ms,tps=2314",
+    "llm.max_completion_tokens": 3,
+}
 FAULTS = {NONE: "-", "stt": "stt", "turn": "endpointing", "llm": "llm", "tts": "tts", "output": "output"}
 """The switch's name, and the stage that the verdict is to name."""
+BEGIN, END = "<!-- scripts/bench verdict -->", "<!-- end -->"
 SCRIPT = """
 name: verdict-power
-gap: 500ms
+gap: 300ms
 turns:
   - audio: ask01.wav
   - audio: ask02.wav
@@ -61,11 +73,15 @@ class Block:
 
 def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seeds", type=int, default=20, metavar="N", help="seeds for each fault (default 20)")
-    verb.add_argument("--rounds", type=int, default=12, metavar="N", help="rounds to collect, about 110 s each (12)")
+    verb.add_argument("--rounds", type=int, default=12, metavar="N", help="rounds to collect, about 90 s each (12)")
     verb.add_argument("--blocks", type=int, default=5, metavar="K", help="blocks of four turns in a run (default 5)")
     verb.add_argument("--delay", type=float, default=40.0, metavar="MS", help="how late the stage is (default 40)")
     verb.add_argument(
         "--pool", type=Path, default=Path("out/verdict_pool.jsonl"), metavar="FILE", help="turns collected"
+    )
+    verb.add_argument("--fresh", action="store_true", help="throw the turns of --pool away first")
+    verb.add_argument(
+        "--into", type=Path, metavar="PAGE", help="put the table into this page (docs/verdict.md), between its marks"
     )
     verb.add_argument("--judge-only", action="store_true", help="do not collect: judge the turns of --pool")
     verb.set_defaults(run=run)
@@ -74,24 +90,52 @@ def add(verb: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not args.judge_only:
         args.pool.parent.mkdir(parents=True, exist_ok=True)
-        args.pool.unlink(missing_ok=True)
-        asyncio.run(_collect(args.pool, args.rounds, args.delay))
+        if args.fresh:
+            args.pool.unlink(missing_ok=True)
+        had = read_pool(args.pool, about=_about(args.delay)) if args.pool.exists() else []
+        asyncio.run(_collect(args.pool, missing(had, args.rounds), args.delay))
     blocks = read_pool(args.pool)
-    print(table(blocks, args.seeds, args.blocks))
+    text = table(blocks, args.seeds, args.blocks)
+    print(text)
+    if args.into is not None:
+        put(args.into, text)
+        print(f"\nwritten into {args.into}")
     return 0
 
 
 # --- collecting -----------------------------------------------------------------------------------------------------
 
 
-async def _collect(pool: Path, rounds: int, delay_ms: float) -> None:
+def _about(delay_ms: float) -> dict[str, Any]:
+    """What turns of one pool have in common."""
+    machine = this_machine()
+    cpu = f"{machine.cpu}, {machine.cores} cores"
+    return {"delay_ms": delay_ms, "settings": SETTINGS, "script": SCRIPT, "cpu": cpu, "versions": versions()}
+
+
+def missing(blocks: Sequence[Block], rounds: int) -> list[tuple[int, str]]:
+    """The blocks that are still to be collected, as (round, fault), in the order in which they are played."""
+    had = Counter((block.round, block.fault) for block in blocks)
+    wanted = []
+    for number in range(rounds):
+        order = [*FAULTS, NONE]
+        random.Random(number).shuffle(order)
+        for fault in order:
+            if had[number, fault]:
+                had[number, fault] -= 1
+            else:
+                wanted.append((number, fault))
+    return wanted
+
+
+async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], delay_ms: float) -> None:
+    if not wanted:
+        return
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
-    settings = {"llm.spec": "sim:ttft=170ms,tps=2314", "llm.max_completion_tokens": 8, "debug.delay_stage": "stt"}
-    config = load(flags={**settings, "debug.delay_ms": delay_ms})
+    config = load(flags={**SETTINGS, "debug.delay_stage": "stt", "debug.delay_ms": delay_ms})
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
-    rng = random.Random(0)
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
     with tempfile.TemporaryDirectory() as folder, pool.open("a") as out:
         async with stage(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
@@ -102,19 +146,18 @@ async def _collect(pool: Path, rounds: int, delay_ms: float) -> None:
             director = Director(script, s, Wardrobe(config.tts.voice), 0, result, None, calibration, steps.append)
             faults.stage = NONE
             await director.play(0, 2)  # warm-up
+            if not out.tell():
+                out.write(json.dumps({"about": _about(delay_ms)}) + "\n")
             try:
-                for number in range(rounds):
-                    order = [*FAULTS, NONE]
-                    rng.shuffle(order)
-                    for fault in order:
-                        steps.clear()
-                        calibration.samples_ms.clear()
-                        faults.stage = fault
-                        await director.play(1, 0)
-                        block = _block(fault, number, steps, calibration.samples_ms)
-                        out.write(json.dumps(dataclasses.asdict(block)) + "\n")
-                        out.flush()
-                    print(f"round {number + 1} of {rounds}", file=sys.stderr)
+                for place, (number, fault) in enumerate(wanted, 1):
+                    steps.clear()
+                    calibration.samples_ms.clear()
+                    faults.stage = fault
+                    await director.play(1, 0)
+                    block = _block(fault, number, steps, calibration.samples_ms)
+                    out.write(json.dumps(dataclasses.asdict(block)) + "\n")
+                    out.flush()
+                    print(f"block {place} of {len(wanted)}", file=sys.stderr)
             except asyncio.CancelledError:
                 print("interrupted: what was collected is judged", file=sys.stderr)
 
@@ -125,12 +168,15 @@ def _block(fault: str, number: int, steps: Sequence[Step], calibration_ms: Seque
     return Block(fault, number, turns, tuple(calibration_ms), sum(row.cut_off for row in rows))
 
 
-def read_pool(path: Path) -> list[Block]:
-    """The blocks of a file. Raises UsageError if there are none."""
+def read_pool(path: Path, *, about: dict[str, Any] | None = None) -> list[Block]:
+    """The blocks of a file. Raises UsageError if it cannot be read, or holds turns of another kind than ``about``."""
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no turns to judge ({error}); collect some first") from None
+    made = [row["about"] for row in rows if "about" in row]
+    if about is not None and made != [about]:
+        raise UsageError(f"{path}: its turns were collected in another way; --fresh throws them away")
     return [
         Block(
             row["fault"],
@@ -140,6 +186,7 @@ def read_pool(path: Path) -> list[Block]:
             row["cut_offs"],
         )
         for row in rows
+        if "about" not in row
     ]
 
 
@@ -181,15 +228,16 @@ def _calibration(blocks: Sequence[Block]) -> list[float]:
 def table(blocks: Sequence[Block], seeds: int, size: int) -> str:
     """A line a fault: how often it was found, and the right stage named; for none, how often wolf was cried."""
     lines = [
-        f"{size} blocks of four turns on each side, {seeds} seeds, {sum(len(b.turns) for b in blocks)} turns collected",
-        "",
         "| late stage | regression called | right stage named | inconclusive | not ours: machine |",
         "|---|---|---|---|---|",
     ]
+    named = cried = 0
     for fault, expected in FAULTS.items():
         verdicts: list[Comparison] = [judge(blocks, fault, seed, size) for seed in range(seeds)]
         called = [v for v in verdicts if v.outcome is Outcome.REGRESSION]
         right = sum(v.guilty is not None and v.guilty.measure == expected for v in called)
+        named += right
+        cried += len(called) if fault == NONE else 0
         cells: list[Any] = [
             fault or "none",
             f"{len(called)} of {seeds}",
@@ -198,4 +246,27 @@ def table(blocks: Sequence[Block], seeds: int, size: int) -> str:
             sum(v.outcome is Outcome.MACHINE for v in verdicts),
         ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines)
+    late = seeds * (len(FAULTS) - 1)
+    work = np.array(_calibration(blocks))
+    low, median, high = np.percentile(work, [25, 50, 75])
+    return "\n".join(
+        [
+            f"{size} blocks of four turns on each side, {seeds} seeds,"
+            f" {sum(len(b.turns) for b in blocks)} turns collected; the machine's fixed work varied by"
+            f" {(high - low) / median:.0%} (middle half), {work.max() / median:.1f} times as long at worst.",
+            "",
+            *lines,
+            "",
+            f"The right stage was named in {named} of {late} ({named / late:.0%}); wolf was cried in {cried} of {seeds}"
+            f" ({cried / seeds:.0%}).",
+        ]
+    )
+
+
+def put(page: Path, text: str) -> None:
+    """Replace what stands between the marks of ``page``. Raises UsageError if they are not there."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise UsageError(f"{page}: no place for the table: write {BEGIN} and {END} into it, a line each")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -18,7 +18,7 @@ import pytest
 from livekit import rtc
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
-from tests.pulse import RATE, Pulse, running
+from tests.pulse import RATE, Pulse, place, running
 from voice_agent.audio import read_wav, resample
 from voice_agent.config import SoundConfig
 from voice_agent.decisions import CAPTURED_AT
@@ -83,13 +83,6 @@ async def speak(mic: Microphone, pcm: Int16, rate: int = EARS) -> None:
         piece = pcm[i : i + step]
         await mic.output.capture_frame(rtc.AudioFrame(piece.tobytes(), rate, 1, len(piece)))
     mic.output.flush()
-
-
-def place(needle: Int16, hay: Int16) -> int:
-    """Where ``needle`` is in ``hay``."""
-    size = 1 << (len(hay) + len(needle)).bit_length()
-    product = np.conj(np.fft.rfft(needle.astype(float), size)) * np.fft.rfft(hay.astype(float), size)
-    return int(np.argmax(np.fft.irfft(product)[: max(1, len(hay) - len(needle) // 2)]))
 
 
 def alike(needle: Int16, hay: Int16, rate: int) -> float:

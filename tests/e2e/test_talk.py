@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.json_talk import JsonTalk
 from tests.pulse import Pulse, running
 from tests.terminal import OnTerminal
 from voice_agent.audio import read_wav
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.e2e
 
 SIM = "sim:ttft=170ms,tps=2314"
 LOUD = 300
+REPLIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -123,26 +124,38 @@ class TestConversation:
 
 def test_json_and_lines_from_a_pipe(pulse: Pulse) -> None:
     """A program talks: a line in, events out, and a signal ends it."""
-    argv = [sys.executable, "-m", "voice_agent.cli", "talk", "--whisper", "tiny.en", "--llm", SIM, "--json"]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | pulse.environment
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            child.stdin.write("by hand\n")
-            child.stdin.flush()
-            events = []
-            for line in child.stdout:
-                events.append(json.loads(line))
-                if events[-1]["event"] == "turn":
-                    child.terminate()
-        finally:
-            child.kill()
-    names = [event["event"] for event in events]
+    with JsonTalk(pulse, "--llm", SIM) as call:
+        call.type("by hand")
+        call.wait_for("turn")
+        assert call.end() == 128 + 15
+        call.wait(lambda: call.events[-1]["event"] == "ended")
+    names = [event["event"] for event in call.events]
     assert names.index("progress") < names.index("ready") < names.index("heard") < names.index("turn")
     assert names[-1] == "ended"
-    turn = next(event["turn"] for event in events if event["event"] == "turn")
+    turn = call.all("turn")[0]["turn"]
     assert (turn["user_text"], turn["voice_to_voice_ms"], turn["evidence"]["input"]) == ("by hand", None, "typed")
-    spoken = "".join(event["text"] for event in events if event["event"] == "saying")
+    spoken = "".join(event["text"] for event in call.all("saying"))
     assert spoken.split() == turn["agent_text"].split()
+    assert call.said == [], "nothing is to be complained about on standard error"
+
+
+def test_the_agent_hears_its_own_echo_and_speaks_on(speech: Path) -> None:
+    """The loudspeaker comes back into the microphone 80 ms late and 6 dB softer: five replies, none interrupted."""
+    with (
+        running() as pulse,
+        JsonTalk(pulse, "--llm", f"{SIM},reply=long", "--set", "llm.max_completion_tokens=36") as call,
+    ):
+        call.wait_for("ready")
+        pulse.echo(delay_ms=80, gain_db=-6)
+        for number in range(1, REPLIES + 1):
+            clip = read_wav(speech / f"ask0{1 + number % 4}.wav")
+            pulse.say(clip.samples, clip.sample_rate).wait(timeout=60)
+            call.wait_for("turn", number)
+        time.sleep(3.0)  # the last echo would become a turn now
+    turns = [event["turn"] for event in call.all("turn")]
+    print([(turn["user_text"], turn["agent_text"][-24:], turn["interrupted"]) for turn in turns])
+    assert len(turns) == REPLIES
+    assert [turn["interrupted"] for turn in turns] == [False] * REPLIES
+    whole = {turn["agent_text"] for turn in turns}
+    assert len(whole) == 1, "each reply is spoken to its end"
+    assert len(whole.pop().split()) > 20

@@ -17,6 +17,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.voice.io import AudioInput
 
+from voice_agent import mcp_servers
 from voice_agent.budget.ledger import Mark
 from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, LlmConfig
@@ -44,6 +45,25 @@ def burn() -> str:
     """Fails."""
     ran.append("burn")
     raise OSError("the matches are wet")
+'''
+
+
+MCP_SERVER = '''
+import sys, time
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("library")
+
+
+@server.tool()
+def find_book(title: str) -> str:
+    """Where a book stands."""
+    with open(sys.argv[1], "a") as calls:
+        calls.write(f"{time.monotonic()}\\n")
+    return f"{title} is on the shelf by the window"
+
+
+server.run()
 '''
 
 
@@ -283,3 +303,25 @@ async def test_a_recorded_question_a_tool_and_a_spoken_answer(
     assert at[0] >= committed
     assert ran == []
     assert len(provider.bodies) >= 2
+
+
+@pytest.mark.e2e
+async def test_a_recorded_question_and_a_tool_of_an_mcp_server(
+    provider: Provider, tmp_path: Path, speech: Path
+) -> None:
+    """The whole road with a real MCP server on its standard input and output: asked for once, after the commit."""
+    program, calls = tmp_path / "library.py", tmp_path / "calls"
+    program.write_text(MCP_SERVER)
+    config = Config(llm=LlmConfig(base_url=provider.base_url))
+    provider.tool = ("find_book", {"title": "Emma"})
+    server = mcp_servers.server(f"{sys.executable} {program} {calls}")
+    result = await run(config, [load_item(str(speech / "ask02.wav"), config)], mcp=[server])
+    (turn,) = result.turns
+    assert turn.error is None
+    assert "Emma is on the shelf by the window" in (turn.agent_text or "")
+    assert [tool["function"]["name"] for tool in provider.bodies[0]["tools"]] == ["find_book"]
+    (called_at,) = calls.read_text().splitlines()
+    committed = turn.marks[Mark.TURN_COMMITTED]
+    assert committed is not None
+    assert float(called_at) >= committed, "both are of the machine's monotonic clock"
+    assert any(note.startswith("MCP server") and "find_book" in note for note in result.notes), result.notes

@@ -22,7 +22,7 @@ from voice_agent.decisions import CAPTURED_AT
 from voice_agent.errors import AudioError, UsageError
 from voice_agent.io.devices import Callback, Device, Kind, Stream
 from voice_agent.io.line import AUDIBLE, RECORD_RATE
-from voice_agent.io.microphone import Microphone, microphone
+from voice_agent.io.microphone import Microphone, Strain, microphone
 
 Int16 = npt.NDArray[np.int16]
 PLAIN = SoundConfig(aec=False, noise_suppression=False, gain_control=False)
@@ -40,7 +40,7 @@ class Tape:
     kind: Kind
     rate: int
     callback: Callback
-    latency_s: float = 0.02
+    latency_s: float
     alive: bool = True
     closed: bool = False
     played: list[Int16] = field(default_factory=list)
@@ -74,8 +74,8 @@ class Bench:
     ) -> Stream:
         if self.refuse == kind:
             raise AudioError(f"{kind} {device.name!r} cannot be opened")
-        assert (block, latency_s) == (rate // 100, 0.02)
-        self.tapes.append(Tape(kind, rate, callback))
+        assert block == rate // 100
+        self.tapes.append(Tape(kind, rate, callback, latency_s))
         return self.tapes[-1]
 
     def refresh(self) -> None:
@@ -240,6 +240,29 @@ class TestInput:
             for _ in range(1100):  # 11 s that nobody takes: the ring holds 10
                 call.bench.into(level(160))
             assert mic.input_xruns > 100
+
+    async def test_while_nobody_speaks_the_ears_get_whole_windows(self, call: Call) -> None:
+        """A window of the ears' (512 samples) is complete when it always was; only its parts are not told of."""
+        bench = call.bench
+        said = (np.arange(16_000) % 7000).astype(np.int16)
+        async with call.open() as mic:
+            mic.resting = True
+            arrived: list[rtc.AudioFrame] = []
+            for i in range(64):
+                await bench.run(1, said[i * 160 : (i + 1) * 160])
+                arrived += await call.frames()
+                have = sum(frame.samples_per_channel for frame in arrived)
+                assert have // 512 == (i + 1) * 160 // 512
+            assert [frame.samples_per_channel for frame in arrived[:5]] == [640, 480, 480, 480, 480]
+            mic.resting = False
+            for i in range(64, 68):
+                await bench.run(1, said[i * 160 : (i + 1) * 160])
+            arrived += await call.frames()
+        assert [frame.samples_per_channel for frame in arrived[-4:]] == [160] * 4
+        heard = np.concatenate([np.frombuffer(frame.data, np.int16) for frame in arrived])
+        assert (heard == said[: 68 * 160]).all()
+        assert arrived[0].userdata[CAPTURED_AT] == pytest.approx(100.04)
+        assert arrived[-1].userdata[CAPTURED_AT] == pytest.approx(100.68)
 
     async def test_mute(self, call: Call) -> None:
         async with call.open() as mic:
@@ -460,6 +483,33 @@ class TestDevices:
         assert len(call.audible) == 1
         assert all(tape.closed for tape in bench.tapes)
 
+    async def test_a_device_that_loses_sound_gets_more_latency(self, call: Call) -> None:
+        """Only that device; not while somebody speaks; and the reply misses nothing."""
+        bench = call.bench
+
+        def latencies() -> list[tuple[str, float]]:
+            return [(tape.kind, tape.latency_s) for tape in bench.tapes]
+
+        async with call.open() as mic:
+            await bench.run(200)
+            voice = (np.arange(9600) % 9000 + 500).astype(np.int16)
+            await call.speak(voice)
+            await bench.run(5)
+            for _ in range(3):
+                bench.out(0.025, xrun=True)
+                await asyncio.sleep(0.4)  # looked at in between
+            assert "0 times at the microphone, 1 times at the loudspeaker" in call.events[0]
+            assert len(bench.tapes) == 2  # the agent speaks
+            mic.output.flush()
+            await bench.run(30)
+            assert ends(call) == [(0.2, False)]
+            await until(lambda: len(call.events) == 2)
+            assert call.events[1].endswith("latency raised: the loudspeaker is asked for 40 ms")
+            await bench.run(30)
+            assert len(await call.frames()) > 30  # and the microphone goes on
+        assert latencies() == [("output", 0.02), ("input", 0.02), ("output", 0.04), ("input", 0.02)]
+        assert bench.refreshed == 0
+
     async def test_the_frames_go_on_in_time(self, call: Call) -> None:
         bench = call.bench
         async with call.open():
@@ -571,3 +621,38 @@ class TestRecording:
         async with call.open() as mic:
             await call.bench.run(200, level(32_000))
             assert mic.line.user.end == mic.line.agent.end == 0
+
+
+class TestStrain:
+    def test_lost_sound_now_and_then_is_no_strain(self) -> None:
+        strain = Strain()
+        strain.opened(100.0, 0)
+        for count, at in enumerate((102.0, 108.0, 114.0, 120.0), start=1):
+            strain.look(at, count)
+        assert strain.since is None
+
+    def test_three_times_in_ten_seconds_is(self) -> None:
+        strain = Strain()
+        strain.opened(100.0, 5)
+        for count, at in ((6, 102.0), (7, 105.0), (8, 111.0)):
+            strain.look(at, count)
+        assert strain.since == 111.0
+        strain.opened(112.0, 8)
+        assert strain.since is None
+
+    def test_what_is_lost_as_it_opens_does_not_count(self) -> None:
+        strain = Strain()
+        strain.opened(100.0, 0)
+        strain.look(100.5, 20)
+        strain.look(101.5, 21)
+        assert strain.since is None
+
+    def test_one_underrun_that_is_reported_for_several_blocks(self) -> None:
+        strain = Strain()
+        strain.opened(100.0, 0)
+        strain.look(102.0, 5)
+        strain.look(102.25, 5)
+        assert strain.since is None
+        strain.look(104.0, 10)
+        strain.look(106.0, 15)
+        assert strain.since == 106.0

@@ -32,12 +32,47 @@ def test_one_request_tries_it_and_its_end_decides() -> None:
     assert b.ask(13) == "half open"
     assert b.ask(13.1) == "open"  # one at a time
     b.failed(14)
-    assert b.state(23.9) == "open"
-    assert b.ask(24) == "half open"
+    assert b.state(33.9) == "open"
+    assert b.ask(34) == "half open"
     b.succeeded()
-    assert b.state(24) == "closed"
-    failed(b, 25, 26)
-    assert b.state(26) == "closed"  # it counts from the start again
+    assert b.state(34) == "closed"
+    failed(b, 35, 36)
+    assert b.state(36) == "closed"  # it counts from the start again
+
+
+def waits(b: Breaker, trials: int) -> list[float]:
+    """Seconds between trials in vain."""
+    failed(b, 0, 0, 0)
+    now, out = 0.0, []
+    for _ in range(trials):
+        out.append(b.rest_s(now))
+        now += out[-1]
+        assert b.ask(now) == "half open"
+        b.failed(now)
+    return out
+
+
+def test_trials_in_vain_grow_rare_up_to_a_limit_unless_nobody_else_can_be_asked() -> None:
+    assert waits(breaker(), 6) == [10, 20, 40, 80, 80, 80]
+    assert waits(Breaker.of(LadderConfig(breaker_open_s=200)), 3) == [200, 200, 200]
+    assert waits(Breaker.of(LadderConfig(), backs_off=False), 3) == [10, 10, 10]
+
+
+def test_after_an_answered_trial_one_failure_opens_it_for_as_long_as_before_and_an_answer_makes_all_good() -> None:
+    b = breaker()
+    waits(b, 2)
+    b.ask(1000)
+    b.came_back()
+    assert b.state(1000) == "closed"
+    b.failed(1001)
+    assert b.rest_s(1001) == 40
+    b.ask(1100)
+    b.came_back()
+    b.succeeded()
+    failed(b, 1101, 1102)
+    assert b.state(1102) == "closed"
+    b.failed(1103)
+    assert b.rest_s(1103) == 10
 
 
 def test_a_trial_that_nobody_waited_for_leaves_it_to_the_next() -> None:

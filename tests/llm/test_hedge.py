@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from livekit.agents import llm
 
 from voice_agent.budget.probe import GenerationTrace, generation
 from voice_agent.clock import Clock
-from voice_agent.config import LadderConfig
-from voice_agent.errors import DeadlineError, ProviderStreamError, ProviderUnavailableError
+from voice_agent.config import LadderConfig, MeterConfig
+from voice_agent.errors import DeadlineError, ProviderStreamError, ProviderUnavailableError, RateLimitedError
 from voice_agent.llm.hedge import HedgedLLM
 from voice_agent.llm.sim import SimSpec, parse_spec
+from voice_agent.meter import Meter
 from voice_agent.testing import Reply, ScriptedLLM, ScriptedProvider, run
 
 from .conftest import DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
@@ -195,7 +198,7 @@ def test_the_same_provider_is_not_asked_again_after_an_error() -> None:
     of(main)
 
 
-def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_at_no_cost() -> None:
+def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
         config = LadderConfig(breaker_failures=3, breaker_open_s=10)
@@ -204,23 +207,159 @@ def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_at_no_cost() -
         text, trace = await asked(config)
         assert text == SECOND
         assert trace.facts["ladder"] == {"passed_over": "simulated"}
+        await asked(config, times=15)  # the budget is a share of what has been used
         assert asked.first.requests == 3
         await asyncio.sleep(11)
-        asked.first.pace = SimSpec(ttft_s=2.0)  # back, but slow: both are asked at once, so nobody waits for it
+        asked.first.pace = SimSpec(ttft_s=2.0)  # back, but slow: nobody waits for it
         began = clock.now()
         text, trace = await asked(config)
         assert text == SECOND
         assert trace.marks["llm_first_content"] - began == pytest.approx(0.1)
         assert asked.first.requests == 4
+        assert asked.first.asides == ["Say yes."]
+        assert (await asked(config))[0] == SECOND  # one trial at a time
+        assert asked.first.requests == 4
+        await asyncio.sleep(3)
         asked.first.pace = SimSpec(ttft_s=0.05)
-        await asyncio.sleep(11)
-        text, _ = await asked(config)
-        assert text == FIRST
         text, trace = await asked(config)
         assert text == FIRST
         assert "ladder" not in trace.facts
+        assert asked.hedged is not None
+        assert asked.hedged.snapshot().trials == 1
 
     of(main)
+
+
+def test_what_trials_cost_in_an_outage_stays_within_the_budget_and_they_grow_rare() -> None:
+    async def main(clock: Clock) -> tuple[int, float, list[float]]:
+        asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
+        config, at, tried = LadderConfig(), [], 0
+        for _ in range(200):
+            await asked(config)
+            assert asked.hedged is not None
+            if asked.hedged.snapshot().trials > tried:
+                tried = asked.hedged.snapshot().trials
+                at.append(clock.now())
+            await asyncio.sleep(3)
+        assert asked.hedged is not None
+        counts = asked.hedged.snapshot()
+        assert asked.first.requests == 3 + counts.trials  # three failures, then trials only
+        assert counts.hedged == 0
+        return counts.trials, counts.extra_share, at
+
+    trials, share, at = of(main)
+    assert 5 < trials < 14  # every ten seconds it would have been 60
+    assert share <= 0.08
+    assert [round(b - a) for a, b in itertools.pairwise(at)] == sorted(round(b - a) for a, b in itertools.pairwise(at))
+
+
+def test_a_trial_that_is_answered_costs_tokens_and_with_an_empty_purse_the_user_s_request_is_the_trial() -> None:
+    async def main(clock: Clock) -> None:
+        for share, trials in ((0.08, 1), (0.0, 0)):
+            asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
+            config = LadderConfig(hedge_tokens=share)
+            await asked(config, times=20)
+            asked.first.pace = SimSpec(ttft_s=0.05)
+            await asyncio.sleep(11)
+            assert (await asked(config))[0] == (SECOND if trials else FIRST)
+            await asyncio.sleep(1)
+            assert asked.hedged is not None
+            counts = asked.hedged.snapshot()
+            assert counts.trials == trials
+            assert (0 < counts.extra_tokens < 60) is bool(trials)
+            assert (await asked(config))[0] == FIRST
+
+    of(main)
+
+
+def test_a_second_provider_that_failed_is_tried_aside_when_it_would_be_needed() -> None:
+    async def main(clock: Clock) -> None:
+        asked = Asked(clock, "sim:ttft=600ms", "sim:ttft=50ms,error=503")
+        config = LadderConfig(hedge_start_ms=400, hedge_tokens=1.0)
+        await asked(config, times=9)  # it is asked after 400 ms in three of them, and fails
+        assert asked.second is not None
+        assert asked.hedged is not None
+        assert asked.second.requests == 3
+        asked.second.pace = parse_spec(FAST)
+        asked.first.pace = parse_spec(STALLED)
+        await asyncio.sleep(11)
+        began = clock.now()
+        text, trace = await asked(config)
+        assert text == SECOND
+        assert asked.hedged.snapshot().trials == 1
+        # Late after 400 ms: it is tried; very late after 600 ms: it has been answered, so it is asked.
+        assert trace.marks["llm_first_content"] - began == pytest.approx(0.7, abs=1e-3)
+
+    of(main)
+
+
+def test_a_provider_that_fails_again_after_a_trial_is_left_alone_at_once() -> None:
+    async def main(clock: Clock) -> None:
+        asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
+        config = LadderConfig()
+        await asked(config, times=20)
+        asked.first.pace = SimSpec(ttft_s=0.05)
+        await asyncio.sleep(11)
+        await asked(config)  # the trial is answered
+        await asyncio.sleep(1)
+        asked.first.pace = parse_spec("sim:ttft=50ms,error=503")
+        before = asked.first.requests
+        _, trace = await asked(config)
+        assert "failed_over" in trace.facts["ladder"]
+        _, trace = await asked(config)
+        assert trace.facts["ladder"] == {"passed_over": "simulated"}
+        assert asked.first.requests == before + 1
+
+    of(main)
+
+
+def counted(model: ScriptedLLM, meter: Meter) -> None:
+    """As if the provider were a real one: the meter counts it."""
+    model.meter, model._counts = meter, True
+
+
+def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path: Path) -> None:
+    """``simulated`` is the name of both; only one of the two is metered."""
+    config = MeterConfig(limits="simulated.requests_day=1", at_limit="route")
+
+    def used_up(clock: Clock) -> Meter:
+        made = Meter(config, tmp_path / "m.sqlite", clock=clock, on_warning=lambda _: None)
+        made.used("simulated", "m", requests=1)
+        assert made.flush()
+        return made
+
+    async def late(clock: Clock) -> None:
+        meter, asked = used_up(clock), Asked(clock, "sim:ttft=2s", FAST)
+        counted(asked.models[1], meter)
+        text, trace = await asked(LadderConfig())
+        assert text == FIRST
+        assert asked.second is not None
+        assert asked.second.requests == 0
+        assert "hedge" not in trace.facts.get("ladder", {})
+        meter.close()
+
+    async def first(clock: Clock) -> None:
+        meter, asked = used_up(clock), Asked(clock, FAST, FAST)
+        counted(asked.models[0], meter)
+        text, trace = await asked(LadderConfig(), times=5)
+        assert text == SECOND
+        assert asked.first.requests == 0
+        assert trace.facts["ladder"] == {"passed_over": "simulated"}
+        assert asked.hedged is not None
+        assert asked.hedged.breaker().state(clock.now()) == "closed"  # it has not failed
+        meter.close()
+
+    async def alone(clock: Clock) -> None:
+        meter, asked = used_up(clock), Asked(clock, FAST, None)
+        counted(asked.models[0], meter)
+        for _ in range(5):  # its breaker would say something else after three
+            with pytest.raises(RateLimitedError, match="requests a day are used"):
+                await asked(LadderConfig())
+        assert asked.first.requests == 0
+        meter.close()
+
+    for main in (late, first, alone):
+        of(main)
 
 
 def test_with_nobody_else_to_ask_an_open_breaker_says_so_at_once() -> None:

@@ -39,6 +39,10 @@ def keys(*names: str):  # type: ignore[no-untyped-def]  # a lookup
         (["gpt-oss-120b", "llama3.1-8b", "zai-glm-4.7"], "llama3.1-8b"),
         (["gpt-oss-120b", "qwen-3-235b-a22b-instruct-2507", "llama3.1-8b"], "qwen-3-235b-a22b-instruct-2507"),
         (["zai-glm-4.7", "gpt-oss-120b"], "gpt-oss-120b"),
+        (  # Groq since 2026-08
+            ["allam-2-7b", "groq/compound", "openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.6-27b"],
+            "openai/gpt-oss-120b",
+        ),
         (["text-embedding-3-large", "/models/my-own.gguf"], "/models/my-own.gguf"),
         (["llama3.3:latest", "nomic-embed-text:latest"], "llama3.3:latest"),
     ],

@@ -71,12 +71,57 @@ def test_one_huge_question_is_sent_all_the_same() -> None:
 
 def test_dropping_ahead_of_the_turn_that_would_have_to() -> None:
     ctx, window = conversation(0), Window(1000)
-    assert window.ahead(ctx) is None
+    assert window.due(ctx) == []
     for turn in range(100):
         grow(ctx, turn)
-        if (view := window.ahead(ctx)) is not None:
+        if old := window.due(ctx):
             break
-    assert view is not None
+    assert window.view(ctx) is ctx  # it would still fit
+    view = window.replace(ctx, old)
+    assert [i.id for i in view.items] == [ctx.items[0].id, *(i.id for i in ctx.items[1 + len(old) :])]
     ctx.add_message(role="user", content="And now?")
     assert [i.id for i in window.view(ctx).items[:-1]] == [i.id for i in view.items]
     assert window.drops == 1
+
+
+def test_a_summary_stands_within_the_instructions_and_counts() -> None:
+    ctx, window = conversation(16), Window(1000)
+    while not (old := window.due(ctx)):
+        grow(ctx, len(ctx.items))
+    view = window.replace(ctx, old, "The user is called Ann.")
+    first = view.items[0]
+    assert first.type == "message"
+    assert (first.id, first.role) == (ctx.items[0].id, "system")
+    assert (first.text_content or "").startswith("Be brief.\n\n")
+    assert (first.text_content or "").endswith("The user is called Ann.")
+    assert [item.type for item in view.items].count("message") == len(view.items)
+    own = ctx.items[0]
+    assert own.type == "message"
+    assert own.text_content == "Be brief."  # the session's is untouched
+    again = window.replace(ctx, old).items[0]
+    assert again.type == "message"
+    assert again.text_content == first.text_content  # dropped already: it still stands
+    window.summary = "word " * 800
+    assert len(window.view(ctx).items) < len(view.items)
+
+
+def test_another_conversation_has_no_summary_of_this_one() -> None:
+    ctx, window = conversation(40), Window(1000)
+    window.replace(ctx, window.due(ctx), "The user is called Ann.")
+    other = conversation(2)
+    assert window.view(other) is other
+    assert window.said_before(ctx)
+    assert not window.said_before(other)
+    for turn in range(40):
+        grow(other, turn)
+        first = window.view(other).items[0]
+    assert window.drops > 1
+    assert first.type == "message"
+    assert first.text_content == "Be brief."
+
+
+def test_without_instructions_the_summary_is_the_beginning() -> None:
+    ctx, window = conversation(40), Window(1000)
+    ctx.items.pop(0)
+    view = window.replace(ctx, window.due(ctx), "Ann.")
+    assert [item.role for item in view.items[:2] if item.type == "message"] == ["system", "user"]

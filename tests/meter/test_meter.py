@@ -222,7 +222,8 @@ def test_old_minutes_are_forgotten(tmp_path: Path) -> None:
             },
             [("requests_day", 14400, 14370, 179.56), ("tokens_minute", 18000, 17997, 7.66)],
         ),
-        ("fireworks", {"limit-tokens-prompt": "5", "remaining-tokens-prompt": "9"}, [("tokens_minute", 5, 5, None)]),
+        ("openai", {"limit-tokens": "5", "remaining-tokens": "9"}, [("tokens_minute", 5, 5, None)]),
+        ("unknown", {"limit-tokens-prompt": "60000", "limit-tokens-generated": "600"}, []),  # Fireworks: a second's
         ("unknown", {"limit-requests": "60", "remaining-requests": "59"}, []),
         ("openai", {"limit-requests": "many", "remaining-requests": "59", "limit-tokens": "0"}, []),
     ],

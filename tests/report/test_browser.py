@@ -193,6 +193,7 @@ def test_two_runs_side_by_side_and_a_narrow_screen(show: Show, make: Make) -> No
     assert "hotel: before and after" in section
     assert "guilty: llm" in section
     assert tab.locator("article .interval.slower").count() >= 2
+    assert "hotel (after)" in text(tab, ".runs")
     tab.locator(".bar-of-tools select").first.select_option("1")
     assert text(tab, ".bar-of-tools [role=status]") == "13 turns"
     tab.set_viewport_size({"width": 400, "height": 800})

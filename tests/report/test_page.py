@@ -16,7 +16,7 @@ from voice_agent.cli import main
 from voice_agent.errors import UsageError
 from voice_agent.report import markdown, write_html
 from voice_agent.report.clean import clean
-from voice_agent.report.data import collect, overall
+from voice_agent.report.data import collect, label, overall
 from voice_agent.report.load import load
 from voice_agent.report.markdown import LONGEST
 from voice_agent.report.page import MODULES, PAGE, bundle, data_block
@@ -192,6 +192,14 @@ def test_two_runs_are_set_side_by_side(make: Make, tmp_path: Path) -> None:
     assert facts["verdict"]["text"].startswith("voice to voice +60 ms")
     assert {row["item"] for row in pair["items"]} == {f"{n} question" for n in range(7)}
     assert all(row["after_ms"] - row["before_ms"] == pytest.approx(60, abs=0.2) for row in pair["items"])
+
+
+def test_the_sides_of_a_comparison_have_names(make: Make) -> None:
+    report = collect(load([make(in_="a", turns=6), make(in_="b", turns=6), make("else")]), names=("stock", "ours"))
+    assert [label(report, n) for n in range(3)] == ["hotel (stock)", "hotel (ours)", "else"]
+    text = markdown(report)
+    assert "| hotel (stock) |" in text
+    assert "**hotel, stock and ours:**" in text
 
 
 def test_the_markdown_is_short_and_inert(make: Make) -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.livekit_server import LiveKitServer, livekit_server
-from voice_agent.access import Access
+from voice_agent.access import LEDGER_TOPIC, USAGE_TOPIC, Access
 from voice_agent.audio import read_wav, resample
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.decisions import Int16
@@ -43,13 +45,15 @@ class Heard:
     caller: Caller
     said: list[tuple[str, str, bool]] = field(default_factory=list)  # identity, text, final
     rows: list[dict[str, Any]] = field(default_factory=list)
+    usages: list[dict[str, Any]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def attach(self) -> None:
         room = self.caller.room
         room.register_text_stream_handler("lk.transcription", self._transcript)
-        room.register_text_stream_handler("voice_agent.turn", self._row)
+        room.register_text_stream_handler(LEDGER_TOPIC, lambda reader, _: self._json(reader, self.rows))
+        room.register_text_stream_handler(USAGE_TOPIC, lambda reader, _: self._json(reader, self.usages))
         room.on("participant_attributes_changed", self._attributes)
 
     def _attributes(self, changed: dict[str, str], who: Any) -> None:
@@ -63,9 +67,9 @@ class Heard:
 
         self._spawn(read())
 
-    def _row(self, reader: Any, who: str) -> None:
+    def _json(self, reader: Any, into: list[dict[str, Any]]) -> None:
         async def read() -> None:
-            self.rows.append(json.loads(await reader.read_all()))
+            into.append(json.loads(await reader.read_all()))
 
         self._spawn(read())
 
@@ -148,13 +152,18 @@ def running(livekit_server: LiveKitServer) -> Iterator[Running]:
 
 @pytest.fixture
 def join(livekit_server: LiveKitServer, running: Running) -> Join:
-    """Join a new room (or ``room``) that the worker is sent to; the agent is there when the block begins."""
+    """Join a new room (or ``room``) that the worker is sent to; the agent is there when the block begins.
+
+    No two tests share a room, nor do two attempts at one: LiveKit sends an agent when a room is made, and keeps an
+    empty one for a while, so who comes back too soon finds a room without an agent.
+    """
+    attempt = next(_number)
 
     @contextlib.asynccontextmanager
     async def joined(
         *, room: str | None = None, identity: str = "caller", wait: bool = True, agent: str | None = AGENT, **about: Any
     ) -> AsyncIterator[Heard]:
-        room = room or f"room-{next(_number)}"
+        room = f"{room or 'room'}-{next(_number) if room is None else attempt}"
         ticket = token(livekit_server.key, livekit_server.secret, room, identity=identity, agent_name=agent, **about)
         async with Caller.joined(livekit_server.url, ticket) as caller:
             heard = Heard(caller)
@@ -198,3 +207,56 @@ async def ask(heard: Heard, said: Clip, within_s: float = 12.0) -> float | None:
 def with_room(**changes: Any) -> Config:
     """The tests' configuration with other [room] settings."""
     return dataclasses.replace(CONFIG, room=dataclasses.replace(CONFIG.room, **changes))
+
+
+class Provider:
+    """A language model's address that can break: on the way to ``behind``, an OpenAI-compatible server."""
+
+    def __init__(self, behind: str) -> None:
+        self.base_url = ""
+        self.broken: str | None = None
+        """``500``: it answers that it failed; ``hang up``: it closes the connection; None: whole."""
+        self.failed = 0
+        self._behind = behind.removesuffix("/v1")
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Provider]:
+        async with aiohttp.ClientSession() as self._http:
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", self._pass)
+            runner = web.AppRunner(app, access_log=None)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+            try:
+                yield self
+            finally:
+                await runner.cleanup()
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        if self.broken is not None:
+            self.failed += 1
+            if self.broken == "hang up" and request.transport is not None:
+                request.transport.close()
+            return web.json_response({"error": {"message": "the model is ill"}}, status=500)
+        url, body = f"{self._behind}{request.path_qs}", await request.read()
+        async with self._http.request(
+            request.method, url, data=body, headers={"Content-Type": "application/json"}
+        ) as got:
+            answer = web.StreamResponse(status=got.status, headers={"Content-Type": got.headers["Content-Type"]})
+            await answer.prepare(request)
+            async for piece in got.content.iter_any():
+                await answer.write(piece)
+            return answer
+
+
+@pytest.fixture
+async def provider(running: Running) -> AsyncIterator[Provider]:
+    """The language model of the calls that begin during the test."""
+    whole = running.shared.endpoint
+    async with Provider(whole.base_url).serving() as between:
+        running.shared.endpoint = dataclasses.replace(whole, base_url=between.base_url)
+        try:
+            yield between
+        finally:
+            running.shared.endpoint = whole

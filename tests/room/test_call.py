@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.livekit_server import LiveKitServer
+from voice_agent import meter
 from voice_agent.audio import resample
+from voice_agent.config import MeterConfig
 from voice_agent.stt.whisper import WhisperEngine
 
-from .conftest import Clip, Join, Running, ask
+from .conftest import Clip, Join, Provider, Running, ask
 
 pytestmark = pytest.mark.e2e
 
@@ -50,6 +55,25 @@ async def test_the_ledger_is_not_for_strangers(join: Join, clip: Callable[[str],
         assert await ask(stranger, clip("ask02")) is not None
         await watcher.until(lambda: watcher.rows)
         assert stranger.rows == []
+
+
+async def test_the_providers_quota_is_told_to_the_same_and_again_when_it_changes(join: Join, tmp_path: Path) -> None:
+    config = MeterConfig(limits="cerebras.tokens_day=10k")
+    async with (
+        join(room="quota") as stranger,
+        join(room="quota", identity="watcher", agent=None, attributes={"voice_agent.ledger": "1"}) as watcher,
+    ):
+        with meter.opened(config, tmp_path / "meter.sqlite") as counting:
+            assert counting is not None
+            counting.used("cerebras", "llama", requests=1, prompt_tokens=8000, completion_tokens=500)
+            await watcher.until(lambda: watcher.usages)
+            (first,) = watcher.usages[0]["providers"]
+            assert (first["provider"], first["requests_today"], first["tokens_today"]) == ("cerebras", 1, 8500)
+            assert (first["quota"], first["limit"], first["state"]) == ("tokens_day", 10_000, "warn")
+            counting.used("cerebras", "llama", requests=1, prompt_tokens=2000)
+            await watcher.until(lambda: watcher.usages[-1]["providers"][0]["state"] == "full")
+            assert len(watcher.usages) == 2, "it was told again without a change"
+        assert stranger.usages == []
 
 
 async def test_typed_text_is_answered(join: Join) -> None:
@@ -188,6 +212,50 @@ async def test_ears_that_throw_are_apologised_for_and_the_call_goes_on(
             await heard.until(lambda: any("France" in text for who, text, _ in heard.said if who == "caller"))
     finally:
         engines[key] = whole
+
+
+async def test_a_model_that_fails_is_apologised_for_and_the_call_goes_on(
+    join: Join, provider: Provider, clip: Callable[[str], Clip]
+) -> None:
+    async with join() as heard:
+        agent = heard.caller.agent
+        assert agent is not None
+
+        def answers(since: int = 0) -> list[str]:
+            return [text for who, text, _ in heard.said[since:] if who == agent.identity]
+
+        def apologies() -> int:
+            return sum("Sorry" in text for text in answers())
+
+        for number, how in enumerate(("500", "hang up"), 1):
+            provider.broken = how
+            assert await ask(heard, clip("ask02"), 20) is not None, f"{how}: nobody said a word"
+            await heard.until(partial(lambda wanted: apologies() == wanted, number))
+            assert provider.failed >= number, "the provider was not asked"
+            provider.broken = None
+            before = len(heard.said)
+            assert await ask(heard, clip("ask03")) is not None, f"after {how}: no answer"
+            await heard.until(partial(answers, before))
+            assert apologies() == number, "the turn after the failure failed too"
+
+
+async def test_a_short_break_of_the_network_is_got_over(
+    livekit_server: LiveKitServer, join: Join, clip: Callable[[str], Clip]
+) -> None:
+    async with join() as heard:
+        agent = heard.caller.agent
+        assert agent is not None
+        assert await ask(heard, clip("ask02")) is not None
+        livekit_server.pause()
+        try:
+            await asyncio.sleep(6.0)
+        finally:
+            livekit_server.resume()
+        assert await ask(heard, clip("ask03")) is not None
+        still = heard.caller.agent
+        assert still is not None
+        assert still.sid == agent.sid, "another agent, or the same one anew"
+        await heard.until(lambda: any("France" in text for who, text, _ in heard.said if who == "caller"))
 
 
 async def test_many_rooms_share_the_models(join: Join, running: Running, clip: Callable[[str], Clip]) -> None:

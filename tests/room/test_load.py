@@ -4,7 +4,7 @@ import pytest
 
 from voice_agent.config import RoomConfig
 from voice_agent.room.load import LATE_S, Sample, load
-from voice_agent.room.worker import FULL
+from voice_agent.room.worker import FULL, told
 
 ROOM = RoomConfig(calls_per_core=4)
 IDLE = Sample(0.0, 0.0)
@@ -27,6 +27,15 @@ def test_a_busy_machine_takes_a_call_all_the_same_if_it_has_none() -> None:
 def test_ears_that_come_late_make_the_machine_full() -> None:
     assert load(ROOM, 2, 2.0, IDLE, LATE_S) < FULL
     assert load(ROOM, 2, 2.0, IDLE, LATE_S + 0.01) == 1.0
+
+
+@pytest.mark.parametrize("calls", range(9))
+def test_the_server_sends_calls_until_the_machine_is_full(calls: int) -> None:
+    target_load = 0.7  # from there on livekit-server sends none
+    now = load(RoomConfig(max_calls=8), calls, 8.0, Sample(0.0, 0.0), 0.0)
+    assert (told(now, full=True) < target_load) is (calls < 8)
+    assert (told(now, full=True) >= FULL) is (calls == 8)
+    assert told(now, full=False) < target_load, "without a limit it always takes another one"
 
 
 def test_a_limit_is_kept() -> None:

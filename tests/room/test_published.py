@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from voice_agent.access import LEDGER_ATTRIBUTE
 from voice_agent.budget.ledger import Budget, Mark, Turn, TurnBuilder
+from voice_agent.meter import Level, Reading, Snapshot, Totals
 from voice_agent.room import published
 
 
@@ -31,6 +33,34 @@ def person(attributes: dict[str, str], *, may_change_them: bool = False) -> rtc.
 )
 def test_only_a_token_can_give_the_right(participant: rtc.RemoteParticipant, told: bool) -> None:
     assert published.may_know(participant) is told
+
+
+def test_what_was_asked_of_a_provider_is_told_with_its_nearest_limit() -> None:
+    levels = (
+        Level("requests_minute", 3, 30, "provider"),
+        Level("tokens_day", 850_000, 1_000_000, "configured"),
+    )
+    idle = Reading("groq", Totals(), Totals())
+    busy = Reading("cerebras", Totals(), Totals(12, 3000, 400), levels, state="warn")
+    assert published.usage_message(None) is None
+    assert published.usage_message(Snapshot(0.0, {"groq": idle})) is None
+    told = published.usage_message(Snapshot(0.0, {"groq": idle, "cerebras": busy}))
+    assert told is not None
+    assert json.loads(told) == {
+        "schema": 1,
+        "providers": [
+            {
+                "provider": "cerebras",
+                "requests_today": 12,
+                "tokens_today": 3400,
+                "quota": "tokens_day",
+                "used": 850_000,
+                "limit": 1_000_000,
+                "source": "configured",
+                "state": "warn",
+            }
+        ],
+    }
 
 
 def answered_after(seconds: float) -> Turn:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -77,6 +78,11 @@ async def caller(server: LiveKitServer, room: str, agent: str | None = None) -> 
         yield Heard(found)
 
 
+def new_room(name: str) -> str:
+    """No agent is sent to a room that is there already, such as that of a first run of a test that is run again."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
 async def get(port: int, path: str) -> str:
     def read() -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
@@ -94,7 +100,7 @@ async def test_a_worker_joins_every_room_and_ends_when_its_calls_have(
     async with worker(livekit_server, *flags) as process:
         await process.says(READY.pattern)
         assert await get(health, "/") == "OK"
-        async with caller(livekit_server, "drain") as heard:
+        async with caller(livekit_server, new_room("drain")) as heard:
             assert await heard.caller.agent_there(20)
             assert await ask(heard, clip("ask03")) is not None
             await process.says("turn 1: answered")
@@ -104,23 +110,37 @@ async def test_a_worker_joins_every_room_and_ends_when_its_calls_have(
             assert re.search(r"lk_agents_active_job_count\{.*\} 1\.0", counted)
             process.child.send_signal(signal.SIGTERM)
             await process.says("ending: no new calls; 1 still running")
-            async with caller(livekit_server, "too-late") as late:
+            async with caller(livekit_server, new_room("too-late")) as late:
                 assert not await late.caller.agent_there(1.5), "a worker that ends took a new call"
             assert await ask(heard, clip("ask02")) is not None, "the running call was cut"
         assert await process.ended() == 0
 
 
 @pytest.mark.e2e
-async def test_outages_and_deaths_are_got_over(tmp_path: Path) -> None:
+async def test_outages_and_deaths_are_got_over(tmp_path: Path, clip: Callable[[str], Clip]) -> None:
     with server_running(tmp_path) as server:
-        async with worker(server, "dev", "--agent-name", "one") as first:
+        async with worker(server, "dev", "--agent-name", "one", "--set", "room.max_calls=1") as first:
             await first.says(READY.pattern)
-            await asyncio.to_thread(server.stop)
-            await first.says("retrying in")
-            await asyncio.to_thread(server.start)
-            await first.says(READY.pattern, times=2)
+            async with caller(server, "through-the-outage", "one") as heard:
+                assert await heard.caller.agent_there(20)
+                assert await ask(heard, clip("ask02")) is not None
+                await asyncio.to_thread(server.stop)
+                await first.says("retrying in")
+                await first.says("the connection is broken; reconnecting")
+                assert await heard.caller.agent_gone(20)
+                await asyncio.to_thread(server.start)
+                await first.says(READY.pattern, times=2)
+                assert await heard.caller.agent_there(30), "the agent did not come back"
+                agent = heard.caller.agent
+                assert agent is not None
+                await heard.until(lambda: "lk.agent.state" in agent.attributes)
+                assert len(heard.caller.room.remote_participants) == 1, "another agent came beside it"
+                assert await ask(heard, clip("ask03")) is not None
             async with caller(server, "after-the-outage", "one") as heard:
                 assert await heard.caller.agent_there(20)
+                await asyncio.sleep(3.0)  # the server is told of the load
+                async with caller(server, "more-than-it-would-hold", "one") as more:
+                    assert await more.caller.agent_there(20), "dev has no limit"
                 async with worker(server, "dev", "--agent-name", "one") as second:
                     await second.says(READY.pattern)
                     first.child.kill()
@@ -128,6 +148,21 @@ async def test_outages_and_deaths_are_got_over(tmp_path: Path) -> None:
                         assert await other.caller.agent_there(20)
                     second.child.send_signal(signal.SIGTERM)
                     assert await second.ended() == 0
+
+
+@pytest.mark.e2e
+async def test_it_joins_the_room_it_is_told_to_and_ends_with_it(
+    livekit_server: LiveKitServer, clip: Callable[[str], Clip]
+) -> None:
+    lobby = new_room("lobby")
+    async with worker(livekit_server, "connect", "--room", lobby, "--set", "room.empty_s=1") as process:
+        async with caller(livekit_server, lobby) as heard:
+            await process.says(f"joining {lobby}")
+            assert await heard.caller.agent_there(20)
+            assert await ask(heard, clip("ask03")) is not None
+            async with caller(livekit_server, new_room("elsewhere")) as stranger:
+                assert not await stranger.caller.agent_there(1.0), "it joined a room that it was not told to"
+        assert await process.ended() == 0
 
 
 def test_without_a_server_it_says_what_to_set(

@@ -16,7 +16,7 @@ from voice_agent.errors import UsageError
 from voice_agent.scenario.baseline import Baseline
 from voice_agent.scenario.director import fell_silent_ms, scenes
 from voice_agent.scenario.load import parse
-from voice_agent.scenario.record import read_run
+from voice_agent.scenario.record import Result, begin, read_run
 from voice_agent.scenario.runner import configured
 from voice_agent.scenario.targets import runner_for
 
@@ -87,8 +87,8 @@ def test_interruptions_belong_to_the_turn_before() -> None:
 def test_falling_silent_is_read_off_the_samples() -> None:
     def sound(*loud: tuple[float, float]) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
         pcm = np.zeros(24_000 * 4, np.int16)
-        for begin, end in loud:
-            pcm[round(begin * 24_000) : round(end * 24_000)] = 1000
+        for since, until in loud:
+            pcm[round(since * 24_000) : round(until * 24_000)] = 1000
         return pcm
 
     assert fell_silent_ms(sound((0.0, 0.5)), 0.3) == pytest.approx(200.0)
@@ -97,6 +97,37 @@ def test_falling_silent_is_read_off_the_samples() -> None:
     assert fell_silent_ms(sound((0.0, 0.2)), 0.3) == 0.0
     assert fell_silent_ms(sound((2.0, 3.0)), 0.3) is None
     assert fell_silent_ms(sound(), 0.3) is None
+
+
+def test_nothing_of_an_earlier_run_is_taken_for_one_that_did_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.setenv(name, "x" * 32)
+    (tmp_path / "a.voice.yaml").write_text("perturb: {echo: {delay: 80ms}}\n" + HELLO)
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    stale = ("run.json", "steps.jsonl", "turns.jsonl", "audio.wav")
+    for name in stale:
+        (folder / name).write_text("of yesterday")
+    common = ["test", str(tmp_path), "--runs", str(tmp_path / "runs"), "--target", "ws://127.0.0.1:1"]
+    assert main(common) == 1
+    assert "echo is for --target script" in capsys.readouterr().out
+    assert [name for name in stale if (folder / name).exists()] == ["run.json"]
+    data = read_run(folder)
+    assert (data["passed"], data["turns"], data["target"]) == (False, 0, "ws://127.0.0.1:1")
+    assert "echo is for" in data["error"]
+    (tmp_path / "a.voice.yaml").write_text(HELLO + '  - dtmf: "1#"\n')
+    assert main(common) == 1  # before anybody is called
+    assert "a.voice.yaml:3: keys are for --target script" in read_run(folder)["error"]
+
+
+def test_a_run_that_is_killed_says_so(tmp_path: Path) -> None:
+    result = Result("a", "", Path("a.voice.yaml"), "script", 0, tmp_path)
+    assert result.passed  # nothing has failed as yet
+    begin(result, {})
+    data = read_run(tmp_path)
+    assert (data["passed"], data["interrupted"]) == (False, True)
 
 
 @pytest.mark.e2e

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_agent.scenario.compare import Comparison, Outcome, compare
-from voice_agent.scenario.stats import Interval, difference, percentile_interval, runs_needed
+from voice_agent.scenario.stats import Interval, difference, fewest_for, percentile, percentile_interval, runs_needed
 from voice_agent.scenario.work import STAGES, TOTAL
 
 Samples = dict[str, dict[str, list[float]]]
@@ -185,6 +185,31 @@ def test_percentiles_lie_in_their_intervals() -> None:
         assert found.estimate == pytest.approx(float(np.percentile(values, q)))
     alone = percentile_interval([3.0], 50)
     assert (alone.low, alone.high) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(("q", "fewest"), [(50.0, 6), (95.0, 59), (99.0, 299)])
+def test_too_few_values_have_no_interval(q: float, fewest: int) -> None:
+    assert fewest_for(q) == fewest
+    values = np.random.default_rng(0).gamma(3, 100, fewest).tolist()
+    enough, few = percentile(values, q), percentile(values[1:], q)
+    assert enough.low is not None
+    assert enough.high is not None
+    assert enough.low <= enough.estimate <= enough.high
+    assert f"[{enough.low:.0f}, {enough.high:.0f}]" in enough.short
+    assert (few.low, few.high, few.n) == (None, None, fewest - 1)
+    assert few.short == f"{few.estimate:.0f}"
+
+
+def test_what_is_too_few_would_miss_too_often() -> None:
+    """Even the smallest and the largest of 14 values enclose P95 only every second time; those of 59 nearly always."""
+    rng = np.random.default_rng(1)
+    truth = float(np.log(20))  # P95 of the exponential distribution
+    inside = {}
+    for n in (14, 59):
+        drawn = rng.exponential(size=(40_000, n))
+        inside[n] = float(np.mean((drawn.min(axis=1) <= truth) & (truth <= drawn.max(axis=1))))
+    assert inside[14] < 0.6
+    assert 0.945 < inside[59] < 0.97
 
 
 def test_the_verdict_reads_as_a_sentence() -> None:

@@ -24,6 +24,7 @@ from voice_agent.talk.events import (
     Status,
     TurnDone,
     Typing,
+    Usage,
 )
 from voice_agent.talk.plain import JsonSink, PlainSink
 
@@ -38,7 +39,8 @@ def everything(turn: Turn) -> list[Event]:
         Status("hearing"), Status("hearing"), Heard("What", False), Heard("What time is it?", True),
         Status("thinking"), Sound(-20.0, 0, 0), Sound(-30.0, 0, 0), Muted(True), Typing("x"),
         Saying("It is "), Saying("nine."), Said(), Status("speaking"), TurnDone(turn), ShowLedger(),
-        Sound(-20.0, 1, 0), Sound(-10.0, 1, 0), Ended("quit"),
+        Sound(-20.0, 1, 0), Sound(-10.0, 1, 0),
+        Usage("cerebras", 12, 3400, "tokens_day", 0.82, "warn"), Ended("quit"),
     ]  # fmt: skip
 
 
@@ -57,7 +59,7 @@ class TestJson:
         rows = objects(everything(make_turn(1)))
         assert [row["event"] for row in rows] == [
             "progress", "ready", "note", "state", "heard", "heard", "state", "muted", "saying", "saying", "said",
-            "state", "turn", "xruns", "ended",
+            "state", "turn", "xruns", "usage", "ended",
         ]  # fmt: skip
         assert all(isinstance(row["at_s"], float) for row in rows)
 
@@ -100,7 +102,9 @@ class TestPlain:
         assert lines[2:4] == ["a note [2J", "and more"]
         assert lines[4].startswith("turn 1 | 320.0 ms | stt 60.0 ")
         assert sum("What time is it?" in line for line in lines) == 2  # the turn's line, and the ledger asked for
-        assert lines[-2].startswith("P50 320  P95 320  max 320 ms (n = 1), cut off 0 of 1")
+        figures = next(n for n, line in enumerate(lines) if line.startswith("P50 320  P95 320  max 320 ms (n = 1)"))
+        assert "cut off 0 of 1" in lines[figures]
+        assert lines[-1] == "cerebras today: 12 requests, 3,400 tokens; 82% of tokens a day, nearly used up"
 
     def test_a_failure_says_why(self, make_turn: MakeTurn) -> None:
         failed = make_turn(1, error=Failure("DeadlineError", "no answer within 4 s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from voice_agent.budget.export import read_jsonl
 from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.clock import ManualClock
 from voice_agent.errors import UsageError
-from voice_agent.talk.events import Heard, Note, Ready, Said, Saying, TurnDone
+from voice_agent.talk.events import Heard, Note, Ready, Said, Saying, Sound, TurnDone
 from voice_agent.talk.save import RECORDING, ROWS, TRANSCRIPT, Saved
 
 MakeTurn = Callable[..., Turn]
@@ -69,6 +70,17 @@ def test_a_conversation(tmp_path: Path, make_turn: MakeTurn, make_typed_turn: Ma
     assert [turn.typed for turn in turns] == [False, True]
     assert turns[1].after_enter_ms == pytest.approx(250.0)
     assert problems == []
+
+
+def test_the_devices_and_what_they_lost(tmp_path: Path) -> None:
+    saved = Saved(tmp_path / "kept", Budget(), ManualClock(1_000_000.0))
+    devices = dataclasses.replace(READY, device="input: a_b 16 kHz", input_latency_ms=36.2, output_latency_ms=19.6)
+    for event in (devices, Sound(-20.0, 0, 1), Sound(-20.0, 1, 4)):
+        saved.take(event)
+    saved.close()
+    page = (tmp_path / "kept" / TRANSCRIPT).read_text()
+    assert "input: a\\_b 16 kHz; latency as reported: input 36 ms, output 20 ms." in page
+    assert "Sound was lost 1 times at the microphone, 4 times at the loudspeaker." in page
 
 
 def test_killed(tmp_path: Path) -> None:

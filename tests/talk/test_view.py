@@ -95,6 +95,11 @@ class TestLivePart:
         ready = dataclasses.replace(READY, simulated=("language model",))
         assert "SIMULATED llama" in "\n".join(plain(View(dataclasses.replace(TALKING, ready=ready))))
 
+    def test_the_devices_latency(self) -> None:
+        ready = dataclasses.replace(READY, input_latency_ms=36.0, output_latency_ms=19.6)
+        lines = plain(View(dataclasses.replace(TALKING, ready=ready)))
+        assert "llama-3.3-70b at Cerebras, tiny.en, en_US-joe-medium, sound 36 + 20 ms" in lines
+
     def test_a_line_that_is_typed_takes_the_place_of_the_keys(self) -> None:
         lines = plain(View(dataclasses.replace(TALKING, typing="tell me")))
         assert lines[-1] == "> tell me_   Enter sends, Esc clears"

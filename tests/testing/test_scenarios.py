@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import wave
 from pathlib import Path
 
 import pytest
 
+from voice_agent.clock import Clock
 from voice_agent.config import Config
+from voice_agent.report.load import load as load_runs
 from voice_agent.scenario.load import load, parse
-from voice_agent.testing.scenarios import run_deterministic
+from voice_agent.scenario.record import Result, Step
+from voice_agent.scenario.runner import configured, run_script
+from voice_agent.testing.mind import Reply, canned
+from voice_agent.testing.parts import ScriptedParts, deterministic
+from voice_agent.testing.scenarios import ScriptedWardrobe, run_deterministic
+from voice_agent.testing.world import run
 
 SHIPPED = sorted((Path(__file__).parents[2] / "assets" / "scenarios").glob("*.voice.yaml"))
 
@@ -34,3 +43,39 @@ turns:
     result = run_deterministic(parse(text, tmp_path / "t.voice.yaml"), Config(), tmp_path / "run")
     assert result.passed, result.failures
     assert result.steps[0].calls == (("weather", {"city": "Paris"}),)
+
+
+def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
+    """Ctrl-C cancels the task in the third step; two steps, their rows and the recording stay, and run.json says so."""
+    script = parse(
+        "turns:\n" + "".join(f"  - say: Question number {n}?\n" for n in range(5)), tmp_path / "t.voice.yaml"
+    )
+    wanted = deterministic(configured(Config(), script.scenario))
+
+    async def main(clock: Clock) -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        done: list[Step] = []
+
+        def over(step: Step) -> None:
+            done.append(step)
+            if len(done) == 2:
+                asyncio.get_running_loop().call_later(1.5, task.cancel)
+
+        parts = ScriptedParts(wanted, clock, replies=lambda text: Reply(canned(text)))
+        folder = tmp_path / "run"
+        return await run_script(
+            script, wanted, folder, wardrobe=ScriptedWardrobe(), shared=parts, clock=clock, on_step=over
+        )
+
+    result = run(main)
+    assert result.interrupted
+    assert not result.passed
+    (loaded,) = load_runs([tmp_path / "run"])
+    assert loaded.result.interrupted
+    assert [step.name for step in loaded.result.steps] == ["Question number 0?", "Question number 1?"]
+    assert [turn.user_text.strip("?").lower() for turn in loaded.turns] == ["question number 0", "question number 1"]
+    assert len(loaded.latencies_ms) == 2
+    assert loaded.recording is not None
+    with wave.open(str(loaded.recording)) as sound:
+        assert sound.getnframes() / sound.getframerate() > 4

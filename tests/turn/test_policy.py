@@ -504,3 +504,31 @@ def test_a_reply_that_is_ready_sooner_is_not_held_back() -> None:
     policy.completeness("what time is it", -0.5, ended + 0.06)
     assert policy.advance(ended + 0.25) == ()
     assert [type(d) for d in policy.reply_ready("what time is it", ended + 0.26)] == [Commit]
+
+
+class TestFading:
+    """The voice fades some 0.2 s before the VAD sees the end: the time to ask."""
+
+    def call(self, text: str = TEXT, covers_s: float = 0.62, **changes: float) -> list[Decision]:
+        config = configured(score_ask_early=-0.1, score_ask_fading=-1.0, fading_final_before_s=0.1, **changes)
+        policy = TurnPolicy(config)
+        said: list[Decision] = []
+        for n in range(1, 21):  # loud until 0.64 s
+            said += policy.window(n * W, 0.9, W)
+        assert policy.loud_until_s == policy.speech_ended_s == pytest.approx(20 * W)
+        said += policy.text(text, covers_s, 21 * W)
+        said += policy.completeness(text, SURE, 21 * W)
+        assert not any(isinstance(d, Ask) for d in said)
+        said += policy.window(21 * W, 0.9, W, fading=True)
+        assert policy.loud_until_s == pytest.approx(20 * W)
+        assert policy.speech_ended_s == pytest.approx(21 * W)
+        return said
+
+    def test_a_whole_text_that_heard_all_that_was_loud_is_asked_on(self) -> None:
+        assert self.call()[-1] == Ask(TEXT, early=True)
+
+    def test_a_text_that_missed_a_loud_word_is_not(self) -> None:
+        assert not any(isinstance(d, Ask) for d in self.call(covers_s=0.4))
+
+    def test_nor_beyond_the_early_requests_of_a_turn(self) -> None:
+        assert not any(isinstance(d, Ask) for d in self.call(max_early_asks=0))

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from livekit import api
 
+from voice_agent.access import find_access, websocket_url
 from voice_agent.config import AgentConfig, Config, LivekitConfig, LlmConfig, Secret, WebConfig, child_environment, load
 from voice_agent.errors import ConfigError, UsageError
 from voice_agent.web import launch, livekit_server
@@ -30,6 +31,11 @@ def command_line(pid: int) -> list[str]:
     """What other users can read of a process; empty where there is no /proc."""
     path = Path(f"/proc/{pid}/cmdline")
     return path.read_text().split("\0")[:-1] if path.exists() else []
+
+
+def environment(pid: int) -> str:
+    """What a process was given; where there is a /proc."""
+    return Path(f"/proc/{pid}/environ").read_text()
 
 
 def private_file(path: Path, holds: str) -> bool:
@@ -73,6 +79,24 @@ async def test_the_key_is_in_a_private_file_and_in_no_command(server_binary: Pat
         assert access.url.startswith("ws://127.0.0.1:")
     finally:
         await child.stop(5.0)
+
+
+@pytest.mark.usefixtures("no_livekit", "server_binary")
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="NOT TESTED, what children get: there is no /proc")
+async def test_no_child_gets_a_secret_that_it_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEREBRAS_API_KEY", "canary-of-the-model")
+    monkeypatch.setenv("VOICE_AGENT_LLM_API_KEY", "canary-of-the-model")
+    monkeypatch.setenv("VOICE_AGENT_WEB_SECRET", "canary-of-the-page")
+    monkeypatch.setenv("LIVEKIT_KEYS", "other: canary-of-another-server-that-is-not-ours")
+    config = Config(web=WebConfig(port=0, secret=Secret("canary-of-the-page")))
+    async with launch.running(config, worker=worker(ENDLESS)) as r:
+        server, agent = (environment(child.pid) for child in r.children)
+        assert "PATH=" in server
+        assert "canary" not in server
+        assert r.access.api_secret.reveal() not in server, "it has a private file for that"
+        assert "canary-of-the-page" not in agent
+        assert "CEREBRAS_API_KEY=canary-of-the-model" in agent
+        assert f"LIVEKIT_API_SECRET={r.access.api_secret.reveal()}" in agent
 
 
 def test_the_server_is_configured_for_this_machine_alone() -> None:
@@ -156,12 +180,11 @@ def test_a_server_of_ones_own_is_taken_from_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("LIVEKIT_URL", "https://lk.example.org/")
     monkeypatch.delenv("LIVEKIT_API_KEY", raising=False)
     monkeypatch.delenv("LIVEKIT_API_SECRET", raising=False)
-    with pytest.raises(ConfigError, match="LIVEKIT_API_KEY"):
-        launch.access_from_environment()
+    with pytest.raises(ConfigError, match="LIVEKIT_API_KEY and LIVEKIT_API_SECRET"):
+        find_access()
     monkeypatch.setenv("LIVEKIT_API_KEY", "key")
     monkeypatch.setenv("LIVEKIT_API_SECRET", "word")
-    access = launch.access_from_environment()
-    assert access is not None
+    access = find_access()
     assert (access.url, access.api_key, access.api_secret) == ("wss://lk.example.org", "key", Secret("word"))
     assert "word" not in repr(access)
 
@@ -171,7 +194,7 @@ def test_a_server_of_ones_own_is_taken_from_the_environment(monkeypatch: pytest.
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="LIVEKIT_URL is not an address"):
-        launch.websocket_url(url, "LIVEKIT_URL")
+        websocket_url(url, "LIVEKIT_URL")
 
 
 @pytest.mark.usefixtures("no_livekit")

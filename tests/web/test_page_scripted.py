@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -17,6 +20,8 @@ from voice_agent.access import Access
 from voice_agent.budget import Budget, TurnBuilder
 from voice_agent.budget.export import to_row
 from voice_agent.budget.stats import percentile
+from voice_agent.web import livekit_server
+from voice_agent.web.children import Child
 
 if TYPE_CHECKING:
     from playwright.async_api import Page as Tab
@@ -56,6 +61,12 @@ class Agent:
     async def turn(self, text: str) -> None:
         await self.room.local_participant.send_text(
             text, topic="voice_agent.turn", destination_identities=[self.caller]
+        )
+
+    async def usage(self, *rows: dict[str, Any]) -> None:
+        text = json.dumps({"schema": 1, "providers": rows})
+        await self.room.local_participant.send_text(
+            text, topic="voice_agent.usage", destination_identities=[self.caller]
         )
 
 
@@ -120,6 +131,42 @@ async def until(condition: Callable[[], bool], event: asyncio.Event) -> None:
             event.clear()
 
 
+async def test_a_connection_that_comes_back_is_the_same_call(
+    browse: Browse, serve: Serve, server_binary: Path, tmp_path: Path
+) -> None:
+    # What livekit-client says of it
+    expected = ["WebSocket", "ERR_CONNECTION", "Failed to fetch", "signal", "reconnect", "(re)connect"]
+    child, access = await livekit_server.start(server_binary, tmp_path)
+    try:
+        async with serve(access, agent_timeout_s=60.0) as address, browse(*FAKE_MICROPHONE, expected=expected) as tab:
+            await tab.goto(address)
+            await tab.locator("#call").click()
+            await tab.locator("#state[data-state=waiting]").wait_for()
+            async with agent_in_the_only_room(access) as agent:
+                await agent.state("listening")
+                await tab.locator("#state[data-state=listening]").wait_for()
+                await agent.says("Before the break.", of_caller=False, segment="s1", final=True)
+                await tab.locator(".line.agent").wait_for()
+                os.kill(child.pid, signal.SIGKILL)
+                await child.ended()
+                await tab.locator("#notice", has_text="Connection lost").wait_for()
+                assert await tab.locator("#state-words").inner_text() == "Reconnecting"
+                # The same server again, as an operator would have it: same address, same key.
+                child = await Child.start(
+                    "livekit-server", [str(server_binary), "--config", str(tmp_path / "livekit.yaml")]
+                )
+                await tab.locator("#notice").wait_for(state="hidden", timeout=60_000)
+                await tab.locator("#state[data-state=listening]").wait_for()
+                await agent.says("After the break.", of_caller=False, segment="s2", final=True)
+                await tab.locator(".line.agent", has_text="After the break.").wait_for()
+                assert await tab.locator(".line .words").all_inner_texts() == ["Before the break.", "After the break."]
+                await tab.locator("#interrupt").wait_for()
+                await tab.get_by_role("button", name="Hang up").click()
+                await tab.locator("#state[data-state=off]").wait_for()
+    finally:
+        await child.stop(0.5)
+
+
 async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, livekit: Access) -> None:
     async with serve(livekit, agent_timeout_s=60.0) as address, browse(*FAKE_MICROPHONE) as tab:
         await tab.goto(address)
@@ -146,6 +193,19 @@ async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, liveki
             await tab.locator("#chat-text").fill("  typed words ")
             await tab.keyboard.press("Enter")
             await until(lambda: agent.chats == ["typed words"], agent.asked)
+
+            assert not await tab.locator("#usages").is_visible()
+            quota = {"quota": "tokens_day", "used": 850_000, "limit": 1_000_000, "source": "configured"}
+            counts = {"provider": HOSTILE, "requests_today": 12, "tokens_today": 3400}
+            await agent.usage({"provider": "groq"}, {**counts, **quota, "state": "ok"})
+            await tab.locator("#usages").wait_for()
+            assert await tab.locator("#usages > li").count() == 1, "a row without figures is none"
+            assert await tab.locator(".usage-words").inner_text() == f"{HOSTILE} today: 12 requests, 3,400 tokens"
+            assert await tab.locator(".usage-quota").inner_text() == "850,000 of 1,000,000 tokens a day"
+            assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "85%"
+            await agent.usage({**counts, **quota, "used": 1_200_000, "state": "full"})
+            await tab.locator(".usage.full .usage-state", has_text="Used up").wait_for()
+            assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "100%"
 
             await agent.turn("not JSON")
             await agent.turn(json.dumps({"schema": 1, "turn": 9}))
@@ -185,6 +245,6 @@ async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, liveki
             await late.locator("button").click()
             assert not await tab.locator("#tip").is_visible()
             assert "+650 ms" in await late.locator(".marks").inner_text()
-            assert await tab.locator("#bars img, #words img").count() == 0
+            assert await tab.locator("#bars img, #words img, #usages img").count() == 0
         await tab.locator("#notice", has_text="The agent left the call").wait_for()
         assert await tab.locator("#state-words").inner_text() == "The agent is gone"

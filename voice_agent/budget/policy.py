@@ -115,15 +115,18 @@ class HedgeBudget:
         needed = self.tokens - self.extra
         return self.extra / needed if needed else 0.0
 
-    def allows(self, cost: int, now_s: float, *, very_late: bool = False) -> bool:
-        """Whether a second request that costs about ``cost`` tokens may be sent now."""
-        self._cheapest = cost if self._cheapest is None else min(cost, self._cheapest)
+    def allows(self, cost: int, now_s: float, *, very_late: bool = False, aside: bool = False) -> bool:
+        """Whether a second request that costs about ``cost`` tokens may be sent now. ``aside``: it is no turn's, so
+        nothing is lent to it."""
+        if not aside:
+            self._cheapest = cost if self._cheapest is None else min(cost, self._cheapest)
         while self._sent and self._sent[0] <= now_s - 60.0:
             self._sent.popleft()
         if len(self._sent) >= self._per_minute:
             return False
         share = self._share * (1.0 if very_late else 1.0 - RESERVED)
-        return self.extra + cost <= share * (self.tokens - self.extra + GRACE_REQUESTS * self._cheapest)
+        lent = 0 if aside or self._cheapest is None else GRACE_REQUESTS * self._cheapest
+        return self.extra + cost <= share * (self.tokens - self.extra + lent)
 
     def sent(self, now_s: float) -> None:
         """A second request was sent."""

@@ -28,6 +28,12 @@ def add(verbs: Verbs) -> None:
     report.add_argument("--markdown", type=Path, metavar="FILE", help="a comment for a pull request")
     report.add_argument("--junit", type=Path, metavar="FILE", help="JUnit XML")
     report.add_argument("--audio", type=float, default=24.0, metavar="MB", help="most sound in the page (default 24)")
+    report.add_argument(
+        "--names",
+        default="before,after",
+        metavar="A,B",
+        help="what two runs side by side are called (default %(default)s)",
+    )
     report.add_argument("--open", action="store_true", help="show the page in the browser")
     report.set_defaults(run=_report)
 
@@ -42,10 +48,13 @@ def _report(args: argparse.Namespace) -> int:
 
     if not 0 <= args.audio <= 2000:
         raise UsageError("--audio wants megabytes, 0 (no sound) to 2000")
+    first, _, second = (part.strip() for part in args.names.partition(","))
+    if not (first and second) or "," in second:
+        raise UsageError("--names wants two, as in --names stock,ours")
     page: Path | None = args.html
     if page is None and (args.open or not (args.markdown or args.junit)):
         page = DEFAULT
-    report = collect(load(args.runs), lambda text: print(text, file=sys.stderr))
+    report = collect(load(args.runs), lambda text: print(text, file=sys.stderr), names=(first, second))
     for note in report.notes:
         print(note, file=sys.stderr)
     if page is not None:

@@ -7,15 +7,10 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from ..agent_options import add_agent_flags
 from ..agent_options import load as load_agent
-from ..errors import UsageError
 from .common import Verbs, add_settings, read_config
-
-if TYPE_CHECKING:
-    from ..access import Access
 
 
 def add(verbs: Verbs) -> None:
@@ -55,15 +50,17 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ..access import API_KEY, API_SECRET, URL, find_access
     from ..room.worker import Listen, Worker, until_signal
 
     config = read_config(args)
     agent = load_agent(args, config)
-    access = _access(args)
+    access = find_access({URL: args.url, API_KEY: args.livekit_api_key, API_SECRET: args.livekit_api_secret})
     if not args.verbose:
         logging.getLogger("voice_agent.room").setLevel(logging.INFO)
         # What LiveKit warns of (a server that is away, and when it is tried again) is for whoever runs this.
         logging.getLogger("livekit").setLevel(logging.WARNING)
+        logging.getLogger("livekit").addFilter(_not_dropped_twice)
     for note in agent.notes:
         _say(note)
 
@@ -86,17 +83,10 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _access(args: argparse.Namespace) -> Access:
-    from ..access import Access
-    from ..config import Secret, provider_key
-
-    given = {"URL": args.url, "API_KEY": args.livekit_api_key, "API_SECRET": args.livekit_api_secret}
-    found = {n: Secret(value) if value else provider_key(f"LIVEKIT_{n}") for n, value in given.items()}
-    url, key, secret = found.values()
-    if url is None or key is None or secret is None:
-        missing = " and ".join(f"LIVEKIT_{name}" for name, value in found.items() if value is None)
-        raise UsageError(f"room: set {missing}: where the LiveKit server is, and its key (docs/rooms.md)")
-    return Access(url.reveal(), key.reveal(), secret)
+def _not_dropped_twice(record: logging.LogRecord) -> bool:
+    """When a room is closed, LiveKit's native side drops the handles of all tracks that were in it, and warns of those
+    that were dropped already, when their participants left (livekit 1.1.21, livekit-ffi's FfiRoom::close). No harm."""
+    return "Attempted to drop unknown FFI handle" not in record.getMessage()
 
 
 def _say(text: str) -> None:

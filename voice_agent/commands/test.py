@@ -105,7 +105,7 @@ def _html_writer() -> Callable[[Sequence[Path], Path], None]:
 async def _run_all(
     args: argparse.Namespace, scripts: list[Script], config: Config, tolerance_ms: float
 ) -> list[Result]:
-    from ..scenario.record import Result
+    from ..scenario.runner import not_begun
 
     task = asyncio.current_task()
     assert task is not None
@@ -119,8 +119,10 @@ async def _run_all(
             result = await _run_one(args, script, config)
         except VoiceAgentError as error:
             # What kept one script from starting need not keep the next.
-            result = Result(name, script.scenario.guards, script.path, args.target, args.seed, args.runs / name)
-            result.error = str(error)
+            result = not_begun(
+                script, config, args.runs / name, error,
+                target=args.target, repeat=args.repeat, warmup=args.warmup or 0, seed=args.seed,
+            )  # fmt: skip
         except asyncio.CancelledError:
             break  # before the first turn: nothing was measured
         results.append(result)
@@ -185,14 +187,17 @@ def _progress(step: Step) -> None:
 
 
 def _show(result: Result) -> None:
+    from ..scenario.stats import fewest_for
+
     if result.error is not None:
         print(f"  FAILED {result.error}")
         return
-    figures = ", ".join(
-        f"{name[:3].upper()} {f.estimate:.0f} [{f.low:.0f}, {f.high:.0f}] ms" for name, f in result.intervals.items()
-    )
+    figures = ", ".join(f"{name[:3].upper()} {f.short} ms" for name, f in result.intervals.items())
     cut = sum(turn.cut_off for turn in result.turns)
     print(f"  {figures or 'no voice-to-voice time'}, cut off {cut} of {len(result.turns)} (n = {len(result.turns)})")
+    few = [name[:3].upper() for name, f in result.intervals.items() if f.low is None]
+    if few:
+        print(f"  no interval of {' and '.join(few)}: too few turns (P50 wants {fewest_for(50)}, P95 {fewest_for(95)})")
     for check in result.whole:
         if check.ok is False:
             print(f"       whole: {check.what}: {check.said}")
@@ -201,7 +206,8 @@ def _show(result: Result) -> None:
         print(f"  ledger against recording: worst {result.worst_difference_ms:.1f} ms, n={result.compared}{trust}")
     if result.comparison is not None:
         print(f"  against the baseline: {result.comparison}")
-    print(f"  {'passed' if result.passed else 'FAILED'}: {result.folder}")
+    word = "interrupted, what was measured is kept" if result.interrupted else "passed" if result.passed else "FAILED"
+    print(f"  {word}: {result.folder}")
 
 
 def _write_files(args: argparse.Namespace, results: list[Result]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..access import API_SECRET
 from ..config import Config, Secret
 from ..llm.providers import PROVIDERS
 from . import environment, services, sound, stages
@@ -53,7 +54,7 @@ def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[Check
 
 def secrets(config: Config, keys: KeyLookup) -> list[Secret]:
     """Everything that must not be shown, whatever an error's text carries."""
-    names = [row.key_env for row in PROVIDERS if row.key_env] + [services.SECRET]
+    names = [row.key_env for row in PROVIDERS if row.key_env] + [API_SECRET]
     found = [config.llm.api_key, config.web.secret, *(keys(name) for name in names)]
     # A placeholder such as "none" is no secret, and would be cut out of ordinary words.
     return [secret for secret in found if secret and len(secret.reveal()) >= SHORTEST]

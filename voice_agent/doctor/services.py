@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from ..access import API_KEY as KEY
+from ..access import API_SECRET as SECRET
+from ..access import URL
 from ..clock import SYSTEM, Clock
 from .finding import Finding, Status
 from .stages import KeyLookup
 
-URL, KEY, SECRET = "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"
 TIMEOUT_S = 8.0
 
 

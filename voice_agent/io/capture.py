@@ -1,5 +1,5 @@
-"""The microphone's half: the callback fills a ring; on the event loop that becomes clean 10 ms frames, each with the
-time at which it was captured."""
+"""The microphone's half: the callback fills a ring; on the event loop that becomes clean frames, each with the time at
+which it was captured: 10 ms a frame, or a whole window of the ears' while nobody speaks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ RING_S = 10.0
 WINDOW = 200  # callbacks over which the stream is placed on the clock: 2 s
 LEVEL_FRAMES = 5
 SILENT_DBFS = -96.0
+EARS_WINDOW = 512  # samples at 16 kHz that the ears look at: nothing is heard sooner for being told of a part
+MOST_FRAMES = 4  # of 10 ms, handed out as one: a window is complete after three or four
 
 
 class Taken(NamedTuple):
@@ -42,6 +44,9 @@ class Capture:
         self._far = far
         self._wake = wake
         self.rate = rate
+        self._window = EARS_WINDOW * rate / RATE
+        self._woken_at = 0
+        self.resting = False  # then the loop is woken for whole windows only
         self.ring = Ring(round(RING_S * rate))
         self.marks: deque[Taken] = deque()
         self.xruns = 0
@@ -55,8 +60,11 @@ class Capture:
         self.lost += len(pcm) - kept
         self.xruns += xrun or kept < len(pcm)
         self.called_at = now
-        self.marks.append(Taken(self.ring.written, now, max(0.0, age_s - len(pcm) / self.rate), self._far()))
-        self._wake()
+        written = self.ring.written
+        self.marks.append(Taken(written, now, max(0.0, age_s - len(pcm) / self.rate), self._far()))
+        if not self.resting or written // self._window > self._woken_at // self._window:
+            self._woken_at = written
+            self._wake()
 
 
 class CaptureClock:
@@ -86,7 +94,7 @@ class CaptureClock:
 
 
 class MicrophoneInput(io.AudioInput):
-    """Frames of 10 ms, 16 kHz, mono. Each carries ``CAPTURED_AT`` in its ``userdata``."""
+    """Frames of 10 to 40 ms, 16 kHz, mono. Each carries ``CAPTURED_AT`` in its ``userdata``."""
 
     def __init__(self) -> None:
         super().__init__(label="microphone")
@@ -148,7 +156,8 @@ class Front:
 
     def pump(self, delay_s: float) -> None:
         """Hand out all whole frames that have come in. ``delay_s``: of the loudspeaker."""
-        capture = self.capture
+        capture, processing = self.capture, self.processing
+        clean: list[Int16] = []
         while capture.marks:
             mark = capture.marks.popleft()
             self.clock.arrived(mark)
@@ -157,20 +166,28 @@ class Front:
                 pcm = self._resampler.resample_chunk(pcm)
             # What was played before this was captured, and no more: its echo can be in here, at the earliest.
             while self._far and self._far[0][0] <= mark.far:
-                self.processing.far(self._far.popleft()[1])
-            self._rest = np.concatenate([self._rest, pcm])
-            while len(self._rest) >= FRAME:
-                frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
-                self._hand_out(self.processing.near(frame, delay_s + self.clock.latency_s))
+                processing.far(self._far.popleft()[1])
+            if len(self._rest):
+                pcm = np.concatenate([self._rest, pcm])
+            whole = len(pcm) // FRAME * FRAME
+            for at in range(0, whole, FRAME):
+                clean.append(processing.near(pcm[at : at + FRAME], delay_s + self.clock.latency_s))
+                if len(clean) == MOST_FRAMES:
+                    self._hand_out(clean)
+                    clean = []
+            self._rest = pcm[whole:]
+        if clean:
+            self._hand_out(clean)
 
-    def _hand_out(self, pcm: Int16) -> None:
-        self._made += FRAME
+    def _hand_out(self, frames: list[Int16]) -> None:
+        pcm = frames[0] if len(frames) == 1 else np.concatenate(frames)
+        self._made += len(pcm)
         captured_at = self.clock.at(self._made / RATE) - self.processing.delay_s
-        wave = pcm.astype(np.float32)
-        self._powers.append(float(wave @ wave) / FRAME / 32768.0**2)
+        for wave in pcm.astype(np.float32).reshape(-1, FRAME):
+            self._powers.append(float(wave @ wave) / FRAME / 32768.0**2)
         if self.muted:
-            pcm = np.zeros(FRAME, np.int16)
-        self._on_frame(pcm, captured_at - FRAME / RATE)
-        frame = rtc.AudioFrame(pcm.tobytes(), RATE, 1, FRAME)
+            pcm = np.zeros(len(pcm), np.int16)
+        self._on_frame(pcm, captured_at - len(pcm) / RATE)
+        frame = rtc.AudioFrame(pcm.tobytes(), RATE, 1, len(pcm))
         frame.userdata[CAPTURED_AT] = captured_at
         self._input.push(frame)

@@ -4,7 +4,7 @@ async with microphone(config.sound, on_audible=road.audible, on_gaps=...) as mic
     road.session.input.audio, road.session.output.audio = mic.input, mic.output
 
 PortAudio's callbacks only copy between the device and a ring; each call of the microphone's wakes the event loop, where
-:meth:`Microphone._pump` does the rest, 100 times a second.
+:meth:`Microphone._pump` does the rest, 100 times a second (31 while nobody speaks).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -31,6 +32,34 @@ STALL_S = 3.0  # no callback for so long: the device is gone, though nobody says
 WATCH_S = 0.25
 TELL_EVERY_S = 10.0  # lost sound is told of at most so often; the counts are always there
 WRITE_EVERY_S, WRITE_BEHIND_S = 1.0, 2.0
+STRAINED, STRAINED_S = 3, 10.0  # sound lost so often in so long: the device gets more latency
+SETTLING_S = 1.0  # what is lost right after opening does not count for that
+MOST_LATENCY_S = 0.08  # more would be heard in every answer, long after the machine was busy
+QUIET_DBFS, QUIET_WAIT_S = -45.0, 5.0  # the devices are reopened when nobody speaks, or after so long
+
+
+class Strain:
+    """Whether one device loses sound again and again. Give it the count so far, now and then."""
+
+    def __init__(self) -> None:
+        self._lost: deque[float] = deque(maxlen=STRAINED)
+        self._count = 0
+        self._from = 0.0
+        self.since: float | None = None
+        """When it became too much (monotonic); None: it is not."""
+
+    def opened(self, now: float, count: int) -> None:
+        """The device was opened; begin anew."""
+        self._lost.clear()
+        self._count, self._from, self.since = count, now + SETTLING_S, None
+
+    def look(self, now: float, count: int) -> None:
+        """``count``: how often it has lost sound since the call began."""
+        new, self._count = count - self._count, count
+        if now >= self._from:
+            self._lost.extend([now] * (new > 0))  # PortAudio reports one underrun for several blocks: that is once
+        if self.since is None and len(self._lost) == STRAINED and now - self._lost[0] <= STRAINED_S:
+            self.since = now
 
 
 class Microphone:
@@ -56,6 +85,9 @@ class Microphone:
         self._streams: dict[Kind, Stream] = {}
         self._devices: dict[Kind, Device] = {}
         self._defaults: dict[Kind, str] = {}
+        latency_s = settings.latency_ms / 1000
+        self._latency_s: dict[Kind, float] = {"input": latency_s, "output": latency_s}
+        self._strains: dict[Kind, Strain] = {"input": Strain(), "output": Strain()}
         self._earlier_xruns = [0, 0]
         self._told_xruns = (0, 0)
         self._told_at = clock.now() - TELL_EVERY_S
@@ -70,6 +102,7 @@ class Microphone:
         self._user_channel: Channel | None = None
         self.output = SpeakerOutput(self._player, clock, on_audible=on_audible, on_gaps=on_gaps, on_played=self._played)
         self._muted = False
+        self._resting = False
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -83,6 +116,18 @@ class Microphone:
         self._muted = value
         if self._front is not None:
             self._front.muted = value
+
+    @property
+    def resting(self) -> bool:
+        """Nobody speaks or thinks, say so: sound is then handed on in whole windows of the ears', a third as often.
+        Speech is noticed no later for it."""
+        return self._resting
+
+    @resting.setter
+    def resting(self, value: bool) -> None:
+        self._resting = value
+        if self._front is not None:
+            self._front.capture.resting = value
 
     @property
     def level_dbfs(self) -> float:
@@ -133,9 +178,9 @@ class Microphone:
                 return default  # another one has appeared in the place of the lost one
             raise
 
-    def open(self, *, again: bool = False) -> tuple[Player, Front]:
+    def open(self, *, again: bool = False, refresh: bool = False) -> tuple[Player, Front]:
         """Open both devices. Blocks. Raises AudioError or UsageError with nothing left open."""
-        if again:
+        if refresh:
             self._sound.refresh()
         devices = self._sound.devices()
         kinds: tuple[Kind, Kind] = ("input", "output")
@@ -146,7 +191,7 @@ class Microphone:
         front = Front(
             capture, Processing(self._settings, player.rate), self.input, self._frame if self._recording else _nothing
         )
-        front.muted = self._muted
+        front.muted, capture.resting = self._muted, self._resting
         calls = {"input": capture.take, "output": player.fill}
         streams: dict[Kind, Stream] = {}
         try:
@@ -158,7 +203,7 @@ class Microphone:
                     rate=rate,
                     channels=channels,
                     block=rate // BLOCKS_PER_S,
-                    latency_s=self._settings.latency_ms / 1000,
+                    latency_s=self._latency_s[kind],
                     callback=calls[kind],
                 )
         except BaseException:
@@ -178,6 +223,9 @@ class Microphone:
             self._earlier_xruns[1] += self._player.xruns
         self.output.go_on(player)
         self._player, self._front = player, front
+        now = self._clock.now()
+        self._strains["input"].opened(now, self.input_xruns)
+        self._strains["output"].opened(now, self.output_xruns)
         if self._recording:
             self._agent_channel = Channel(self.line, self.line.agent, player.rate)
             self._user_channel = Channel(self.line, self.line.user, RATE)
@@ -223,14 +271,38 @@ class Microphone:
         while True:
             await asyncio.sleep(WATCH_S)
             xruns, now = (self.input_xruns, self.output_xruns), self._clock.now()
-            if xruns != self._told_xruns and now - self._told_at >= TELL_EVERY_S:
+            self._strains["input"].look(now, xruns[0])
+            self._strains["output"].look(now, xruns[1])
+            if strained := self._strained(now):
+                await self._widen(strained, retry_s)
+            elif xruns != self._told_xruns and now - self._told_at >= TELL_EVERY_S:
                 self._told_xruns, self._told_at = xruns, now
+                most = max(self._latency_s.values()) >= MOST_LATENCY_S
                 self._on_event(
-                    f"sound was lost: {xruns[0]} times at the microphone, {xruns[1]} times at the loudspeaker;"
-                    " if it goes on, close other programs or raise sound.latency_ms"
+                    f"sound was lost: {xruns[0]} times at the microphone, {xruns[1]} times at the loudspeaker"
+                    + ("; if it goes on, close other programs or raise sound.latency_ms" if most else "")
                 )
             if lost := self._lost():
                 await self._recover(lost, retry_s)
+
+    def _strained(self, now: float) -> list[Kind]:
+        """The devices that are to get more latency, once it is a moment for that."""
+        found = {k: s.since for k, s in self._strains.items() if self._latency_s[k] < MOST_LATENCY_S}
+        since = {k: at for k, at in found.items() if at is not None}
+        quiet = not self.output.playing and self.level_dbfs < QUIET_DBFS
+        return list(since) if quiet or any(now - at > QUIET_WAIT_S for at in since.values()) else []
+
+    async def _widen(self, strained: list[Kind], retry_s: float) -> None:
+        for kind in strained:
+            self._latency_s[kind] = min(MOST_LATENCY_S, 2 * self._latency_s[kind])
+        xruns = self._told_xruns = self.input_xruns, self.output_xruns
+        self._told_at = self._clock.now()
+        await self._reopen(retry_s, refresh=False)
+        names: dict[Kind, str] = {"input": "the microphone", "output": "the loudspeaker"}
+        self._on_event(
+            f"sound was lost {xruns[0]} times at the microphone, {xruns[1]} times at the loudspeaker; latency raised: "
+            + ", ".join(f"{names[kind]} is asked for {self._latency_s[kind] * 1000:.0f} ms" for kind in strained)
+        )
 
     def _lost(self) -> list[Kind]:
         called: dict[Kind, float] = {"output": self._player.called_at}
@@ -243,16 +315,21 @@ class Microphone:
         words: dict[Kind, str] = {"input": "the microphone", "output": "the loudspeaker"}
         names = " and ".join(f"{words[kind]} {self._devices[kind].name!r}" for kind in sorted(lost))
         self._on_event(f"{names} is gone; the call is paused until it is back or another one is there")
+        await self._reopen(retry_s, refresh=True)
+        self._on_event(f"sound is back, the call goes on: {self.description}")
+
+    async def _reopen(self, retry_s: float, *, refresh: bool) -> None:
         streams, self._streams = self._streams, {}
         await self._loop.run_in_executor(None, _close, streams)
         self.output.halt()
         while True:
             with contextlib.suppress(AudioError, UsageError):  # it is not back yet: this was said, and is tried again
-                opened = await self._loop.run_in_executor(None, functools.partial(self.open, again=True))
+                again = functools.partial(self.open, again=True, refresh=refresh)
+                opened = await self._loop.run_in_executor(None, again)
                 break
+            refresh = True
             await asyncio.sleep(retry_s)
         self.use(*opened)
-        self._on_event(f"sound is back, the call goes on: {self.description}")
 
 
 def _close(streams: dict[Kind, Stream]) -> None:

@@ -1,9 +1,10 @@
 """The mind: a LiveKit ``llm.LLM`` for any OpenAI-compatible endpoint, and two endpoints of our own.
 
 Read in this order: ``table`` and ``providers`` (who answers), ``choice`` (which model), ``client`` and ``stream`` (how
-they are asked), ``deltas`` (what they say), ``errors`` (how they fail), ``pool`` (warm connections), ``window`` (how
-much of a long conversation is sent), ``adapters`` (AWS, Google, Azure, Replicate), ``embedded`` and ``sim`` (servers
-started by us).
+they are asked), ``deltas`` (what they say), ``errors`` (how they fail), ``pool`` (warm connections), ``window`` and
+``summary`` (how much of a long conversation is sent), ``hedge`` with ``attempt``, ``breaker`` and ``trial`` (a second
+request when the first is late), ``adapters`` (AWS, Google, Azure, Replicate), ``embedded`` and ``sim`` (servers started
+by us).
 
 Names are imported when first used, since LiveKit and llama.cpp take a second to import.
 """

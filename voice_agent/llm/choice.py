@@ -21,7 +21,7 @@ class Choice:
 
 _NOT_CHAT = re.compile(
     r"embed|whisper|tts|audio|speech|guard|rerank|moderation|image|dall-?e|realtime|transcri|ocr|diffusion|flux"
-    r"|search|computer|sora|babbage|davinci|bge-|clip|parakeet"
+    r"|search|computer|sora|babbage|davinci|bge-|clip|parakeet|^compound"
 )
 # Models that think before they speak: the user would hear nothing meanwhile. Qwen 3 does unless it says "instruct".
 _REASONING = re.compile(
@@ -30,6 +30,8 @@ _REASONING = re.compile(
 )
 # Reasoning models that can be told not to reason.
 _OFF = (r"qwen-?3\.8-27b",)
+# And those that can be told to reason little: better than a model nobody has heard of.
+_LITTLE = (r"gpt-oss-120b", r"gpt-oss")
 _LLAMA_70B = (r"llama-?3\.3.*70b", r"^llama3\.3(:latest)?$", r"llama-?3\.1.*70b", r"llama.*70b")
 # Big enough for a conversation and fast where served; then whatever follows instructions at all.
 _OTHERS = (
@@ -93,9 +95,11 @@ def choose_model(served: Sequence[str], provider: Provider = CUSTOM) -> Choice:
         return Choice(chat[0], "the only chat model served")
     if (model := _best(direct, (*provider.prefer, *_OTHERS))) is not None:
         return Choice(model, "no Llama 70B is served; this is the best one served that answers without reasoning first")
+    if direct and (model := _best(chat, _LITTLE)) is not None:
+        return Choice(model, "no model of the preference list is served; this one can be told to reason little")
     if direct:
         return Choice(min(direct), "no model of the preference list is served; the first by name")
-    model = _best(chat, (r"gpt-oss-120b", r"gpt-oss", r"glm", r"qwen")) or min(chat)
+    model = _best(chat, (*_LITTLE, r"glm", r"qwen")) or min(chat)
     return Choice(model, "only reasoning models are served; the reasoning is kept out of the voice but takes its time")
 
 

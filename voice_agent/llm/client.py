@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import gzip
 import json
 import logging
+import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,7 +29,7 @@ from livekit.agents.utils import is_given
 
 from ..clock import SYSTEM, Clock
 from ..config import LlmConfig
-from ..errors import ProviderAuthError, ProviderError, ProviderModelError
+from ..errors import ProviderAuthError, ProviderError, ProviderModelError, RateLimitedError
 from ..meter import Meter
 from ..meter import current as current_meter
 from . import errors
@@ -36,6 +38,7 @@ from .choice import Choice, check_model, choose_model, reasoning_params
 from .pool import WarmPool
 from .providers import Endpoint
 from .stream import ChatStream, Deadlines
+from .summary import Summaries, When
 from .window import Window
 
 logger = logging.getLogger(__name__)
@@ -78,6 +81,15 @@ class Counters:
     tokens_estimated: int = 0
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One for the process: reading the certificates takes 30 to 100 ms, on the loop of the call that begins.
+
+    It may be shared by threads; each connection asks it for the same protocols (HTTP/1.1).
+    """
+    return httpx2.create_ssl_context()
+
+
 class ChatLLM(llm.LLM[Any]):
     """The model of one :class:`~voice_agent.llm.providers.Endpoint` (its server must run already).
 
@@ -98,6 +110,7 @@ class ChatLLM(llm.LLM[Any]):
         context_tokens: int = CONTEXT_TOKENS,
         meter: Meter | None = None,
         credentials: Any = None,
+        summarise: When = "off",
     ) -> None:
         super().__init__()
         adapted = adapt(endpoint, credentials=credentials)
@@ -107,6 +120,7 @@ class ChatLLM(llm.LLM[Any]):
         self.window = Window(
             min(context_tokens, EMBEDDED_CONTEXT_TOKENS) if endpoint.kind == "embedded" else context_tokens
         )
+        self.summaries = Summaries(self, summarise)
         self._cache_key = f"voice-{uuid.uuid4().hex[:16]}"
         self._reading: asyncio.Task[None] | None = None
         self.endpoint = endpoint
@@ -121,12 +135,13 @@ class ChatLLM(llm.LLM[Any]):
         key = endpoint.api_key.reveal() if endpoint.api_key else "none"
         limits = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=_KEEPALIVE_S)
         if adapted.wrap is not None:
-            transport = adapted.wrap(transport or httpx2.AsyncHTTPTransport(limits=limits))
+            transport = adapted.wrap(transport or httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits))
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=self.deadlines.connect_s, pool=self.deadlines.connect_s),
             limits=limits,
             follow_redirects=True,
             transport=transport,
+            verify=_tls(),
         )
         shared: dict[str, Any] = {"max_retries": 0, "http_client": self._http, "timeout": self._http.timeout}
         if adapted.provider is not None:
@@ -153,6 +168,7 @@ class ChatLLM(llm.LLM[Any]):
             max_completion_tokens=cfg.max_completion_tokens,
             temperature=cfg.temperature,
             context_tokens=cfg.context_tokens,
+            summarise=cast(When, cfg.summarise),
             meter=current_meter(),
             clock=clock,
         )
@@ -216,7 +232,7 @@ class ChatLLM(llm.LLM[Any]):
         if is_given(extra_kwargs):
             extra.update(extra_kwargs)
         if self._reading is not None:
-            self._reading.cancel()  # what it has read stays in the cache
+            self._reading.cancel()  # what it has read stays in the cache; a summary is asked for again later
         return ChatStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options, extra=extra)
 
     # --- for ChatStream -------------------------------------------------------------------------------------------
@@ -245,7 +261,9 @@ class ChatLLM(llm.LLM[Any]):
                 if model is not None:
                     self._choice = check_model(model, served, row)
                 elif not served and row.default_model is not None:
-                    self._choice = Choice(row.default_model, f"{row.name} has no list of models; this is its Llama 70B")
+                    self._choice = Choice(
+                        row.default_model, f"{row.name} has no list of models; this is our default there"
+                    )
                 elif not served:
                     raise ProviderModelError(f"{row.name} does not say which models it serves; name one with llm.model")
                 else:
@@ -311,6 +329,15 @@ class ChatLLM(llm.LLM[Any]):
         if self.meter is not None and self._counts:
             self.meter.admit(self.provider)
 
+    @property
+    def admitted(self) -> bool:
+        """Whether :meth:`admit` would let a request pass now."""
+        try:
+            self.admit()
+        except RateLimitedError:
+            return False
+        return True
+
     def said(self, headers: Mapping[str, str]) -> None:
         """Hand an answer's rate headers to the meter."""
         if self.meter is not None and self._counts:
@@ -324,14 +351,27 @@ class ChatLLM(llm.LLM[Any]):
     def tidy(self, ctx: llm.ChatContext) -> None:
         """After an answer, while it is spoken: drop the oldest turns now rather than in the next turn's way.
 
-        Where the model runs on this machine, it also reads the new beginning now (7 ms a token).
+        If so configured, a summary of them is asked for first. Where the model runs on this machine, it also reads the
+        new beginning now (7 ms a token).
         """
-        view = self.window.ahead(ctx)
-        if view is not None and self.endpoint.kind == "embedded":
+        if not (old := self.window.due(ctx)):
+            return
+        if self.summaries.wanted:
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._summarise(ctx, old), name="llm.window.summary")
+            return
+        view = self.window.replace(ctx, old)
+        if self.endpoint.kind == "embedded":
             self._reading = asyncio.create_task(self._read(view), name="llm.window.read")
 
+    async def _summarise(self, ctx: llm.ChatContext, old: Sequence[llm.ChatItem]) -> None:
+        made = await self.summaries.make(self.window.said_before(ctx), old)
+        view = self.window.replace(ctx, old, made)
+        if self.endpoint.kind == "embedded":
+            await self._read(view)
+
     async def tidied(self) -> None:
-        """Return when nothing is read ahead any more (for benchmarks; a turn does not wait for it)."""
+        """Return when nothing is shortened or read ahead any more (for tests; a turn does not wait for it)."""
         if self._reading is not None:
             await asyncio.gather(self._reading, return_exceptions=True)
 

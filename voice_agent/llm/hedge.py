@@ -30,6 +30,7 @@ from .attempt import Attempt, AttemptTrace
 from .breaker import Breaker
 from .choice import Choice, reasoning_params
 from .client import REASONING_ROOM, ChatLLM
+from .trial import Trials
 
 _SOON_S = 0.001  # a timer may fire this much early
 
@@ -45,6 +46,7 @@ class HedgeCounters:
     refused: int = 0
     failed_over: int = 0
     passed_over: int = 0
+    trials: int = 0
     tokens: int = 0
     extra_tokens: int = 0
 
@@ -74,7 +76,8 @@ class HedgedLLM(llm.LLM[Any]):
         self.short_tokens: int | None = None
         self.second_first = False
         self._paces = {id(model): Pace() for model in self._models}
-        self._breakers = {id(model): Breaker.of(config) for model in self._models}
+        self._breakers = {id(model): Breaker.of(config, backs_off=second is not None) for model in self._models}
+        self.trials = Trials(self.budget, clock)
         self._counters = HedgeCounters()
 
     @property
@@ -111,7 +114,8 @@ class HedgedLLM(llm.LLM[Any]):
 
     def snapshot(self) -> HedgeCounters:
         """Counts so far."""
-        return dataclasses.replace(self._counters, tokens=self.budget.tokens, extra_tokens=self.budget.extra)
+        known = {"tokens": self.budget.tokens, "extra_tokens": self.budget.extra, "trials": self.trials.started}
+        return dataclasses.replace(self._counters, **known)
 
     def count(self, **more: int) -> None:
         """Add to the counters."""
@@ -131,6 +135,7 @@ class HedgedLLM(llm.LLM[Any]):
 
     async def aclose(self) -> None:
         await super().aclose()
+        await self.trials.aclose()
         for model in self._models:
             await model.aclose()
 
@@ -258,7 +263,7 @@ class HedgedStream(llm.LLMStream):
                 self._take(attempt, now)
                 return attempt
             attempt.failed = True
-            if isinstance(error, ProviderError):
+            if isinstance(error, ProviderError) and attempt.model.admitted:  # else it was the meter that said no
                 owner.breaker(attempt.model).failed(now)
         if any(not a.failed for a in self._attempts):
             return None
@@ -284,29 +289,35 @@ class HedgedStream(llm.LLMStream):
         distinct = other is not None and other is not first
         hedges = owner.config.hedge and other is not None and (owner.config.hedge_with_tools or not self._tools)
         self._hedge_at = now + owner.pace(first).hedge_after_s(owner.config) if hedges else None
-        if not owner.config.breaker:
+        if not first.admitted and other is not None and distinct and other.admitted:
+            return self._pass_over(first, other)
+        if not owner.config.breaker or owner.breaker(first).state(now) == "closed":
             return first, other
-        state = owner.breaker(first).ask(now)
-        if state == "half open" and distinct:
-            self._hedge_at = now  # the user does not pay for the trial
-        elif state == "open":
-            if other is None or not distinct or owner.breaker(other).ask(now) == "open":
-                raise ProviderUnavailableError(
-                    f"{first.provider} has failed {owner.config.breaker_failures} times in a row and is left alone for"
-                    f" {owner.breaker(first).rest_s(now):.0f} s more; name a second provider with llm.hedge"
-                )
-            owner.count(passed_over=1)
-            self._rung("passed_over", first.provider)
-            self._hedge_at = None
-            return other, None
+        # Where second requests may cost nothing, the user's own request has to try it.
+        leave = owner.breaker(first).state(now) == "open" or owner.config.hedge_tokens > 0
+        if leave and other is not None and distinct and other.admitted and owner.breaker(other).ask(now) != "open":
+            owner.trials.start(first, owner.breaker(first))
+            return self._pass_over(first, other)
+        if owner.breaker(first).ask(now) == "open":
+            raise ProviderUnavailableError(
+                f"{first.provider} has failed {owner.config.breaker_failures} times in a row and is left alone for"
+                f" {owner.breaker(first).rest_s(now):.0f} s more; name a second provider with llm.hedge"
+            )
         return first, other
+
+    def _pass_over(self, first: ChatLLM, other: ChatLLM) -> tuple[ChatLLM, None]:
+        self._owner.count(passed_over=1)
+        self._rung("passed_over", first.provider)
+        self._hedge_at = None
+        return other, None
 
     def _may_hedge(self, other: ChatLLM, now: float, *, very_late: bool) -> bool:
         cost = self._prompt_tokens()
-        if self._owner.config.breaker and self._owner.breaker(other).state(now) == "open":
+        if not other.admitted:
             return False
-        if self._owner.breaker(self._attempts[0].model).state(now) != "closed":
-            return True  # a trial: rare, and worth it
+        if self._owner.config.breaker and (breaker := self._owner.breaker(other)).state(now) != "closed":
+            self._owner.trials.start(other, breaker)
+            return False
         if self._owner.budget.allows(cost, now, very_late=very_late):
             return True
         if very_late:

@@ -59,7 +59,10 @@ class Deadlines:
 
 
 class ChatStream(llm.LLMStream):
-    """One answer, as LiveKit reads it. Closing it closes the request: the server sees the connection end."""
+    """One answer, as LiveKit reads it. Closing it closes the request: the server sees the connection end.
+
+    ``aside``: it is no turn's (a summary): the meter counts it, the client's counters do not.
+    """
 
     def __init__(
         self,
@@ -69,8 +72,10 @@ class ChatStream(llm.LLMStream):
         tools: list[llm.Tool],
         conn_options: APIConnectOptions,
         extra: dict[str, Any],
+        aside: bool = False,
     ) -> None:
         self._owner = owner
+        self._aside = aside
         self._extra = extra
         self._reader = DeltaReader()
         self._started = self._last = 0.0
@@ -99,14 +104,19 @@ class ChatStream(llm.LLMStream):
             self._ended("failed")
             raise errors.explain(error, owner.asked(), self._limits.connect_s) from None
         else:
-            owner.count(completed=1)
-            owner.tidy(self._chat_ctx)
+            self._count(completed=1)
+            if not self._aside:
+                owner.tidy(self._chat_ctx)
+
+    def _count(self, **more: int) -> None:
+        if not self._aside:
+            self._owner.count(**more)
 
     def _ended(self, how: Literal["cancelled", "failed"]) -> None:
         """Account for an answer that did not end by itself, and replace the connection that went with it."""
-        self._owner.count(**{how: 1})
+        self._count(**{how: 1})
         if self._usage is None:
-            self._owner.count(tokens_estimated=self._reader.estimated_tokens)
+            self._count(tokens_estimated=self._reader.estimated_tokens)
             probe.fact(completion_tokens_estimated=self._reader.estimated_tokens)
             if self._asked:
                 self._owner.metered(
@@ -119,7 +129,8 @@ class ChatStream(llm.LLMStream):
     async def _answer(self) -> None:
         owner = self._owner
         self._reader = DeltaReader(opens_thinking=opens_thinking(owner.model))
-        messages, _ = owner.window.view(self._chat_ctx).to_provider_format(format="openai")
+        view = self._chat_ctx if self._aside else owner.window.view(self._chat_ctx)
+        messages, _ = view.to_provider_format(format="openai")
         tools = llm.ToolContext(self._tools).parse_function_tools("openai", strict=owner.endpoint.provider.strict_tools)
         probe.fact(provider=owner.provider, model=owner.model, simulated=owner.endpoint.simulated)
         self._started = self._last = owner.clock.now()
@@ -135,7 +146,7 @@ class ChatStream(llm.LLMStream):
     def _report_usage(self) -> None:
         """Some servers send running counts with each chunk: the last one stands."""
         if (usage := self._usage) is not None:
-            self._owner.count(tokens_received=usage.completion_tokens)
+            self._count(tokens_received=usage.completion_tokens)
             probe.fact(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
             if usage.prompt_cached_tokens:
                 probe.fact(prompt_cached_tokens=usage.prompt_cached_tokens)
@@ -150,7 +161,7 @@ class ChatStream(llm.LLMStream):
             content, headers = owner.encode(body)
             self._prompt_tokens = sum(len(str(message.get("content") or "")) for message in messages) // 4
             owner.admit()
-            owner.count(requests=1)
+            self._count(requests=1)
             owner.metered(requests=1)
             self._asked = True
             probe.mark("llm_requested")

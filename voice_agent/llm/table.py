@@ -95,7 +95,11 @@ PROVIDERS: tuple[Provider, ...] = (
             "2026-10",
             "skills.sh/terminalskills/skills/cerebras, which cites inference-docs.cerebras.ai/models/overview",
         ),
-        free=Fact("trial: 5 requests and 30k tokens a minute, 1M tokens a day", "2026-08-31", _DIGEST),
+        free=Fact(
+            "trial: 5 requests and 30k tokens a minute, 1M tokens a day; a means of payment is asked for",
+            "2026-08-31",
+            _DIGEST,
+        ),
     ),
     Provider(
         "groq",
@@ -107,12 +111,15 @@ PROVIDERS: tuple[Provider, ...] = (
         usage="`x_groq.usage` in the last chunk, with queue, prompt and completion times in seconds",
         failures="HTTP status; `retry-after` with 429; the fields of its list are answered with 400",
         notes="gives its timings too; `messages[].name` is refused as well and never sent by us",
-        served=Fact("llama-3.3-70b-versatile, llama-3.1-8b-instant, gpt-oss-120b, gpt-oss-20b", "2026-08-31", _DIGEST),
+        served=Fact(
+            "openai/gpt-oss-120b, openai/gpt-oss-20b, qwen/qwen3.6-27b (preview), all reasoning; Llama 3.3 70B and"
+            " 3.1 8B were shut down on 2026-08-16 but for enterprises",
+            "2026-09-05",
+            "console.groq.com/docs/deprecations, as quoted in github.com/langchain-ai/langchain/pull/38363 and"
+            " github.com/ITSpecialist111/ai_automation_suggester/issues/187",
+        ),
         free=Fact(
-            "Llama 70B: 30 requests and 12k tokens a minute, 1k requests and 100k tokens a day; Llama 8B: 14.4k"
-            " requests and 500k tokens a day",
-            "2026-08-31",
-            _DIGEST,
+            "gpt-oss-120b: 30 requests and 8k tokens a minute, 1k requests and 200k tokens a day", "2026-08-31", _DIGEST
         ),
     ),
     Provider(
@@ -127,8 +134,14 @@ PROVIDERS: tuple[Provider, ...] = (
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
         "FIREWORKS_API_KEY",
-        rate_headers="fireworks",
-        failures="HTTP status; 429 above an adaptive limit, 503 when overloaded (docs.fireworks.ai)",
+        rate_headers="unknown",
+        failures="HTTP status; 429 above an adaptive limit, 503 when overloaded",
+        notes="its rate headers give tokens a second and nothing that remains, so the meter leaves them alone",
+        free=Fact(
+            "none published; accounts start at 3.6M tokens of prompts and 36k of answers a minute",
+            "read 2026-11",
+            "docs.fireworks.ai/serverless/rate-limits",
+        ),
     ),
     Provider(
         "sambanova",
@@ -173,7 +186,9 @@ PROVIDERS: tuple[Provider, ...] = (
         auth="aws",
         extra="bedrock",
         rate_headers="unknown",
-        notes="a Bedrock API key; without one, AWS credentials sign each request (SigV4, botocore)",
+        notes="a Bedrock API key; without one, AWS credentials sign each request (SigV4, botocore); AWS recommends"
+        " bedrock-runtime.{region}.amazonaws.com/openai/v1 to newcomers where it has the model: set llm.base_url, with"
+        " the API key",
         served=Fact(
             "open-weight models by region, such as gpt-oss; Llama is not reached by chat completions, only by Converse",
             "read 2026-11",
@@ -199,15 +214,16 @@ PROVIDERS: tuple[Provider, ...] = (
         None,
         auth="google",
         extra="vertex",
-        default_model="meta/llama-3.3-70b-instruct-maas",
+        default_model="openai/gpt-oss-120b-maas",
         lists_models=False,
         rate_headers="unknown",
         failures="HTTP status; Google's errors also come as a list of one object",
         notes="Google's application default credentials (google-auth); tokens are renewed as they expire",
         served=Fact(
-            "meta/llama-3.3-70b-instruct-maas among the open models, by region",
+            "open models by region, openai/gpt-oss-120b-maas among them; meta/llama-3.3-70b-instruct-maas was retired"
+            " on 2026-10-21",
             "read 2026-11",
-            "docs.cloud.google.com/vertex-ai/generative-ai/docs/open-models/use-maas",
+            "docs.cloud.google.com/gemini-enterprise-agent-platform/models/deprecations/open-models",
         ),
     ),
     Provider(

@@ -41,37 +41,62 @@ class Window:
 
     limit: int
     drops: int = 0
+    summary: str = ""
+    """What is said of the dropped part, below the instructions."""
     _first_id: str | None = None
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def view(self, ctx: llm.ChatContext) -> llm.ChatContext:
         """What to send of ``ctx``; ``ctx`` itself is not changed, and is returned where all of it fits."""
         items = ctx.items
-        head = next((at for at, item in enumerate(items) if not _instruction(item)), len(items))
-        begin = next((at for at in range(head, len(items)) if items[at].id == self._first_id), head)
-        total = sum(self._size(item) for item in (*items[:head], *items[begin:]))
+        head, begin = self._span(items)
+        total = self._total(items, head, begin)
         if total > self.limit:
-            begin = self._cut(items, begin, total)
-            # Sizes of what has been dropped are not asked for again.
-            kept = {item.id for item in items[begin:]} | {item.id for item in items[:head]}
-            self._sizes = {name: size for name, size in self._sizes.items() if name in kept}
+            begin = self._drop(items, head, begin, self._cut(items, begin, total))
         if begin == head:
             return ctx
         view = llm.ChatContext.empty()
-        view.items = [*items[:head], *items[begin:]]
+        view.items = [*_with_summary(items[:head], self.summary), *items[begin:]]
         return view
 
-    def ahead(self, ctx: llm.ChatContext) -> llm.ChatContext | None:
-        """Drop now what one of the next turns would; the new view, or None if there is nothing to drop yet."""
-        drops, limit = self.drops, self.limit
-        self.limit = round(limit * _AHEAD_SHARE)
-        try:
-            view = self.view(ctx)
-        finally:
-            self.limit = limit
-        return view if self.drops > drops else None
+    def due(self, ctx: llm.ChatContext) -> list[llm.ChatItem]:
+        """What one of the next turns will have to drop; empty: nothing yet."""
+        items = ctx.items
+        head, begin = self._span(items)
+        total = self._total(items, head, begin)
+        if total <= round(self.limit * _AHEAD_SHARE):
+            return []
+        return list(items[begin : self._cut(items, begin, total)])
+
+    def replace(self, ctx: llm.ChatContext, old: Sequence[llm.ChatItem], summary: str | None = None) -> llm.ChatContext:
+        """Drop ``old`` (of :meth:`due`; it may have gone already), and have ``summary`` stand for it and all before.
+
+        None: what was said of that before still stands. Returns the new view.
+        """
+        items = ctx.items
+        head, begin = self._span(items)
+        after = next((at + 1 for at in range(head, len(items)) if items[at].id == old[-1].id), begin)
+        if begin < after < len(items):
+            self._drop(items, head, begin, after)
+        self.summary = self.summary if summary is None else summary
+        return self.view(ctx)
+
+    def said_before(self, ctx: llm.ChatContext) -> str:
+        """The summary of what has been dropped of this conversation; empty: nothing was, or without one."""
+        head, begin = self._span(ctx.items)
+        return self.summary if begin > head else ""
+
+    def _span(self, items: Sequence[llm.ChatItem]) -> tuple[int, int]:
+        """Where the instructions end, and where what is sent of the rest begins."""
+        head = next((at for at, item in enumerate(items) if not _instruction(item)), len(items))
+        return head, next((at for at in range(head, len(items)) if items[at].id == self._first_id), head)
+
+    def _total(self, items: Sequence[llm.ChatItem], head: int, begin: int) -> int:
+        summary = -(-len(self.summary) // 4) if begin > head else 0
+        return summary + sum(self._size(item) for item in (*items[:head], *items[begin:]))
 
     def _cut(self, items: Sequence[llm.ChatItem], begin: int, total: int) -> int:
+        """Where to begin from now on, so that half of the limit is left; ``begin``: nothing can be dropped."""
         users = [at for at in range(begin + 1, len(items)) if _from_user(items[at])]
         if not users:
             return begin
@@ -81,8 +106,17 @@ class Window:
             at = user
             if left <= self.limit * _KEPT_SHARE:
                 break
-        self.drops += 1
-        self._first_id = items[at].id
+        return at
+
+    def _drop(self, items: Sequence[llm.ChatItem], head: int, begin: int, at: int) -> int:
+        if at > begin:
+            self.drops += 1
+            if begin == head:  # the first time, of this conversation
+                self.summary = ""
+            self._first_id = items[at].id
+            # Sizes of what has been dropped are not asked for again.
+            kept = {item.id for item in (*items[:head], *items[at:])}
+            self._sizes = {name: size for name, size in self._sizes.items() if name in kept}
         return at
 
     def _size(self, item: llm.ChatItem) -> int:
@@ -94,6 +128,19 @@ class Window:
 
 def _instruction(item: llm.ChatItem) -> bool:
     return item.type != "message" or item.role in ("system", "developer")
+
+
+def _with_summary(head: Sequence[llm.ChatItem], summary: str) -> list[llm.ChatItem]:
+    """Within the last instructions: some chat templates refuse a second system message."""
+    if not summary:
+        return list(head)
+    said = f"The conversation so far, in short (what was said, no instructions):\n{summary}"
+    for at in reversed(range(len(head))):
+        item = head[at]
+        if item.type == "message":
+            merged = item.model_copy(update={"content": [f"{item.text_content or ''}\n\n{said}"]})
+            return [*head[:at], merged, *head[at + 1 :]]
+    return [*head, llm.ChatMessage(role="system", content=[said])]
 
 
 def _from_user(item: llm.ChatItem) -> bool:

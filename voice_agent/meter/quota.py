@@ -3,7 +3,8 @@
 Four names of quota: requests and tokens, a minute and a day. Providers name their headers differently; which header
 means what is documented at console.groq.com/docs/rate-limits (requests are a day's, tokens a minute's),
 inference-docs.cerebras.ai/support/rate-limits (the window stands in the name), docs.sambanova.ai (``-day`` for a
-day's), docs.fireworks.ai/serverless/rate-limits (tokens of the prompt), and OpenAI's guide (both a minute's).
+day's), and OpenAI's guide (both a minute's). Fireworks' are tokens a second and say nothing of what remains
+(docs.fireworks.ai/serverless/rate-limits): they are not read.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ _ENDINGS: Mapping[str, Mapping[str, QuotaName]] = {
     "openai": {"requests": "requests_minute", "tokens": "tokens_minute"},
     "groq": {"requests": "requests_day", "tokens": "tokens_minute"},
     "sambanova": {"requests": "requests_minute"},
-    "fireworks": {"tokens-prompt": "tokens_minute"},
     "cerebras": {},
 }
 # Those with the window in the name mean the same everywhere.

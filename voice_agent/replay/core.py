@@ -61,8 +61,9 @@ class _Replay:
         self._acoustic_for = -1.0
 
     def run(self) -> Outcome:
+        fading = set(self.found.fading)
         for end, probability in self.found.windows:
-            self._push(end, self._window, end, probability)
+            self._push(end, self._window, end, probability, end in fading)
             for tick in (0.010, 0.020):
                 self._push(end + tick, self._tick)
         for begun, ready, text in self.found.passes:
@@ -79,8 +80,8 @@ class _Replay:
 
     # --- evidence, as the detector hands it on ------------------------------------------------------------------------
 
-    def _window(self, end: float, probability: float) -> tuple[Decision, ...]:
-        out = self.policy.window(end, probability, WINDOW_S)
+    def _window(self, end: float, probability: float, fading: bool) -> tuple[Decision, ...]:
+        out = self.policy.window(end, probability, WINDOW_S, fading)
         p, ended = self.policy, self.policy.speech_ended_s
         asks = self.acoustic and p.state is State.PAUSED and self._acoustic_for != ended
         if asks and end - ended >= ACOUSTIC_AT_S and p.wait_s() > ACOUSTIC_AT_S:

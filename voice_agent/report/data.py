@@ -22,6 +22,7 @@ from .load import KINDS, Loaded, pairs
 from .sound import Recording, Window, spoken_into, window_of
 
 UNTRUSTED_MS = 20.0
+BEFORE_AFTER = ("before", "after")
 SHOWN = 140  # characters of a text in the list; the whole of it is in the turn's own object
 _STAGES = tuple(Stage)
 
@@ -53,6 +54,7 @@ class Report:
     compared: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # what should have been a run
+    names: tuple[str, str] = BEFORE_AFTER  # what the two sides of a comparison are called
 
     @property
     def trusted(self) -> bool:
@@ -60,9 +62,11 @@ class Report:
         return all(ms <= UNTRUSTED_MS for ms in self.worst_ms.values())
 
 
-def collect(runs: list[Loaded], on_note: Callable[[str], None] = lambda _: None) -> Report:
-    """Line the turns up and hold every ledger to its recording once more."""
-    report = Report(runs, [], pairs(runs))
+def collect(
+    runs: list[Loaded], on_note: Callable[[str], None] = lambda _: None, *, names: tuple[str, str] = BEFORE_AFTER
+) -> Report:
+    """Line the turns up and hold every ledger to its recording once more. ``names``: of a comparison's two sides."""
+    report = Report(runs, [], pairs(runs), names=names)
     for number, run in enumerate(runs):
         report.notes += [f"{run.name}: {problem}" for problem in run.problems]
         mine = _entries(run, number, len(report.entries))
@@ -193,16 +197,25 @@ def _many(n: int, word: str) -> str:
     return f"{n} {word}{'' if n == 1 else 's'}"
 
 
+def label(report: Report, number: int) -> str:
+    """A run's name, with its side or its number behind it where several have the same."""
+    run = report.runs[number]
+    which = [i for i, other in enumerate(report.runs) if other.name == run.name]
+    if len(which) < 2:
+        return run.name
+    ends = {
+        id(r): word for before, after, _ in report.pairs for r, word in zip((before, after), report.names, strict=True)
+    }
+    return f"{run.name} ({ends.get(id(run), which.index(number) + 1)})"
+
+
 def _run(report: Report, number: int) -> dict[str, Any]:
     run = report.runs[number]
     result, facts = run.result, run.facts
-    which = [i for i, other in enumerate(report.runs) if other.name == run.name]
-    ends = {id(r): word for before, after, _ in report.pairs for r, word in ((before, "before"), (after, "after"))}
-    told_apart = f" ({ends.get(id(run), which.index(number) + 1)})" if len(which) > 1 else ""
     worst = report.worst_ms.get(number)
     return {
         "name": run.name,
-        "label": run.name + told_apart,
+        "label": label(report, number),
         "kind": KINDS[run.kind],
         "guards": result.guards if run.kind == "test" else "",
         "script": result.path.name,
@@ -276,6 +289,7 @@ def _pair(report: Report, before: Loaded, after: Loaded, comparison: Comparison)
     return {
         "before": next(i for i, run in enumerate(report.runs) if run is before),
         "after": next(i for i, run in enumerate(report.runs) if run is after),
+        "names": list(report.names) if before.name == after.name else [before.name, after.name],
         **_comparison(comparison),
         "items": [
             {"item": item, "before_ms": _median(old.get(item)), "after_ms": _median(new.get(item)),

@@ -14,7 +14,7 @@ from ..errors import ConfigError, UsageError
 from ..scenario.compare import Comparison, Moved, Outcome, compare
 from ..scenario.expect import Check
 from ..scenario.record import AUDIO, RUN, STEPS, TURNS, Result, Step, read_run
-from ..scenario.stats import Interval, percentile_interval
+from ..scenario.stats import Interval, Percentile, percentile
 from ..scenario.work import by_item
 from ..talk.save import RECORDING
 
@@ -161,7 +161,7 @@ def _test(folder: Path) -> Loaded:
         result.interrupted = bool(facts["interrupted"])
         result.error = None if facts["error"] is None else str(facts["error"])
         result.comparison = comparison_of(facts["verdict"])
-        result.intervals = {str(name): _interval(row) for name, row in facts["figures"].items()}
+        result.intervals = {str(name): _percentile(row) for name, row in facts["figures"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{folder / RUN}: damaged ({type(error).__name__}: {error}); run the script again") from None
     by_id = {turn.id: turn for turn in turns}
@@ -197,6 +197,11 @@ def _interval(row: Mapping[str, Any]) -> Interval:
     return Interval(float(row["estimate"]), float(row["low"]), float(row["high"]), int(row["n"]))
 
 
+def _percentile(row: Mapping[str, Any]) -> Percentile:
+    low, high = (None if row[key] is None else float(row[key]) for key in ("low", "high"))
+    return Percentile(float(row["estimate"]), low, high, int(row["n"]))
+
+
 def comparison_of(row: Mapping[str, Any] | None) -> Comparison | None:
     """The verdict that run.json holds. KeyError, TypeError or ValueError for what is none."""
     if row is None:
@@ -228,6 +233,4 @@ def _budget(rows: Path) -> Budget:
 
 def _figures(run: Loaded) -> None:
     if latencies := run.latencies_ms:
-        run.result.intervals = {
-            name: percentile_interval(latencies, q) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
-        }
+        run.result.intervals = {name: percentile(latencies, q) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))}

@@ -7,7 +7,7 @@ import re
 from ..budget.ledger import Stage, verdict
 from ..budget.stats import SessionStats
 from .clean import clean
-from .data import UNTRUSTED_MS, Report, overall
+from .data import UNTRUSTED_MS, Report, label, overall
 from .load import Loaded
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
@@ -22,14 +22,21 @@ def markdown(report: Report) -> str:
     lines += ["| script | result | P50 ms | P95 ms | n | cut off | self-check ms |", "|---|---|---|---|---|---|---|"]
     for number, run in enumerate(report.runs):
         lines.append("| " + " | ".join(_cells(report, number, run)) + " |")
-    lines += ["", "Voice to voice, 95 % intervals in brackets. *Self-check*: the largest difference between the ledger"]
-    lines[-1] += f" and the recording; above {UNTRUSTED_MS:.0f} ms the figures of that run are not to be trusted."
+    lines += [
+        "",
+        "Voice to voice, 95 % intervals in brackets (P50 has one from 6 turns on, P95 from 59). *Self-check*: the"
+        " largest difference between the ledger and the recording; above"
+        f" {UNTRUSTED_MS:.0f} ms the figures of that run are not to be trusted.",
+    ]
     simulated = sorted({part for run in report.runs for part in run.simulated})
     if simulated:
         lines += ["", f"**Simulated:** {_plain(', '.join(simulated))}."]
     for before, after, comparison in report.pairs:
-        place = _plain(before.name if before.name == after.name else f"{before.name} to {after.name}")
-        lines += ["", f"**{place}, before and after:** {_plain(str(comparison))}"]
+        if before.name == after.name:
+            place = f"{before.name}, {' and '.join(report.names)}"
+        else:
+            place = f"{before.name} to {after.name}"
+        lines += ["", f"**{_plain(place)}:** {_plain(str(comparison))}"]
     text = "\n".join(lines) + "\n"
     left_out = 0
     for number, run in enumerate(report.runs):
@@ -46,10 +53,10 @@ def markdown(report: Report) -> str:
 def _cells(report: Report, number: int, run: Loaded) -> list[str]:
     result = run.result
     mark = ("passed" if result.passed else "**failed**") if run.kind == "test" else "measured"
-    cells = [_plain(run.name), mark]
+    cells = [_plain(label(report, number)), mark]
     for name in ("p50_ms", "p95_ms"):
         f = result.intervals.get(name)
-        cells.append("-" if f is None else f"{f.estimate:.0f} [{f.low:.0f}, {f.high:.0f}]")
+        cells.append("-" if f is None else f.short)
     cut = sum(turn.cut_off for turn in run.counted)
     worst = report.worst_ms.get(number)
     checked = "-" if worst is None else f"{worst:.1f}" if worst <= UNTRUSTED_MS else f"**{worst:.0f}, not trusted**"
@@ -62,7 +69,7 @@ def _details(report: Report, number: int, run: Loaded) -> str:
     for turn, one in judged:
         stats.add(turn, one)
     summary = stats.summary()
-    head = _plain(run.name) + (f": {_plain(result.guards)}" if run.kind == "test" else "")
+    head = _plain(label(report, number)) + (f": {_plain(result.guards)}" if run.kind == "test" else "")
     lines = ["", f"<details><summary>{head}</summary>", ""]
     if result.error:
         lines += [f"**{_plain(result.error)}**", ""]

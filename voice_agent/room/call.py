@@ -19,6 +19,7 @@ from ..config import Config
 from ..session import Road, road
 from ..shared import Shared
 from . import ears, published
+from .ffi import narrow_room
 from .keys import Keypad
 from .output import RoomOutput
 from .people import People
@@ -126,12 +127,14 @@ async def call(
         held.road = r
         await connecting
         room = ctx.room
+        narrow_room(room)
         output = RoomOutput(room, on_audible=r.audible, on_gaps=r.ledger.gaps, clock=clock)
         publishing = asyncio.create_task(output.start())
         publishing.add_done_callback(lambda done: _published(ctx, done))
         keypad = Keypad(held.keys, wait_s=config.room.dtmf_wait_s)
         r.session.output.audio = output
         people: People | None = None
+        telling: asyncio.Task[None] | None = None
 
         def pressed(ev: rtc.SipDTMF) -> None:
             linked = r.session.room_io.linked_participant
@@ -153,6 +156,7 @@ async def call(
             )
             room.on("connection_state_changed", held.connection)
             room.local_participant.register_rpc_method(RPC_INTERRUPT, held.interrupt)
+            telling = asyncio.create_task(published.UsageTold(room).follow())
             held.people = people = People(
                 room,
                 r.session,
@@ -168,8 +172,10 @@ async def call(
                 room.off("sip_dtmf_received", pressed)
             r.ledger.close()
             await held.settle()
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            beside = [task for task in (publishing, telling) if task is not None]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await r.session.aclose()
             await output.aclose()
 

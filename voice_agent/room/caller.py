@@ -230,6 +230,10 @@ class Caller:
         """When the agent was last heard; 0 if it never was."""
         return self._loud[-1] if self._loud else 0.0
 
+    def heard_between(self, begin_s: float, end_s: float) -> bool:
+        """Whether the agent was heard after ``begin_s`` and not after ``end_s``."""
+        return any(begin_s < at <= end_s for at in reversed(self._loud))
+
     async def quiet(self, for_s: float, within_s: float = 30.0) -> bool:
         """Return when nobody has been heard for that long; False if that does not come within ``within_s``."""
         began = self.now_s()

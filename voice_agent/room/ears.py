@@ -1,4 +1,4 @@
-"""What a room gives the ears: 16 kHz, as the ears want it, in frames of 10 ms, and quieter if asked for."""
+"""What a room gives the ears: 16 kHz, in frames as long as the VAD's window, and quieter if asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from livekit.agents.voice import room_io
 from ..config import RoomConfig
 
 SAMPLE_RATE = 16_000
-FRAME_MS = 10
+FRAME_MS = 32
 
 
 class NoiseSuppression(rtc.FrameProcessor[rtc.AudioFrame]):
@@ -41,7 +41,7 @@ def options(config: RoomConfig) -> room_io.AudioInputOptions:
     return room_io.AudioInputOptions(
         sample_rate=SAMPLE_RATE,
         num_channels=1,
-        frame_size_ms=FRAME_MS,
+        frame_size_ms=10 if config.noise_suppression else FRAME_MS,  # what the module takes
         noise_cancellation=NoiseSuppression() if config.noise_suppression else None,
         auto_gain_control=False,
     )

@@ -37,6 +37,11 @@ class People:
             self._connected(participant)
         self._maybe_leave()
 
+    @property
+    def anybody(self) -> bool:
+        """Whether there is somebody to talk to. From any thread."""
+        return bool(self._came)
+
     def no_waiting(self) -> None:
         """From now on an empty room is left at once: the worker ends."""
         self._empty_s = 0.0

@@ -1,4 +1,5 @@
-"""What a call tells outside: each turn to those in the room who may know, to Prometheus and to OpenTelemetry.
+"""What a call tells outside: each turn to those in the room who may know, to Prometheus and to OpenTelemetry; and to
+the same people what the language model's provider has counted.
 
 Names are LiveKit's where LiveKit has one: its own gauges stand beside ours on ``/metrics``, its session spans and
 histograms (``lk.agents.*``) are its own doing, and ``lk.e2e_latency`` and the like are attributes of our turn's span.
@@ -6,8 +7,10 @@ histograms (``lk.agents.*``) are its own doing, and ``lk.e2e_latency`` and the l
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import prometheus_client
@@ -16,10 +19,12 @@ from livekit.agents.telemetry import trace_types, tracer
 from livekit.agents.utils import nodename
 from opentelemetry import metrics, trace
 
-from ..access import LEDGER_ATTRIBUTE, LEDGER_TOPIC
+from .. import meter
+from ..access import LEDGER_ATTRIBUTE, LEDGER_TOPIC, USAGE_TOPIC
 from ..budget.export import to_row
 from ..budget.ledger import Budget, Mark, Turn
 from ..clock import SYSTEM, Clock
+from ..meter import Snapshot
 
 log = logging.getLogger("voice_agent.room")
 
@@ -127,10 +132,66 @@ def may_know(participant: rtc.RemoteParticipant) -> bool:
 async def send(room: rtc.Room, turn: Turn, budget: Budget) -> None:
     """Tell the turn to the participants that may know it. A room that is gone is not told."""
     told = [p.identity for p in room.remote_participants.values() if may_know(p)]
-    if not told or not room.isconnected():
-        return
-    row = json.dumps(to_row(turn, budget), ensure_ascii=False)
+    await _tell(room, json.dumps(to_row(turn, budget), ensure_ascii=False), LEDGER_TOPIC, told)
+
+
+USAGE_EVERY_S = 2.0
+"""As often as the meter makes a new reading."""
+
+
+def usage_message(snapshot: Snapshot | None) -> str | None:
+    """The providers that were asked today, as JSON (docs/rooms.md has the fields); None: there is nothing to tell."""
+    providers = []
+    for reading in snapshot.providers.values() if snapshot is not None else ():
+        if not reading.day.requests and reading.state == "ok":
+            continue
+        near = reading.highest
+        providers.append(
+            {
+                "provider": reading.provider,
+                "requests_today": reading.day.requests,
+                "tokens_today": reading.day.tokens,
+                "quota": None if near is None else near.name,
+                "used": None if near is None else near.used,
+                "limit": None if near is None else near.limit,
+                "source": None if near is None else near.source,
+                "state": reading.state,
+            }
+        )
+    return json.dumps({"schema": 1, "providers": providers}) if providers else None
+
+
+class UsageTold:
+    """Tells the meter's figures to those in the room who may know them: when they have changed, and to who comes
+    later. ``read``: the last reading; it must not block."""
+
+    def __init__(self, room: rtc.Room, read: Callable[[], Snapshot | None] = meter.snapshot) -> None:
+        self._room = room
+        self._read = read
+        self._told: dict[str, str] = {}  # by the participant's sid: who returns is told again
+
+    async def follow(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.tell()
+            await asyncio.sleep(USAGE_EVERY_S)
+
+    async def tell(self) -> None:
+        """Once."""
+        if (message := usage_message(self._read())) is None:
+            return
+        people = [p for p in self._room.remote_participants.values() if may_know(p)]
+        new = [p for p in people if self._told.get(p.sid) != message]
+        if await _tell(self._room, message, USAGE_TOPIC, [p.identity for p in new]):
+            self._told = {p.sid: message for p in people}
+
+
+async def _tell(room: rtc.Room, text: str, topic: str, identities: list[str]) -> bool:
+    if not identities or not room.isconnected():
+        return False
     try:
-        await room.local_participant.send_text(row, topic=LEDGER_TOPIC, destination_identities=told)
+        await room.local_participant.send_text(text, topic=topic, destination_identities=identities)
     except Exception as e:  # livekit.rtc raises plain exceptions for whatever the native side said
-        log.warning("turn %s could not be told to the room: %s", turn.id, e)
+        log.warning("%s could not be told to the room: %s", topic, e)
+        return False
+    return True

@@ -29,6 +29,7 @@ from ..config import Config
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
+from .ffi import narrow_audio
 from .load import Meter
 from .metadata import configured
 from .published import ended_call
@@ -37,9 +38,18 @@ log = logging.getLogger("voice_agent.room")
 
 FULL = 0.999
 """LiveKit refuses calls from this load on; :func:`voice_agent.room.load.load` gives 1 for a full machine."""
+TARGET = 0.69
+"""A LiveKit server sends no call to a worker whose load has reached its ``agents.target_load``, 0.7 by default, even to
+the only one, and does not try again (livekit-server 1.13.5, JobRequestAffinity): the room stays without an agent."""
 IDLE_THREADS = 2
 SWITCH_S = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms add up over several calls."""
+
+
+def told(load: float, full: bool) -> float:
+    """What the server is told of our load (0 to 1): below its target as long as a call can be taken; with ``full``
+    False, always."""
+    return 1.0 if full and load >= FULL else load * TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,12 @@ class Worker:
         return len(self.server.active_jobs)
 
     @property
+    def taken(self) -> int:
+        """Calls that cost something: a room that everybody has left, and that is waited in, does not."""
+        held = tuple(self._held)
+        return max(0, self.calls - sum(not one.people.anybody for one in held))
+
+    @property
     def most(self) -> int:
         """As many calls as this machine carries when nothing else runs on it."""
         most = max(1, int(self.config.room.calls_per_core * self.cores))
@@ -129,13 +145,15 @@ class Worker:
         """
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
+        narrow_audio()
         async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
             self._progress(f"connecting to {shared.endpoint.label}")
             await shared.choose()
             for note in shared.notes:
                 self._progress(note)
             self.shared = shared
-            self.server.load_fnc = Meter(self.config.room, self.cores, lambda: self.calls, shared.lanes).load
+            machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.lanes)
+            self.server.load_fnc = lambda: told(machine.load(), self._full)
             running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
             ending = asyncio.create_task(ended.wait())
             try:

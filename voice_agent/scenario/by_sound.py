@@ -26,7 +26,7 @@ from .calibrate import Calibration
 from .director import Judge, OnStep, scenes
 from .expect import Facts, check_turn
 from .load import Script
-from .record import AUDIO, RUN, STEPS, TURNS, Result, Step, clear, run_row, step_row, write_json
+from .record import AUDIO, RUN, STEPS, TURNS, Result, Step, begin, clear, run_row, step_row, write_json
 from .runner import facts_of, finish
 from .sound import Utterance, Wardrobe
 
@@ -64,14 +64,14 @@ async def run_in_room(
     Raises UsageError for a script that needs our own agent, NoAgentError if none comes.
     """
     scenario = script.scenario
+    clear(folder)  # as in run_script
     _possible(script)
     seed += scenario.seed
     result = Result(scenario.name, scenario.guards, script.path, "room", seed, folder)
     result.notes.append("measured by sound alone, the room included: no stages")
     warm = warmup if warmup is not None else scenario.warmup if scenario.warmup is not None else int(repeat > 1)
     facts = facts_of(script, config, repeat=repeat, warmup=warm, clock=clock)
-    clear(folder)
-    write_json(folder / RUN, run_row(result, facts))
+    begin(result, facts)
     loop = asyncio.get_running_loop()
     calibration = await loop.run_in_executor(None, Calibration, clock)
     wardrobe = Wardrobe(config.tts.voice)
@@ -105,6 +105,8 @@ async def run_in_room(
             await listener.play(repeat, warm)
         except asyncio.CancelledError:
             result.interrupted = True
+        except VoiceAgentError as error:
+            result.error = str(error)
         finally:
             result.calibration_ms = calibration.samples_ms
             result.worst_lag_ms = caller.worst_lag_s * 1000
@@ -121,6 +123,9 @@ def _possible(script: Script) -> None:
     ours = [name for name in ("llm", "settings", "tools") if getattr(scenario, name)]
     if scenario.perturb.echo is not None or any(t.perturb is not None and t.perturb.echo for t in scenario.turns):
         raise UsageError(f"{script.path}: echo is for --target script: the room's caller does not play what it hears")
+    for index, turn in enumerate(scenario.turns):
+        if turn.dtmf is not None:
+            raise UsageError(f"{script.path}:{script.lines[index]}: keys are for --target script as yet")
     if any(t.expect.error for t in scenario.turns):
         named = f" ({', '.join(ours)})" if ours else ""
         raise UsageError(f"{script.path}: it sets and expects what only our own agent can do{named}: --target script")
@@ -170,8 +175,6 @@ class _Listener:
             spoke = self.caller.last_heard_s > began
             await self.caller.quiet(0.5)
             self._close(index, turn, number, "silence", (began, began + turn.silence), Facts(None, answered=spoke))
-        elif turn.dtmf is not None:
-            raise UsageError(f"{self.script.path}:{self.script.lines[index]}: keys are for --target script as yet")
         elif turn.listen is None:
             await self._speak(scene, number, place)
         gap = self.script.scenario.gap

@@ -111,7 +111,7 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _figure(result: Result, name: str) -> dict[str, float] | None:
+def _figure(result: Result, name: str) -> dict[str, float | None] | None:
     found = result.intervals.get(name)
     return None if found is None else {"value": found.estimate, "low": found.low, "high": found.high, "n": found.n}
 
@@ -124,7 +124,7 @@ def markdown(results: Sequence[Result]) -> str:
         cells = [result.name, mark]
         for name in ("p50_ms", "p95_ms"):
             f = result.intervals.get(name)
-            cells.append("-" if f is None else f"{f.estimate:.0f} [{f.low:.0f}, {f.high:.0f}]")
+            cells.append("-" if f is None else f.short)
         cells.append(f"{sum(turn.cut_off for turn in result.turns)} of {len(result.turns)}")
         cells.append("-" if result.comparison is None else str(result.comparison))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -17,7 +17,7 @@ from ..budget.ledger import Turn
 from ..errors import ConfigError, UsageError
 from .compare import Comparison
 from .expect import Check
-from .stats import Interval
+from .stats import Percentile
 
 SCHEMA = 1
 RUN, STEPS, TURNS, AUDIO = "run.json", "steps.jsonl", "turns.jsonl", "audio.wav"
@@ -74,7 +74,7 @@ class Result:
     interrupted: bool = False
     error: str | None = None
     comparison: Comparison | None = None
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals: dict[str, Percentile] = field(default_factory=dict)
 
     @property
     def counted(self) -> list[Step]:
@@ -176,6 +176,11 @@ def clear(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used for a run ({error.strerror}); name another with --runs") from None
+
+
+def begin(result: Result, facts: dict[str, Any]) -> None:
+    """run.json of a run that goes on: interrupted, until its end says otherwise (it may be killed before)."""
+    write_json(result.folder / RUN, {**run_row(result, facts), "passed": False, "interrupted": True})
 
 
 def read_run(folder: Path) -> dict[str, Any]:

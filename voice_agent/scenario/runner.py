@@ -7,6 +7,7 @@ is kept, and is on disk as soon as each step is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from ..budget.ledger import Budget
 from ..clock import SYSTEM, Clock
 from ..config import Config
 from ..config import load as load_config
+from ..errors import UsageError, VoiceAgentError
 from ..io.script import Echo
 from ..scripted import Stage, difference_ms, stage
 from ..shared import Shared
@@ -29,9 +31,9 @@ from .calibrate import Calibration
 from .director import Director, Judge, OnStep
 from .expect import check_whole
 from .load import Script
-from .record import AUDIO, RUN, STEPS, TURNS, Result, clear, run_row, step_row, write_json
+from .record import AUDIO, RUN, STEPS, TURNS, Result, begin, clear, run_row, step_row, write_json
 from .sound import Wardrobe
-from .stats import percentile_interval
+from .stats import percentile
 
 
 def configured(config: Config, scenario: schema.Scenario) -> Config:
@@ -86,14 +88,14 @@ async def run_script(
     agent is in the result; what keeps it from starting is raised.
     """
     scenario = script.scenario
+    clear(folder)  # first of all: whatever stops this run, nothing of an earlier one is left to be taken for it
     config = configured(config, scenario)
     config = dataclasses.replace(config, turn=dataclasses.replace(config.turn, record_evidence=True))
     seed += scenario.seed
     result = Result(scenario.name, scenario.guards, script.path, "script", seed, folder)
     warm = warmup if warmup is not None else scenario.warmup if scenario.warmup is not None else int(repeat > 1)
     facts = facts_of(script, config, repeat=repeat, warmup=warm, clock=clock)
-    clear(folder)
-    write_json(folder / RUN, run_row(result, facts))
+    begin(result, facts)
     loop = asyncio.get_running_loop()
     calibration = await loop.run_in_executor(None, Calibration, clock)
     wardrobe = wardrobe or Wardrobe(config.tts.voice)
@@ -119,6 +121,8 @@ async def run_script(
                 await director.play(repeat, warm)
         except asyncio.CancelledError:
             result.interrupted = True  # Ctrl-C: what was measured stays
+        except VoiceAgentError as error:
+            result.error = str(error)  # likewise
         finally:
             result.calibration_ms = calibration.samples_ms
             result.worst_lag_ms = s.mic.worst_lag_s * 1000
@@ -143,6 +147,17 @@ def facts_of(script: Script, config: Config, *, repeat: int, warmup: int, clock:
     }
 
 
+def not_begun(
+    script: Script, config: Config, folder: Path, error: Exception, *, target: str, repeat: int, warmup: int, seed: int
+) -> Result:
+    """The result of a script that could not even begin; the run directory says why."""
+    result = Result(script.scenario.name, script.scenario.guards, script.path, target, seed, folder, error=str(error))
+    facts = facts_of(script, config, repeat=repeat, warmup=warmup, clock=SYSTEM)
+    with contextlib.suppress(UsageError):  # the folder itself may be what is wrong
+        write_json(folder / RUN, run_row(result, facts))
+    return result
+
+
 def finish(result: Result, scenario: schema.Scenario) -> None:
     """The expectations of the whole, and the figures with their intervals."""
     result.whole = check_whole(scenario.expect, result.turns, result.unanswered)
@@ -150,8 +165,7 @@ def finish(result: Result, scenario: schema.Scenario) -> None:
     latencies = [ms for ms in times if ms is not None]
     if latencies:
         result.intervals = {
-            name: percentile_interval(latencies, q, seed=result.seed)
-            for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
+            name: percentile(latencies, q, seed=result.seed) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
         }
 
 

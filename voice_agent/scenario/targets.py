@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from ..access import URL, find_access
 from ..config import Config, Secret, provider_key
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from .director import Judge, OnStep
 from .load import Script
 from .record import Result
@@ -47,12 +48,9 @@ def runner_for(
         raise UsageError(f"--target {target}: there are script, room, and the ws:// or wss:// URL of a LiveKit server")
     from .by_sound import Access, run_in_room
 
-    url = Secret(target) if target != "room" else secret("LIVEKIT_URL")
-    found = {"LIVEKIT_URL": url} | {name: secret(name) for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")}
-    missing = [name for name, value in found.items() if value is None]
-    if missing:
-        raise UsageError(
-            f"--target {target}: set {' and '.join(missing)} (a LiveKit server's; of other ws protocols none is spoken)"
-        )
-    where, key, sign = (value for value in found.values() if value is not None)
-    return functools.partial(run_in_room, access=Access(where.reveal(), key.reveal(), sign, agent_name))
+    try:
+        server = find_access({URL: None if target == "room" else target}, secret)
+    except ConfigError as e:
+        raise UsageError(f"--target {target}: {e}; of other ws protocols than LiveKit's none is spoken") from e
+    access = Access(server.url, server.api_key, server.api_secret, agent_name)
+    return functools.partial(run_in_room, access=access)

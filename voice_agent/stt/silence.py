@@ -32,6 +32,10 @@ class SilenceTaker:
     def speech_ended_s(self) -> float:
         return self._ended_s
 
+    @property
+    def loud_until_s(self) -> float:
+        return self._ended_s
+
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         speech = probability > self._threshold
         self._run = self._run + 1 if speech else 0

@@ -45,8 +45,10 @@ from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
 
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
-PASS_EVERY_S = 0.1  # no new pass for less new speech than this
+PASS_EVERY_S = 0.3  # no new pass for less new speech than this, unless the voice fades: then the ears must be free,
+PASS_SHARE = 0.5  # so passes in mid-speech take at most this share of the time
 SETTLE_AFTER_S = 0.35  # a pause inside a turn from which on the text before it stands
+TICK_S = 0.01  # a wait may end between two frames: in a pause it is looked at this often
 ANCHOR_FRAMES = 200  # frames over which the earliest arrival places the audio on the clock
 
 
@@ -168,6 +170,17 @@ def transcribe(engine: WhisperEngine, pcm: Float32, *, piece_s: float = 24.0) ->
     return join(text, engine.decode(pcm).text)
 
 
+def wants_pass(here_s: float, ended_s: float, loud_s: float, covers_s: float, last_took_s: float) -> bool:
+    """Whether to hear again at ``here_s``, where speech ended at ``ended_s`` and was loud until ``loud_s``.
+
+    ``covers_s``: up to where the last pass heard. In a pause, and while the voice fades: if it has not heard all of it.
+    """
+    if here_s > ended_s:
+        return covers_s < ended_s
+    fades_unheard = ended_s > loud_s > covers_s
+    return fades_unheard or here_s - covers_s >= max(PASS_EVERY_S, last_took_s / PASS_SHARE)
+
+
 class WhisperStream(stt.RecognizeStream):
     """One speaker's stream. Positions are seconds of audio since it began; ``_at`` places them on the clock."""
 
@@ -188,11 +201,13 @@ class WhisperStream(stt.RecognizeStream):
         self._prefix = ""
         self._started_s = 0.0
         self._passes = 0
+        self._pass_s = 0.0  # what the last one took
         self._reopened = False
         self._committed_speech_started_s = 0.0
         self._edge = SpeechEdge()
         self._asking = False
         self._heard_text = ""
+        self._timer: asyncio.TimerHandle | None = None
         taker.bind(self._on_decision)
         super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
@@ -217,6 +232,8 @@ class WhisperStream(stt.RecognizeStream):
                     self._take(item, vad)
             await self._finish()
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             await self._taker.aclose()
 
     async def _finish(self) -> None:
@@ -248,6 +265,20 @@ class WhisperStream(stt.RecognizeStream):
             self._maybe_settle(paused_at)
             self._maybe_pass()
         self._taker.advance((self._samples + len(self._rest)) / SAMPLE_RATE)
+        if self._timer is None and self._paused:
+            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    @property
+    def _paused(self) -> bool:
+        return self._taker.in_speech and self._samples / SAMPLE_RATE > self._taker.speech_ended_s
+
+    def _tick(self) -> None:
+        """Between two frames of a pause; sound that is late is not silence, so no further than a window ahead."""
+        self._timer = None
+        if self._paused and not self._event_ch.closed:
+            heard_s = (self._samples + len(self._rest)) / SAMPLE_RATE
+            self._taker.advance(min(self._now_s(), heard_s + WINDOW / SAMPLE_RATE))
+            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _at(self, position_s: float) -> float:
         """When the sample at ``position_s`` was captured, on the monotonic clock: the earliest arrival tells."""
@@ -280,7 +311,7 @@ class WhisperStream(stt.RecognizeStream):
         here = self._samples / SAMPLE_RATE
         ended = self._taker.speech_ended_s
         paused = here > ended
-        if (paused and self._covers_s >= ended) or (not paused and here - self._covers_s < PASS_EVERY_S):
+        if not wants_pass(here, ended, self._taker.loud_until_s, self._covers_s, self._pass_s):
             return
         self._busy = True
         self._passes += 1
@@ -289,10 +320,12 @@ class WhisperStream(stt.RecognizeStream):
         future = asyncio.get_running_loop().run_in_executor(
             self._ears.thread, lambda: utterance.hear(pcm, final=paused)
         )
-        future.add_done_callback(lambda f: self._heard(utterance, here, f))
+        began = self._clock.now()
+        future.add_done_callback(lambda f: self._heard(utterance, here, began, f))
 
-    def _heard(self, utterance: Utterance, covers_s: float, future: asyncio.Future[Heard]) -> None:
+    def _heard(self, utterance: Utterance, covers_s: float, began: float, future: asyncio.Future[Heard]) -> None:
         self._busy = False
+        self._pass_s = self._clock.now() - began
         if self._event_ch.closed or future.cancelled():
             return
         if utterance is not self._utterance or not self._taker.in_speech:

@@ -53,6 +53,7 @@ _HALLUCINATIONS = frozenset(
     }
 )  # fmt: skip
 _NOISE_MARKUP = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]?")  # "[Music]", "(wind blowing)", "♪"
+_STUTTER = re.compile(r"([^\w\s])(?:\s*\1){3,}")  # "1,4,,,,,,,": a loop over punctuation; "..." is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,9 @@ class WhisperEngine:
         tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
         closed = bool(ids) and ids[-1] >= tokenizer.timestamp_begin
         text = _NOISE_MARKUP.sub("", tokenizer.decode(tokens)).strip()
+        text, stuttered = _STUTTER.subn(r"\1", text)
         text, looped = strip_restart(text, audio_s)
+        looped = looped or stuttered > 0
         if not looped:
             text, looped = self._strip_slow_loop(text, audio_s, encoded, tokenizer)
         return Hypothesis(

@@ -9,6 +9,7 @@ from ..budget.export import to_row
 from ..budget.ledger import Budget, Turn
 
 StateName = Literal["listening", "hearing", "thinking", "speaking"]
+UsageState = Literal["ok", "warn", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,19 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What has been used of a provider today (UTC), by all programs on this machine. ``quota``: the limit that is
+    nearest, ``share`` what is used of it (1: nothing left); None where no limit is known."""
+
+    provider: str
+    requests_today: int
+    tokens_today: int
+    quota: str | None = None
+    share: float | None = None
+    state: UsageState = "ok"
+
+
+@dataclass(frozen=True, slots=True)
 class Typing:
     """What stands in the line that is being typed; None: no line."""
 
@@ -110,7 +124,20 @@ class Ended:
 
 
 Event = (
-    Progress | Note | Ready | Status | Muted | Heard | Saying | Said | TurnDone | Sound | Typing | ShowLedger | Ended
+    Progress
+    | Note
+    | Ready
+    | Status
+    | Muted
+    | Heard
+    | Saying
+    | Said
+    | TurnDone
+    | Sound
+    | Usage
+    | Typing
+    | ShowLedger
+    | Ended
 )
 
 
@@ -148,6 +175,16 @@ def to_json(event: Event, at_s: float, budget: Budget) -> dict[str, Any] | None:
             name, fields = "turn", {"turn": to_row(turn, budget)}
         case Sound(_, lost_in, lost_out):
             name, fields = "xruns", {"input": lost_in, "output": lost_out}
+        case Usage():
+            name = "usage"
+            fields = {
+                "provider": event.provider,
+                "requests_today": event.requests_today,
+                "tokens_today": event.tokens_today,
+                "quota": event.quota,
+                "share": None if event.share is None else round(event.share, 4),
+                "state": event.state,
+            }
         case Ended(reason):
             name, fields = "ended", {"reason": reason}
         case Typing() | ShowLedger():

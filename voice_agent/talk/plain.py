@@ -9,6 +9,7 @@ from ..budget.ledger import Budget
 from ..budget.report import explain, plain_line
 from .events import Event, Progress, Ready, Sound, Status, to_json
 from .state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+from .usage import in_words
 
 
 class PlainSink:
@@ -38,9 +39,11 @@ class PlainSink:
 
     def close(self) -> None:
         """The session's figures."""
-        summary = self._follower.state.summary
-        if summary.turns:
-            self._print(str(summary))
+        state = self._follower.state
+        if state.summary.turns:
+            self._print(str(state.summary))
+        for usage in state.usage:
+            self._print(in_words(usage))
 
     def _line(self, entry: Entry) -> str:
         match entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from livekit.agents import AgentSession
@@ -28,15 +28,17 @@ from .front import Front
 from .keys import Command
 from .keys import Line as TypedLine
 from .save import Saved
+from .usage import UsageWatch
 from .words import SpokenWords
 
-LOST_SOUND_S = 0.5  # how often lost sound is looked for
+LOOK_S = 0.5  # how often lost sound and what has been used of a quota are looked for
 
 
 class Microphone(Protocol):
     """What the call needs of :func:`voice_agent.io.microphone.microphone`."""
 
     muted: bool
+    resting: bool
 
     @property
     def input(self) -> io.AudioInput: ...
@@ -76,6 +78,7 @@ class Talk:
     _front: Front | None = None
     _mic: Microphone | None = None
     _words: SpokenWords | None = None
+    _usage: UsageWatch = field(default_factory=UsageWatch)
 
     def sound(self) -> Sound | None:
         """The meter's present values; None before the microphone is open."""
@@ -111,12 +114,12 @@ class Talk:
 
     async def _converse(self, r: Road, mic: Microphone, front: Front) -> None:
         ended = asyncio.Event()
-        self._follow(r.session, ended)
+        self._follow(r.session, mic, ended)
         r.session.input.audio = mic.input
         r.session.output.audio = self._words = SpokenWords(mic.output, self._tell, self.clock)
         self._mute(mic, self.muted)
         self._mic = mic
-        watching = asyncio.create_task(self._watch_sound())
+        watching = asyncio.create_task(self._watch())
         ending = asyncio.create_task(ended.wait())
         reason = "stopped"
         try:
@@ -141,6 +144,7 @@ class Talk:
             # Before the devices close: what is being spoken ends as interrupted, and its turn is recorded.
             await r.session.aclose()
             r.ledger.close()
+            self._tell_usage()
             self._tell(Ended(reason))
             self._mic = None
 
@@ -196,7 +200,7 @@ class Talk:
             output_latency_ms=round(latency_out, 1),
         )
 
-    def _follow(self, session: AgentSession[Any], ended: asyncio.Event) -> None:
+    def _follow(self, session: AgentSession[Any], mic: Microphone, ended: asyncio.Event) -> None:
         """Tell what the session reports."""
         final = True
 
@@ -211,7 +215,9 @@ class Talk:
             if session.user_state != "speaking" and not final:  # sound, but no words after all
                 final = True
                 self._tell(Heard("", False))
-            self._tell(Status(status(session.user_state, session.agent_state)))
+            name = status(session.user_state, session.agent_state)
+            mic.resting = name == "listening"
+            self._tell(Status(name))
 
         def closed(ev: CloseEvent) -> None:
             if ev.error is not None:
@@ -228,12 +234,19 @@ class Talk:
             turn = on_recording(turn, mic.line)
         self._tell(TurnDone(turn))
 
-    async def _watch_sound(self) -> None:
-        """Lost sound is told when it happens; the level is only for a screen, which asks for it itself."""
+    async def _watch(self) -> None:
+        """Lost sound and usage are told when they change; the level is only for a screen, which asks for it itself."""
+        lost = (0, 0)
         while True:
-            if (sound := self.sound()) is not None and (sound.input_xruns or sound.output_xruns):
+            if (sound := self.sound()) is not None and lost != (sound.input_xruns, sound.output_xruns):
+                lost = sound.input_xruns, sound.output_xruns
                 self._tell(sound)
-            await asyncio.sleep(LOST_SOUND_S)
+            self._tell_usage()
+            await asyncio.sleep(LOOK_S)
+
+    def _tell_usage(self) -> None:
+        for event in self._usage.events():
+            self._tell(event)
 
     def _tell(self, event: Event) -> None:
         if self._front is not None:

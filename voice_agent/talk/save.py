@@ -55,7 +55,13 @@ class Saved:
         """Write the figures and close; more than once does nothing."""
         if self._page.closed:
             return
-        summary = self._follower.state.summary
+        state = self._follower.state
+        summary = state.summary
+        if state.input_xruns or state.output_xruns:
+            self._write(
+                f"Sound was lost {state.input_xruns} times at the microphone,"
+                f" {state.output_xruns} times at the loudspeaker.\n\n"
+            )
         if summary.turns:
             self._write(f"---\n\n{_plain(summary.headline())}. {_plain(summary.details()).capitalize()}.\n")
         self._page.close()
@@ -70,6 +76,11 @@ class Saved:
             f" voice {_plain(ready.voice)}.{simulated} Sound: `{RECORDING}` (left you, right the agent);"
             f" every turn in full: `{ROWS}`.\n\n"
         )
+        if ready.input_latency_ms is not None and ready.output_latency_ms is not None:
+            self._write(
+                f"{_plain(ready.device)}; latency as reported: input {ready.input_latency_ms:.0f} ms,"
+                f" output {ready.output_latency_ms:.0f} ms.\n\n"
+            )
 
     def _entry(self, entry: Entry) -> None:
         match entry:

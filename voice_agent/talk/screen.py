@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.live import Live
 from ..budget.ledger import Budget
 from .events import Event, Sound
 from .state import Follower, State
+from .usage import in_words
 from .view import View, entry_lines
 
 KEPT = 12  # entries that a picture shows
@@ -58,9 +60,11 @@ class ScreenSink:
     def close(self) -> None:
         """Take the live part down; leave the session's figures."""
         self.stop()
-        summary = self._follower.state.summary
-        if summary.turns:
-            self._console.print(str(summary), markup=False, highlight=False)
+        state = self._follower.state
+        if state.summary.turns:
+            self._console.print(str(state.summary), markup=False, highlight=False)
+        for usage in state.usage:
+            self._console.print(in_words(usage), markup=False, highlight=False)
 
     def save_svg(self, path: Path, title: str = "voice-agent talk") -> None:
         """The screen as it stands, as a picture. OSError if it cannot be written."""
@@ -70,4 +74,6 @@ class ScreenSink:
         for lines in tuple(self._entries):  # the drawing thread may add one meanwhile
             paper.print(lines)
         paper.print(View(self._follower.state))
-        path.write_text(paper.export_svg(title=title), encoding="utf-8")
+        # Without the fonts that rich would have the picture fetch: a page that is read should call nobody.
+        svg = re.sub(r"@font-face \{.*?\}", "", paper.export_svg(title=title), flags=re.DOTALL)
+        path.write_text(svg, encoding="utf-8")

@@ -23,6 +23,7 @@ from .events import (
     Status,
     TurnDone,
     Typing,
+    Usage,
 )
 
 SILENT_DBFS = -60.0  # the meter's lower end
@@ -44,6 +45,7 @@ class State:
     user_final: bool = False
     agent_text: str = ""
     typing: str | None = None
+    usage: tuple[Usage, ...] = ()
     summary: Summary = field(default_factory=lambda: SessionStats().summary())
 
 
@@ -116,6 +118,9 @@ class Follower:
                 return [self._turn(turn)]
             case Sound(level, lost_in, lost_out):
                 self._set(level_dbfs=level, input_xruns=lost_in, output_xruns=lost_out)
+            case Usage():
+                others = (u for u in self.state.usage if u.provider != event.provider)
+                self._set(usage=(*others, event))
             case Typing(line):
                 self._set(typing=line)
             case ShowLedger():

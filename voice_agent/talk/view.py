@@ -13,7 +13,9 @@ from rich.text import Text
 
 from ..budget.ledger import Budget, Turn
 from ..budget.report import explain, legend, turn_line
+from .events import UsageState
 from .state import SILENT_DBFS, Entry, LedgerEntry, NoteEntry, SpeechEntry, State, TurnEntry
+from .usage import in_words
 
 KEYS = (("space", "mute"), ("i", "interrupt"), ("r", "repeat"), ("b", "ledger"), ("q", "quit"))
 TYPE_HINT = "/ or type, Enter sends"
@@ -21,6 +23,7 @@ METER_CELLS = 20
 LIVE_LINES = 2  # of each side's words
 _LABEL = 7  # cells: "agent  "
 _STYLE = {"listening": "green", "hearing": "cyan", "thinking": "magenta", "speaking": "yellow"}
+_USED: dict[UsageState, str] = {"ok": "dim", "warn": "bold yellow", "full": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class View:
             yield _words("you", text, style, console, columns, LIVE_LINES)
         if state.agent_text:
             yield _words("agent", clean(state.agent_text, console), "bold", console, columns, LIVE_LINES)
-        for line in (_status(state, ascii_only), _figures(state), _models(state), _footer(state, console)):
+        used = [Text(clean(in_words(usage), console), _USED[usage.state]) for usage in state.usage]
+        for line in (_status(state, ascii_only), _figures(state), _models(state), *used, _footer(state, console)):
             if line.plain:
                 line.no_wrap, line.overflow = True, "crop"
                 yield line
@@ -131,6 +135,8 @@ def _models(state: State) -> Text:
     if ready.simulated and "simulated" not in made.casefold():
         made = f"SIMULATED {made}"
     rest = f", {ready.stt_model}, {ready.voice}"
+    if ready.input_latency_ms is not None and ready.output_latency_ms is not None:
+        rest += f", sound {ready.input_latency_ms:.0f} + {ready.output_latency_ms:.0f} ms"
     return Text.assemble((made, "bold yellow" if ready.simulated else "dim"), (rest, "dim"))
 
 

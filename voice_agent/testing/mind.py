@@ -23,6 +23,8 @@ from ..llm.providers import SIMULATED, Endpoint
 from ..llm.sim import SimSpec
 from ..llm.sim_server import FAILURES, MODEL, REPLIES, TOKENS_PER_WORD, first_token_s
 from ..llm.stream import Deadlines
+from ..llm.summary import SUMMARY_ASK
+from ..llm.trial import TRIAL_TEXT
 from .steps import Complaints
 
 
@@ -65,6 +67,8 @@ class ScriptedProvider(httpx2.AsyncBaseTransport):
         self.replies = None if listed is None else [Reply(r) if isinstance(r, str) else r for r in listed]
         self.pace = pace or SimSpec()
         self.requests = 0
+        self.asides: list[str] = []  # user texts of requests that are no turn's: trials, summaries
+        self.aside: Callable[[str], Reply] = lambda text: Reply("Yes." if text == TRIAL_TEXT else "They have talked.")
         self.asked: dict[int, str] = {}  # turn, from 1 -> the user's text it was last asked with
 
     def verify(self) -> None:
@@ -91,8 +95,14 @@ class ScriptedProvider(httpx2.AsyncBaseTransport):
         said = [m for m in messages if m.get("role") == "user"]
         text = _text(said[-1]) if said else ""
         turn = max(1, len(said))
-        self.asked[turn] = text
-        if self.replies is None:
+        aside = text == TRIAL_TEXT or (bool(messages) and _text(messages[0]) == SUMMARY_ASK)
+        if aside:
+            self.asides.append(text)
+        else:
+            self.asked[turn] = text
+        if aside:
+            reply = self.aside(text)
+        elif self.replies is None:
             reply = self._make(text)
         elif turn <= len(self.replies):
             reply = self.replies[turn - 1]

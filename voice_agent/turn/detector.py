@@ -18,6 +18,7 @@ import numpy as np
 from ..config import TurnConfig
 from ..decisions import Decision, Int16, Reopen, SpeechStarted
 from .completeness import Judge
+from .fading import Fading
 from .interruption import Drop, FloorDecision, InterruptionPolicy, Yield
 from .policy import State, TurnPolicy, words_of
 from .recorder import Recorder
@@ -67,6 +68,7 @@ class TurnDetector:
         self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-judge")
         self._acoustic_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-acoustic")
         self._emit: Callable[[Decision], None] = lambda _: None
+        self._fading = Fading(config.fading_db)
         self._recent: deque[Int16] = deque(maxlen=ACOUSTIC_SAMPLES // 512 + 1)
         self._now_s = 0.0
         self._judging = False
@@ -92,12 +94,17 @@ class TurnDetector:
     def speech_ended_s(self) -> float:
         return self._policy.speech_ended_s
 
+    @property
+    def loud_until_s(self) -> float:
+        return self._policy.loud_until_s
+
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         self._now_s = max(self._now_s, end_s)
         self._recent.append(pcm)
+        fading = self._fading.window(pcm, probability > self._policy.config.speech_threshold)
         if self.recorder is not None:
-            self.recorder.window(end_s, probability)
-        self._out(self._policy.window(end_s, probability, len(pcm) / 16_000))
+            self.recorder.window(end_s, probability, fading)
+        self._out(self._policy.window(end_s, probability, len(pcm) / 16_000, fading))
         if self._floor is not None and self._floor.holding:
             said = self._agent()
             self._floor_out(

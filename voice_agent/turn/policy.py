@@ -5,7 +5,7 @@ recorded conversation replays through it in microseconds and gives the same deci
 
 What comes in::
 
-    window(end_s, probability)          one VAD window (32 ms)
+    window(end_s, probability, fading)  one VAD window (32 ms); the voice is fading (turn/fading.py)
     text(text, covers_s, now_s)         a hypothesis, and up to where it has heard
     completeness(text, score, now_s)    log-probability that the sentence may end here (turn/completeness.py)
     acoustic(probability, now_s)        an acoustic end-of-turn model's opinion of the present pause
@@ -24,7 +24,8 @@ The one transition table::
     ---------  --------------------------------  ---------  --------------------------------------------
     IDLE       speech for start_windows          SPEAKING   SpeechStarted
     SPEAKING   window without speech             PAUSED
-    SPEAKING   whole text, asks left             SPEAKING   Ask (early)
+    SPEAKING   whole text, asks left, and        SPEAKING   Ask (early)
+               stable, or heard all but fading
     any        two texts that differ from asked  same       Withdraw
     PAUSED     speech                            SPEAKING
     PAUSED     text that covers the speech       PAUSED     Ask (unless already asked on the same words)
@@ -68,6 +69,7 @@ class TurnPolicy:
         self._run = 0  # consecutive windows with speech
         self._speech_started_s = 0.0
         self._speech_ended_s = 0.0
+        self._loud_until_s = 0.0
         self._text = ""
         self._key = ""  # its words alone
         self._covers_s = -1.0
@@ -91,6 +93,11 @@ class TurnPolicy:
     def speech_ended_s(self) -> float:
         """End of the last window with speech."""
         return self._speech_ended_s
+
+    @property
+    def loud_until_s(self) -> float:
+        """End of the last window with speech that was not fading."""
+        return self._loud_until_s
 
     @property
     def present_text(self) -> str:
@@ -133,8 +140,10 @@ class TurnPolicy:
 
     # --- evidence -------------------------------------------------------------------------------------------------
 
-    def window(self, end_s: float, probability: float, window_s: float = 0.032) -> tuple[Decision, ...]:
-        """One VAD window that ends at ``end_s`` with the given speech probability."""
+    def window(
+        self, end_s: float, probability: float, window_s: float = 0.032, fading: bool = False
+    ) -> tuple[Decision, ...]:
+        """One VAD window that ends at ``end_s`` with the given speech probability; ``fading``: softer than before."""
         self._now = max(self._now, end_s)
         speech = probability > self.config.speech_threshold
         self._run = self._run + 1 if speech else 0
@@ -153,6 +162,9 @@ class TurnPolicy:
                 self._acoustic = None
                 self.state = State.SPEAKING
             self._speech_ended_s = end_s
+            if fading:
+                return self._maybe_ask()
+            self._loud_until_s = end_s
             return ()
         if self.state is State.SPEAKING:
             self.state = State.PAUSED
@@ -249,7 +261,7 @@ class TurnPolicy:
         self._clear_turn()
         self.state = State.SPEAKING
         self._speech_started_s = end_s - self._run * window_s
-        self._speech_ended_s = end_s
+        self._speech_ended_s = self._loud_until_s = end_s
 
     def _resume_committed(self, end_s: float, window_s: float) -> tuple[Decision, ...]:
         committed = self._committed
@@ -278,11 +290,15 @@ class TurnPolicy:
         score = self._scores.get(self._key)
         if self.state is State.PAUSED and self._covers_s >= self._speech_ended_s - c.text_final_before_end_s:
             return self._ask(early=False) if score is not None and score >= c.score_unsure else ()
-        early_left = self._asks_early < c.max_early_asks
-        spaced = self._now - self._last_ask_s >= c.early_ask_spacing_s
+        if self.state is not State.SPEAKING or score is None or self._asks_early >= c.max_early_asks:
+            return ()
+        if self._now - self._last_ask_s < c.early_ask_spacing_s:
+            return ()
         stable = self._covers_s - self._stable_from_s >= c.early_ask_stable_s
-        if self.state is State.SPEAKING and early_left and spaced and stable and score is not None:
-            return self._ask(early=True) if score >= c.score_ask_early else ()
+        fading = self._speech_ended_s > self._loud_until_s
+        heard_all = self._covers_s >= self._loud_until_s - c.fading_final_before_s
+        if (stable and score >= c.score_ask_early) or (fading and heard_all and score >= c.score_ask_fading):
+            return self._ask(early=True)
         return ()
 
     def _ask(self, *, early: bool) -> tuple[Decision, ...]:

@@ -36,17 +36,20 @@ class Recorder:
     def record(self) -> dict[str, Any] | None:
         """The present turn's record: plain JSON types, still growing. None before the first speech.
 
-        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``passes``: [heard
+        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends
+        of those in which the voice fades; ``passes``: [heard
         up to, ready at, whole text]; ``scores``: [words, score, seconds it took]; ``acoustic``: [end of speech,
         probability]; ``began_s``: start of the speech; ``reopened``: whether the turn was committed before and went on.
         """
         return self._record
 
-    def window(self, end_s: float, probability: float) -> None:
+    def window(self, end_s: float, probability: float, fading: bool = False) -> None:
         pair = (round(end_s, 3), round(probability, 3))
         self._before.append(pair)
         if self._record is not None and end_s <= self._closes_s and len(self._record["windows"]) < MAX_WINDOWS:
             self._record["windows"].append(list(pair))
+            if fading:
+                self._record["fading"].append(pair[0])
 
     def text(self, whole: str, covers_s: float, now_s: float) -> None:
         if self._record is not None and whole:
@@ -71,6 +74,7 @@ class Recorder:
                 "settings": self._settings,
                 "began_s": round(decision.at_s, 3),
                 "windows": [list(pair) for pair in self._before],
+                "fading": [],
                 "passes": [],
                 "scores": [],
                 "acoustic": [],

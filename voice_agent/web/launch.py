@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..access import Access
+from ..access import URL, Access, find_access, websocket_url
 from ..clock import SYSTEM, Clock
 from ..config import Config, WebConfig, child_environment, provider_key
 from ..errors import ConfigError, UsageError
@@ -32,28 +32,6 @@ WORKER_READY_S = 120.0
 STOP_WORKER_S, STOP_SERVER_S = 8.0, 2.0  # the server would wait for browsers to leave
 
 Say = Callable[[str], None]
-
-
-def access_from_environment() -> Access | None:
-    """``LIVEKIT_URL``, ``LIVEKIT_API_KEY``, ``LIVEKIT_API_SECRET``; None if there is no URL.
-
-    Raises ConfigError if the URL stands alone, or is none.
-    """
-    url = provider_key("LIVEKIT_URL")
-    if url is None:
-        return None
-    key, secret = provider_key("LIVEKIT_API_KEY"), provider_key("LIVEKIT_API_SECRET")
-    if key is None or secret is None:
-        raise ConfigError("LIVEKIT_URL is set; set LIVEKIT_API_KEY and LIVEKIT_API_SECRET of that server as well")
-    return Access(websocket_url(url.reveal(), "LIVEKIT_URL"), key.reveal(), secret)
-
-
-def websocket_url(url: str, name: str) -> str:
-    """A LiveKit address as ``ws://`` or ``wss://``. ConfigError, calling it ``name``, for anything else."""
-    found = re.fullmatch(r"(ws|http)(s?)://([\w.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(/[\w./\-]*)?", url.strip())
-    if found is None:
-        raise ConfigError(f"{name} is not an address such as wss://livekit.example.org")
-    return f"ws{found[2]}://{found[3]}{found[4] or ''}{(found[5] or '').rstrip('/')}"
 
 
 @dataclass(slots=True)
@@ -95,7 +73,7 @@ async def running(
     settings = config.web
     check_binding(settings)
     async with contextlib.AsyncExitStack() as stack:
-        access = access_from_environment()
+        access = find_access() if provider_key(URL) is not None else None
         children: list[Child] = []
         if access is None:
             if worker is None:
@@ -160,12 +138,7 @@ async def _start_worker(command: Sequence[str], config: Config, access: Access, 
     room = dataclasses.replace(config.room, drain_s=0)
     env = child_environment(
         dataclasses.replace(config, room=room, web=WebConfig()),  # the page's secret is none of its business
-        {
-            "LIVEKIT_URL": access.url,
-            "LIVEKIT_API_KEY": access.api_key,
-            "LIVEKIT_API_SECRET": access.api_secret.reveal(),
-            "PYTHONUNBUFFERED": "1",
-        },
+        {**access.environment(), "PYTHONUNBUFFERED": "1"},
     )
     return await Child.start("the agent's worker", command, env, on_line=log, ready=WORKER_READY)
 
@@ -199,4 +172,4 @@ async def _serve(stack: contextlib.AsyncExitStack, app: web.Application, host: s
     return f"http://{shown}:{bound}/"
 
 
-__all__ = ["WORKER", "Running", "access_from_environment", "run", "running", "websocket_url"]
+__all__ = ["WORKER", "Running", "run", "running"]

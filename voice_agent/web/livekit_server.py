@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from ..access import Access
-from ..config import Secret, cache_dir
+from ..config import Secret, cache_dir, plain_environment
 from ..errors import ConfigError, UsageError
 from .children import Child, ChildError
 
@@ -84,7 +84,8 @@ async def start(binary: Path, folder: Path, *, on_line: Callable[[str], None] = 
     text = configuration(port=port, udp_port=udp_port, api_key=key, api_secret=secret)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
-    child = await Child.start("livekit-server", [str(binary), "--config", str(file)], on_line=on_line)
+    command = [str(binary), "--config", str(file)]
+    child = await Child.start("livekit-server", command, plain_environment(), on_line=on_line)
     try:
         async with asyncio.timeout(START_S):
             await _answering(child, f"http://127.0.0.1:{port}/")

@@ -15,8 +15,9 @@ import {
 import * as failures from "./failures";
 import type { Failure } from "./failures";
 import { parseTurn, type Turn } from "./turns";
+import { parseUsage, type Usage } from "./usage";
 
-export type AgentState = "connecting" | "waiting" | "initializing" | "idle" | "listening" | "thinking" | "speaking" | "gone";
+export type AgentState = "connecting" | "waiting" | "reconnecting" | "initializing" | "idle" | "listening" | "thinking" | "speaking" | "gone";
 
 export interface Words {
   who: "you" | "agent";
@@ -30,6 +31,7 @@ export interface Listener {
   state(state: AgentState): void;
   words(words: Words): void;
   turn(turn: Turn): void;
+  usage(usages: Usage[]): void;
   level(level: number): void;
   /** null: the notice that stands may go. */
   failure(failure: Failure | null): void;
@@ -46,6 +48,7 @@ interface Ticket {
 
 const STATES: readonly string[] = ["initializing", "idle", "listening", "thinking", "speaking"];
 const TOPIC_TURN = "voice_agent.turn";
+const TOPIC_USAGE = "voice_agent.usage";
 const RPC_INTERRUPT = "voice_agent.interrupt";
 
 export class SecretWanted extends Error {}
@@ -206,8 +209,8 @@ export class Call {
         this.to.state("gone");
         this.to.failure(failures.agentLeft);
       })
-      .on(RoomEvent.SignalReconnecting, () => this.to.failure(failures.reconnecting))
-      .on(RoomEvent.Reconnecting, () => this.to.failure(failures.reconnecting))
+      .on(RoomEvent.SignalReconnecting, () => this.broken())
+      .on(RoomEvent.Reconnecting, () => this.broken())
       .on(RoomEvent.Reconnected, () => {
         this.to.failure(null);
         this.lookForAgent();
@@ -224,9 +227,19 @@ export class Call {
     room.registerTextStreamHandler(TOPIC_TURN, async (reader, from) => {
       if (this.room.remoteParticipants.get(from.identity)?.isAgent) this.takeTurn(await reader.readAll());
     });
+    room.registerTextStreamHandler(TOPIC_USAGE, async (reader, from) => {
+      if (!this.room.remoteParticipants.get(from.identity)?.isAgent) return;
+      const usages = parseUsage(await reader.readAll());
+      if (usages) this.to.usage(usages);
+    });
     room.registerTextStreamHandler("lk.transcription", (reader, from) => {
       void this.takeWords(reader, from.identity);
     });
+  }
+
+  private broken(): void {
+    this.to.state("reconnecting");
+    this.to.failure(failures.reconnecting);
   }
 
   private takeTurn(json: string): void {

@@ -5,6 +5,7 @@ import { Room } from "livekit-client";
 import { type AgentState, Call } from "./call";
 import { byId } from "./dom";
 import type { Failure } from "./failures";
+import { UsageList } from "./usage";
 import { Waterfall } from "./waterfall";
 import { Conversation } from "./words";
 
@@ -12,6 +13,7 @@ const STATE_WORDS: Record<AgentState | "off", string> = {
   off: "Not in a call",
   connecting: "Connecting",
   waiting: "Waiting for the agent",
+  reconnecting: "Reconnecting",
   initializing: "The agent is getting ready",
   idle: "Ready",
   listening: "Listening",
@@ -57,6 +59,7 @@ const waterfall = new Waterfall({
   tip: byId("tip", HTMLElement),
   spoken: byId("turns-spoken", HTMLElement),
 });
+const usages = new UsageList(byId("usages", HTMLUListElement));
 
 let call: Call | null = null;
 let offered: Failure["offer"] = null;
@@ -114,6 +117,7 @@ async function begin(): Promise<void> {
   ui.secretForm.hidden = true;
   conversation.clear();
   waterfall.clear();
+  usages.show([]);
   const mine: Call = new Call({
     state: (state) => {
       if (call === mine) showState(state);
@@ -121,6 +125,7 @@ async function begin(): Promise<void> {
     },
     words: (words) => conversation.show(words),
     turn: (turn) => waterfall.add(turn),
+    usage: (found) => usages.show(found),
     level: showLevel,
     failure: showFailure,
     secretWanted: (wrong) => {

@@ -36,7 +36,7 @@ export function cards() {
   const has = (flag) => turns.filter((turn) => (turn.flags ?? []).includes(flag)).length;
   const late = turns.filter((turn) => turn.guilty && turn.counts).length;
   const only = runs.length === 1 ? runs[0].figures : {};
-  const between = (name) => (only[name] ? `95 %: ${Math.round(only[name].low)} to ${Math.round(only[name].high)}` : `n = ${times.length}`);
+  const between = (name) => (only[name]?.low == null ? `n = ${times.length}${only[name] ? ": too few for an interval" : ""}` : `95 %: ${Math.round(only[name].low)} to ${Math.round(only[name].high)}`);
   const checked = runs.filter((run) => run.self_check.worst_ms !== null);
   const worst = checked.length ? Math.max(...checked.map((run) => run.self_check.worst_ms)) : null;
   const requests = runs.reduce((sum, run) => sum + run.requests, 0), wasted = runs.reduce((sum, run) => sum + run.wasted, 0);
@@ -52,7 +52,7 @@ export function cards() {
 
 export function table(onRun) {
   const heads = ["run", "result", "P50 ms", "P95 ms", "n", "cut off", "self-check ms", "against the baseline"];
-  const figure = (f) => (f ? [h("b", {}, Math.round(f.estimate)), h("span", { class: "soft" }, ` ${Math.round(f.low)}–${Math.round(f.high)}`)] : "–");
+  const figure = (f) => (f ? [h("b", {}, Math.round(f.estimate)), h("span", { class: "soft" }, f.low === null ? "" : ` ${Math.round(f.low)}–${Math.round(f.high)}`)] : "–");
   return h("div", { class: "scroll" }, h("table", { class: "runs" }, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, data.runs.map((run, number) => h("tr", {},
       h("th", { scope: "row" }, h("button", { type: "button", class: "link", onclick: () => onRun(number) }, run.label), h("span", { class: "soft guards" }, run.guards || run.kind)),
@@ -119,10 +119,10 @@ export function comparisons() {
   const pairs = data.pairs.map((pair) => {
     const [before, after] = [data.runs[pair.before], data.runs[pair.after]];
     const times = [latencies(pair.before), latencies(pair.after)];
-    const names = before.name === after.name ? ["before", "after"] : [before.name, after.name];
+    const { names } = pair;
     const row = (name, of) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, of(before, times[0])), h("td", {}, of(after, times[1])));
     const q = (values, at) => (values.length ? ms(percentile(values, at)) : "–");
-    return h("article", {}, h("h3", {}, before.name === after.name ? `${before.name}: before and after` : `${before.name} and ${after.name}`),
+    return h("article", {}, h("h3", {}, before.name === after.name ? `${before.name}: ${names.join(" and ")}` : `${before.name} and ${after.name}`),
       h("p", { class: tone(pair.outcome) }, pair.text),
       h("div", { class: "columns" },
         h("figure", {}, times[0].length && times[1].length ? twoRuns(times[0], times[1], names) : null, pair.total ? moved(pair) : null, key()),
