@@ -8,7 +8,7 @@ import pytest
 from voice_agent import models
 from voice_agent.llm.embedded import EmbeddedModel
 from voice_agent.turn import ModelJudge, RuleJudge
-from voice_agent.turn.completeness import FLOOR, without_last_stop
+from voice_agent.turn.completeness import FLOOR, grammar_penalty, without_last_stop
 
 PAIRS = [
     ("What is the capital of France?", "What is the capital of"),
@@ -37,6 +37,21 @@ PAIRS = [
 )
 def test_the_last_stop_is_taken_off(text: str, bare: str) -> None:
     assert without_last_stop(text) == bare
+
+
+@pytest.mark.parametrize(
+    ("text", "unfinished"),
+    [
+        ("Had he married a more amiable woman.", True),  # whatever stop Whisper puts there
+        ("Had I known", True),
+        ("Had he married a more amiable woman, he might have been happy.", False),
+        ("Had you been there before?", False),
+        ("Had a great day.", False),
+        ("He had married.", False),
+    ],
+)
+def test_a_condition_without_its_main_clause(text: str, unfinished: bool) -> None:
+    assert (grammar_penalty(text) > 0) is unfinished
 
 
 class TestRules:

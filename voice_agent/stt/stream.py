@@ -5,7 +5,7 @@ after a short silence, the final one. With a turn taker (see :mod:`voice_agent.t
 ``AgentSession(stt=FastWhisperSTT("base", taker=...), turn_handling={"turn_detection": "stt", ...})``.
 
 Frames arrive on the event loop; the VAD (0.03 ms a window) runs there, so nothing can starve it; Whisper has a thread
-of its own. A pass starts as soon as the last one has ended and there is something new to hear.
+of its own. Passes in mid-speech leave it free half the time, for the one that is wanted when the voice fades.
 """
 
 from __future__ import annotations

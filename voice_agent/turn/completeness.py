@@ -32,6 +32,7 @@ def without_last_stop(text: str) -> str:
 
 
 _OPENERS = frozenset("to if when while although because since unless after before once until whenever as".split())
+_SUBJECTS = frozenset("i you we they he she it".split())
 _LABELS = frozenset("number extension code room flight page chapter version gate channel option line".split())
 _DETERMINERS = frozenset(
     "a an the this that these those my your his her its our their what which whose any no some each every".split()
@@ -51,14 +52,15 @@ def last_sentence(text: str) -> list[str]:
 def grammar_penalty(text: str) -> float:
     """What a small model overlooks, as log-probability to subtract: 0, or more.
 
-    2.5 for an opening clause whose main clause has not begun ("To mute yourself"), 2 for a label without its value
-    ("message from extension"). English; other texts are left alone.
+    2.5 for an opening clause whose main clause has not begun ("To mute yourself", "Had he married a ..."), 2 for a label
+    without its value ("message from extension"). English; other texts are left alone.
     """
     words = last_sentence(text)
     if len(words) < 2:
         return 0.0
     penalty = 0.0
-    if words[0] in _OPENERS and not _MAIN_CLAUSE.search(" ".join(words[2:])):
+    condition = words[0] == "had" and words[1] in _SUBJECTS and not text.rstrip().endswith("?")
+    if (words[0] in _OPENERS or condition) and not _MAIN_CLAUSE.search(" ".join(words[2:])):
         penalty += 2.5
     if words[-1] in _LABELS and not _DETERMINERS & set(words[-4:-1]):
         penalty += 2.0
