@@ -197,8 +197,13 @@ def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> Non
     assert sum(b.voice_to_voice_ms or 0 for b in fewer) < sum(a.voice_to_voice_ms or 0 for a in usual)
 
 
-def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logger = logging.getLogger("livekit.agents")
+    monkeypatch.setattr(logger, "propagate", True)  # whatever a command before this test has set
+    monkeypatch.setattr(logger, "disabled", False)
+    caplog.set_level(logging.WARNING, logger=logger.name)
     text = "`use_tts_aligned_transcript` is enabled but no agent transcript was returned from tts"
 
     def told(handle: SpeechHandle | None) -> bool:

@@ -75,7 +75,7 @@ def test_ten_minutes_of_talk(speech: Path, tmp_path: Path) -> None:
     minutes = [next((f"{mb:.0f}" for at, mb in memory if at >= 60 * m), "-") for m in range(int(MINUTES) + 1)]
     print(f"memory in MB, minute by minute: {' '.join(minutes)}")  # a step is a part loaded late; a slope is a leak
     print("\n".join(f"{event['at_s']:.0f} s: {event['text']}" for event in call.all("note")))
-    print(f"{len(exchanges)} turns, {settled[0]:.0f} MB and {grown_mb:+.1f} MB since, {max(settled):.0f} at most, lost sound {lost}")
+    print(f"{len(exchanges)} turns, {settled[0]:.0f} MB, {grown_mb:+.1f} MB since, at most {max(settled):.0f}; {lost}")
     print(f"capture against play {early * 1000:.1f} ms at first, {late * 1000:.1f} ms at last, n = {len(apart)}")
     assert all(one.turn["error"] is None for one in exchanges)
     assert grown_mb <= MOST_GROWTH_MB

@@ -103,7 +103,8 @@ async def test_a_reply_with_what_the_provider_says_of_it(mind: ChatLLM, service:
     assert body["model"] == mind.model
     assert not set(service.row.refuses) & set(body)
     assert ("prompt_cache_key" in body) is service.row.cache_key
-    assert body[service.row.max_tokens_field] == 220
+    room = REASONING_ROOM if body.get("reasoning_effort") == "low" else 0  # thoughts count too
+    assert body[service.row.max_tokens_field] == 220 + room
     assert (trace.facts["prompt_tokens"], trace.facts["completion_tokens"]) == (12, 3)
     if service.name in ("cerebras", "groq"):
         assert (trace.facts["queue_ms"], trace.facts["prompt_ms"], trace.facts["completion_ms"]) == (1.0, 2.0, 3.0)

@@ -5,7 +5,7 @@ after a short silence, the final one. With a turn taker (see :mod:`voice_agent.t
 ``AgentSession(stt=FastWhisperSTT("base", taker=...), turn_handling={"turn_detection": "stt", ...})``.
 
 Frames arrive on the event loop; the VAD (0.03 ms a window) runs there, so nothing can starve it; Whisper has a thread
-of its own. Passes in mid-speech leave it free half the time, for the one that is wanted when the voice fades.
+of its own. Where a pass is slow, those in mid-speech leave it free for the one that is wanted when the voice fades.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
 
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
-PASS_EVERY_S = 0.3  # no new pass for less new speech than this, unless the voice fades: then the ears must be free,
-PASS_SHARE = 0.5  # so passes in mid-speech take at most this share of the time
+PASS_EVERY_S = 0.1  # no new pass for less new speech than this
+SLOW_PASS_S = 0.2  # where a pass takes longer, passes in mid-speech must leave the ears free for the one at the end:
+PASS_SHARE = 0.5  # they take at most this share of the time, and one begins when the voice fades
 SETTLE_AFTER_S = 0.35  # a pause inside a turn from which on the text before it stands
 TICK_S = 0.01  # a wait may end between two frames: in a pause it is looked at this often
 ANCHOR_FRAMES = 200  # frames over which the earliest arrival places the audio on the clock
@@ -173,12 +174,14 @@ def transcribe(engine: WhisperEngine, pcm: Float32, *, piece_s: float = 24.0) ->
 def wants_pass(here_s: float, ended_s: float, loud_s: float, covers_s: float, last_took_s: float) -> bool:
     """Whether to hear again at ``here_s``, where speech ended at ``ended_s`` and was loud until ``loud_s``.
 
-    ``covers_s``: up to where the last pass heard. In a pause, and while the voice fades: if it has not heard all of it.
+    ``covers_s``: up to where the last pass heard. In a pause: if it has not heard all of the speech. While somebody
+    speaks: one pass after the other if they are quick; else when the voice fades, and rarely.
     """
     if here_s > ended_s:
         return covers_s < ended_s
-    fades_unheard = ended_s > loud_s > covers_s
-    return fades_unheard or here_s - covers_s >= max(PASS_EVERY_S, last_took_s / PASS_SHARE)
+    if last_took_s < SLOW_PASS_S:
+        return here_s - covers_s >= PASS_EVERY_S
+    return ended_s > loud_s > covers_s or here_s - covers_s >= last_took_s / PASS_SHARE
 
 
 class WhisperStream(stt.RecognizeStream):

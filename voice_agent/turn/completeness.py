@@ -52,8 +52,8 @@ def last_sentence(text: str) -> list[str]:
 def grammar_penalty(text: str) -> float:
     """What a small model overlooks, as log-probability to subtract: 0, or more.
 
-    2.5 for an opening clause whose main clause has not begun ("To mute yourself", "Had he married a ..."), 2 for a label
-    without its value ("message from extension"). English; other texts are left alone.
+    2.5 for an opening clause whose main clause has not begun ("To mute yourself", "Had he married a ..."), 2 for a
+    label without its value ("message from extension"). English; other texts are left alone.
     """
     words = last_sentence(text)
     if len(words) < 2:
