@@ -46,7 +46,7 @@ from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
 PASS_EVERY_S = 0.1  # no new pass for less new speech than this
-SLOW_PASS_S = 0.2  # where a pass takes longer, passes in mid-speech must leave the ears free for the one at the end:
+SLOW_PASS_S = 0.12  # where a pass takes longer, passes in mid-speech must leave the ears free for the one at the end:
 PASS_SHARE = 0.5  # they take at most this share of the time, and one begins when the voice fades
 SETTLE_AFTER_S = 0.35  # a pause inside a turn from which on the text before it stands
 TICK_S = 0.01  # a wait may end between two frames: in a pause it is looked at this often
