@@ -7,7 +7,8 @@ from voice_agent.turn.fading import Fading
 
 
 def tone(level: float) -> Int16:
-    return (level * np.sin(np.arange(512) * 0.3)).astype(np.int16)
+    pcm: Int16 = (level * np.sin(np.arange(512) * 0.3)).astype(np.int16)
+    return pcm
 
 
 def test_speech_far_below_the_loudest_fades() -> None:
