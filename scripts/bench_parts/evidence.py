@@ -17,6 +17,7 @@ import numpy as np
 from clips import RATE, Clip
 from livekit.local_inference import EOT, VAD
 
+from voice_agent.config import TurnConfig
 from voice_agent.replay.evidence import SPEECH, WINDOW_S, Evidence
 from voice_agent.stt.stream import PRE_ROLL_WINDOWS, WINDOW, to_float, wants_pass
 from voice_agent.stt.utterance import Utterance
@@ -37,7 +38,7 @@ def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tupl
     line = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
     line = line[: len(line) // WINDOW * WINDOW]
     found = Evidence(clip.name, clip.kind, clip.end_s + len(lead) / RATE)
-    vad, fading = VAD(), Fading()
+    vad, fading = VAD(), Fading(TurnConfig().fading_db)
     for i in range(0, len(line), WINDOW):
         window = np.ascontiguousarray(line[i : i + WINDOW])
         p = float(vad.predict(window))

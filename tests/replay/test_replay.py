@@ -148,7 +148,7 @@ def test_evidence_is_kept_in_a_file(tmp_path: Path) -> None:
 def test_the_verbs(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(["replay", str(rows), "--set", "turn.patience=1", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert all(line["change_ms"] > 10 for line in lines)
+    assert [line["change_ms"] > 50 for line in lines] == [True, True, True]
     assert cli(["replay", str(rows), "--set", "turn.patience=1"]) == 0
     shown = capsys.readouterr().out
     assert "What is the weather like in town?" in shown

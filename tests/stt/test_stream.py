@@ -19,7 +19,7 @@ from voice_agent.decisions import Commit, Discard, SpeechStarted, UserTurn
 from voice_agent.errors import ModelError
 from voice_agent.stt import FastWhisperSTT, Hypothesis, WhisperEngine
 from voice_agent.stt.silence import SilenceTaker
-from voice_agent.stt.stream import WhisperStream, mono
+from voice_agent.stt.stream import WhisperStream, mono, wants_pass
 from voice_agent.stt.whisper import words_key
 
 Int16 = npt.NDArray[np.int16]
@@ -303,3 +303,23 @@ class TestSilenceTaker:
 
     def test_no_words_are_given_up(self) -> None:
         assert isinstance(self.run("####t" + "." * 30, text="")[-1], Discard)
+
+
+class TestWantsPass:
+    """Arguments: here, end of speech, loud until, heard up to, what the last pass took."""
+
+    def test_in_a_pause_until_all_of_the_speech_is_heard(self) -> None:
+        assert wants_pass(2.1, 2.0, 2.0, 1.9, 0.06)
+        assert not wants_pass(2.1, 2.0, 2.0, 2.0, 0.06)
+
+    def test_quick_passes_follow_each_other(self) -> None:
+        assert wants_pass(2.0, 2.0, 2.0, 1.85, 0.06)
+        assert not wants_pass(2.0, 2.0, 2.0, 1.95, 0.06)
+
+    def test_slow_ones_leave_the_ears_free(self) -> None:
+        assert not wants_pass(2.0, 2.0, 2.0, 1.6, 0.3)
+        assert wants_pass(2.0, 2.0, 2.0, 1.3, 0.3)
+
+    def test_for_the_voice_that_fades(self) -> None:
+        assert wants_pass(2.0, 2.0, 1.9, 1.8, 0.3)
+        assert not wants_pass(2.0, 2.0, 1.9, 1.95, 0.3)  # all that was loud is heard

@@ -19,7 +19,7 @@ def test_speech_far_below_the_loudest_fades() -> None:
 
 
 def test_silence_is_no_fading() -> None:
-    fading = Fading()
+    fading = Fading(below_db=12.0)
     fading.window(tone(8000), True)
     assert not fading.window(tone(0), False)
 
@@ -33,6 +33,6 @@ def test_a_speaker_who_turns_away_is_not_fading_for_ever() -> None:
 
 
 def test_a_loud_noise_that_is_no_speech_does_not_count() -> None:
-    fading = Fading()
+    fading = Fading(below_db=12.0)
     fading.window(tone(20000), False)
     assert not fading.window(tone(1500), True)

@@ -17,7 +17,7 @@ DECAY = 0.995  # of the loudest window's level, a window: a speaker who turns aw
 class Fading:
     """One speaker's level. ``below_db``: how far below their loudest recent window a window counts as fading."""
 
-    def __init__(self, below_db: float = 12.0) -> None:
+    def __init__(self, below_db: float) -> None:
         self._share = 10.0 ** (-below_db / 20.0)
         self._loudest = 0.0
 
