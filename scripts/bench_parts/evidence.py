@@ -76,7 +76,9 @@ def _passes(
             now = here * WINDOW_S
             continue
         began = time.process_time()
-        heard = utterance.hear(line[begin : here * WINDOW], final=paused)
+        tail = line[begin : here * WINDOW]
+        speech_s = len(tail) / RATE - (at - ended) if paused or ended > loud else None
+        heard = utterance.hear(tail, final=paused, speech_s=speech_s)
         confirmed = heard.hypothesis.guard == "confirmed"
         took = time.process_time() - began if pass_s is None else pass_s * (CONFIRM_SHARE if confirmed else 1.0)
         begin += heard.drop_samples

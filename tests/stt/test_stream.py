@@ -207,15 +207,12 @@ class FailingEngine:
         self.decoded = 0
         self.threads: set[int] = set()
 
-    def decode(self, pcm: npt.NDArray[np.float32], *, previous: str = "") -> Hypothesis:
+    def decode(self, pcm: npt.NDArray[np.float32], **_: object) -> Hypothesis:
         self.decoded += 1
         self.threads.add(threading.get_ident())
         if self.failing:
             raise RuntimeError("out of memory")
         return Hypothesis(self.text, (1,), len(pcm) / 16_000, 4.0, -0.1, 0.0)
-
-    def confirm(self, pcm: npt.NDArray[np.float32], h: Hypothesis) -> None:
-        return None
 
 
 async def test_a_pass_that_fails_is_reported_and_the_stream_goes_on(clips: dict[str, Clip]) -> None:

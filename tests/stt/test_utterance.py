@@ -80,8 +80,22 @@ class ScriptedEngine:
     confirms: bool = False
     decoded: list[tuple[int, str]] = field(default_factory=list)
     confirmed: int = 0
+    thorough: list[bool] = field(default_factory=list)
 
-    def decode(self, pcm: Float32, *, previous: str = "") -> Hypothesis:
+    def decode(
+        self,
+        pcm: Float32,
+        *,
+        previous: str = "",
+        before: Hypothesis | None = None,
+        speech_s: float | None = None,
+        thorough: bool = True,
+    ) -> Hypothesis:
+        self.thorough.append(thorough)
+        if before is not None and speech_s is not None:
+            self.confirmed += 1
+            if self.confirms:
+                return before
         self.decoded.append((len(pcm), previous))
         return Hypothesis(self.texts.pop(0), (1,), len(pcm) / RATE, len(pcm) / RATE + 1.5, -0.1, 0.0)
 
@@ -89,10 +103,6 @@ class ScriptedEngine:
         written = h.text.split()
         each = h.audio_s / len(written)
         return [Word(f" {w}", i * each, (i + 1) * each, 1.0) for i, w in enumerate(written)]
-
-    def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
-        self.confirmed += 1
-        return h if self.confirms else None
 
 
 def utterance(engine: ScriptedEngine) -> Utterance:
@@ -141,14 +151,22 @@ class TestFreezing:
         engine = ScriptedEngine(["hello", "hello there"], confirms=confirms)
         u = utterance(engine)
         u.hear(sound(1))
-        heard = u.hear(sound(1.2), final=True)
+        heard = u.hear(sound(1.2), final=True, speech_s=1.1)
         assert engine.confirmed == 1
+        assert engine.thorough == [False, True]
         assert heard.text == ("hello" if confirms else "hello there")
         assert len(engine.decoded) == (1 if confirms else 2)
 
+    def test_while_the_user_speaks_nothing_is_asked(self) -> None:
+        engine = ScriptedEngine(["hello", "hello there"], confirms=True)
+        u = utterance(engine)
+        u.hear(sound(1))
+        assert u.hear(sound(1.2)).text == "hello there"
+        assert engine.confirmed == 0
+
     def test_the_first_pass_has_nothing_to_confirm(self) -> None:
         engine = ScriptedEngine(["hello"])
-        assert utterance(engine).hear(sound(1), final=True).text == "hello"
+        assert utterance(engine).hear(sound(1), final=True, speech_s=0.9).text == "hello"
         assert engine.confirmed == 0
 
     def test_passes_that_never_agree_lose_no_sound(self) -> None:
@@ -168,7 +186,7 @@ def hear_out(engine: WhisperEngine, pcm: Float32, step_s: float) -> tuple[Heard,
         longest = max(longest, (end - dropped) / RATE)
         dropped += heard.drop_samples
         windows.append(heard.hypothesis.window_s)
-    last = u.hear(pcm[dropped:], final=True)
+    last = u.hear(pcm[dropped:], final=True, speech_s=(len(pcm) - dropped) / RATE)
     return last, [*windows, last.hypothesis.window_s], longest
 
 

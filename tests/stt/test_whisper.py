@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +13,9 @@ import pytest
 from voice_agent import models
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.stt import WhisperEngine, transcribe
-from voice_agent.stt.whisper import MAX_AUDIO_S, repetitions_removed, strip_restart, words_key
+from voice_agent.stt.inflection import inflections
+from voice_agent.stt.loops import repetitions_removed, strip_restart
+from voice_agent.stt.whisper import CONFIRM_MORE_S, MAX_AUDIO_S, TOKENS, Hypothesis, words_key
 
 Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
@@ -86,6 +90,7 @@ class TestRestart:
         [
             ("no no no", 0.6),
             ("No, no, no, no!", 2.0),
+            ("No, no, no, no!", 1.0),
             ("bye bye", 0.4),
             ("Bye bye, bye bye.", 1.6),
             ("very very good", 0.7),
@@ -152,19 +157,24 @@ class TestClips:
         assert MAX_AUDIO_S < 29
 
 
+def confirmed(engine: WhisperEngine, pcm: Float32, early: Hypothesis, speech_s: float) -> Hypothesis | None:
+    """What the engine says at once of ``early``, made of the beginning; None where it had to decode."""
+    heard = engine.decode(pcm, before=early, speech_s=speech_s)
+    return heard if heard.guard == "confirmed" else None
+
+
 class TestConfirm:
     @pytest.mark.parametrize("name", ["sense01", "sense02", "sense04", "sense05", "ask01", "ask03"])
     def test_the_text_of_all_but_the_fading_end_is_confirmed(
         self, engine: WhisperEngine, clips: dict[str, Clip], name: str
     ) -> None:
-        pcm = clips[name].float32
-        end = round(clips[name].end_s * 16_000)
+        pcm, end_s = clips[name].float32, clips[name].end_s
+        end = round(end_s * 16_000)
         early = engine.decode(pcm[:end])
-        confirmed = engine.confirm(pcm[: end + 1024], early)
-        assert confirmed is not None
-        assert confirmed.text == early.text
-        assert confirmed.guard == "confirmed"
-        assert confirmed.audio_s == pytest.approx((min(end + 1024, len(pcm))) / 16_000)
+        found = confirmed(engine, pcm[: end + 1024], early, end_s)
+        assert found is not None
+        assert found.text == early.text
+        assert found.audio_s == pytest.approx((min(end + 1024, len(pcm))) / 16_000)
 
     @pytest.mark.parametrize(
         "name", ["sense01", "sense02", "sense03", "sense04", "sense05", "ask01", "ask02", "ask03", "ask04"]
@@ -172,23 +182,75 @@ class TestConfirm:
     def test_a_text_made_before_the_last_word_is_not_confirmed(
         self, engine: WhisperEngine, clips: dict[str, Clip], name: str
     ) -> None:
-        end = round(clips[name].end_s * 16_000)
+        end_s = clips[name].end_s
+        end = round(end_s * 16_000)
         pcm = clips[name].float32[: end + 1024]
         whole, refused = engine.decode(pcm), 0
         for missing_s in (0.1, 0.2, 0.33):
             early = engine.decode(pcm[: end - round(missing_s * 16_000)])
-            confirmed = engine.confirm(pcm, early)
-            assert confirmed is None or confirmed.key == whole.key
-            refused += confirmed is None
+            found = confirmed(engine, pcm, early, end_s)
+            assert found is None or found.key == whole.key
+            refused += found is None
         assert refused or early.key == whole.key
 
-    def test_much_more_audio_than_the_text_had_is_refused(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+    def test_much_more_speech_than_the_text_had_is_decoded(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
         pcm = clips["sense01"].float32
-        assert engine.confirm(pcm, engine.decode(pcm[: len(pcm) // 2])) is None
+        assert confirmed(engine, pcm, engine.decode(pcm[: len(pcm) // 2]), clips["sense01"].end_s) is None
+
+    def test_silence_after_it_does_not_count_as_speech(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        end_s = clips["ask01"].end_s
+        spoken = clips["ask01"].float32[: round(end_s * 16_000)]
+        early = engine.decode(spoken)
+        pcm = np.concatenate([spoken, np.zeros(round(CONFIRM_MORE_S * 1.5 * 16_000), np.float32)])
+        found = confirmed(engine, pcm, early, end_s)
+        assert found is not None
+        assert found.key == early.key
 
     def test_nothing_is_not_confirmed(self, engine: WhisperEngine) -> None:
         silence = np.zeros(16_000, np.float32)
-        assert engine.confirm(silence, engine.decode(silence)) is None
+        assert confirmed(engine, silence, engine.decode(silence), 0.5) is None
+
+    @pytest.mark.parametrize("name", ["sense01", "sense02", "sense04", "sense05", "ask01", "ask02", "ask03"])
+    def test_the_ending_of_the_last_word_is_heard_and_never_invented(
+        self, engine: WhisperEngine, clips: dict[str, Clip], name: str
+    ) -> None:
+        end_s = clips[name].end_s
+        pcm = clips[name].float32[: round(end_s * 16_000) + 1024]
+        whole = engine.decode(pcm)
+        tokenizer = engine._tokenizer("en")
+        for text in [*inflections(whole.text), without_ending(whole.text)]:
+            wrong = replace(whole, text=text + ".", tokens=tuple(tokenizer.encode(f" {text}.")))
+            found = confirmed(engine, pcm, wrong, end_s)
+            assert found is None or found.key == whole.key
+
+
+def without_ending(text: str) -> str:
+    return re.sub(r"(es|ed|s|d)?\W*$", "", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "endings"),
+    [
+        ("It does not accept unidentified call.", ["calls", "called"]),
+        ("Your call cannot be completed as dial", ["dials", "dialed"]),
+        ("Press one to continue?", ["continues", "continued"]),
+        ("They were carried away by monkeys.", []),
+        ("It was dialed.", []),
+        ("Press 1", []),
+        ("", []),
+    ],
+)
+def test_endings_that_a_word_may_get(text: str, endings: list[str]) -> None:
+    assert [other.split()[-1] for other in inflections(text)] == endings
+
+
+def test_a_loop_ends_where_the_sound_can_hold_no_more(engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+    pcm = clips["ask01"].float32
+    before = replace(engine.decode(pcm), audio_s=len(pcm) / 16_000)
+    few = replace(before, tokens=before.tokens[:1])  # room for the first word and five tokens
+    hasty = engine.decode(pcm, before=few, thorough=False)
+    assert len(hasty.tokens) <= 1 + TOKENS
+    assert engine.decode(pcm, before=few).key == before.key  # the last pass must not lose what was said
 
 
 @pytest.mark.parametrize(

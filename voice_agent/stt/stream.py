@@ -319,9 +319,11 @@ class WhisperStream(stt.RecognizeStream):
         self._busy = True
         self._passes += 1
         pcm = to_float(np.concatenate(self._tail))
+        may_have_finished = ended > self._taker.loud_until_s
+        speech_s = len(pcm) / SAMPLE_RATE - (here - ended) if may_have_finished or paused else None
         utterance = self._utterance
         future = asyncio.get_running_loop().run_in_executor(
-            self._ears.thread, lambda: utterance.hear(pcm, final=paused)
+            self._ears.thread, lambda: utterance.hear(pcm, final=paused, speech_s=speech_s)
         )
         began = self._clock.now()
         future.add_done_callback(lambda f: self._heard(utterance, here, began, f))
@@ -415,7 +417,8 @@ class WhisperStream(stt.RecognizeStream):
                 "waited_ms": round(d.waited_s * 1000, 1),
                 "reason": d.reason,
                 "passes": self._passes,
-            },
+            }
+            | ({"kept_reply_to": d.kept_for} if d.kept_for is not None else {}),
         )
         self._committed_speech_started_s = self._started_s
         audio_s = self._samples / SAMPLE_RATE - self._started_s

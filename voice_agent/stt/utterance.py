@@ -44,18 +44,25 @@ class Utterance:
         self._frozen = ""
         self._previous: Hypothesis | None = None
 
-    def hear(self, tail: Float32, *, final: bool = False) -> Heard:
-        """Decode the tail (mono float32, 16 kHz). ``final``: the user has paused, so nothing is frozen now."""
+    def hear(self, tail: Float32, *, final: bool = False, speech_s: float | None = None) -> Heard:
+        """Decode the tail (mono float32, 16 kHz). ``final``: the user has paused, so nothing is frozen now.
+
+        ``speech_s``: the user may have finished, and spoke until there in the tail; it may be that nothing is to be
+        decoded then (see :meth:`WhisperEngine.decode`).
+        """
         forced = 0
         if len(tail) > MAX_AUDIO_S * SAMPLE_RATE:  # two passes never agreed: cut at the quietest place, lose no sound
             forced = quietest(tail, int(8 * SAMPLE_RATE), int(20 * SAMPLE_RATE))
             head = self._engine.decode(tail[:forced])
             self._frozen = join(self._frozen, head.text)
-            self._previous, tail = None, tail[forced:]
-        h = None
-        if final and not forced and self._previous is not None:
-            h = self._engine.confirm(tail, self._previous)
-        h = h or self._engine.decode(tail, previous=self._frozen if self._context else "")
+            self._previous, tail, speech_s = None, tail[forced:], None
+        h = self._engine.decode(
+            tail,
+            previous=self._frozen if self._context else "",
+            before=self._previous,
+            speech_s=speech_s,
+            thorough=final,
+        )
         text = join(self._frozen, h.text)
         drop = 0
         if not final and self._previous is not None and len(tail) > self._freeze_from_s * SAMPLE_RATE:

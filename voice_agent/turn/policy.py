@@ -26,7 +26,7 @@ The one transition table::
     SPEAKING   window without speech             PAUSED
     SPEAKING   whole text, asks left, and        SPEAKING   Ask (early)
                stable, or heard all but fading
-    any        two texts that differ from asked  same       Withdraw
+    any        two texts that differ from asked  same       Withdraw (an ending of the last word is no difference)
     PAUSED     speech                            SPEAKING
     PAUSED     text that covers the speech       PAUSED     Ask (unless already asked on the same words)
     PAUSED     wait over, reply ready or held    COMMITTED  Commit
@@ -55,6 +55,14 @@ class State(enum.Enum):
 def words_of(text: str) -> str:
     """The words alone, for comparing texts: case and punctuation are Whisper's guess, not what was said."""
     return " ".join(re.sub(r"[^\w' ]", " ", text.replace("-", " ").casefold()).split())
+
+
+def inflected(a: str, b: str) -> bool:
+    """Whether two texts (:func:`words_of`) differ in nothing but an English ending of the last word."""
+    *before, last = a.split() or [""]
+    *before_b, last_b = b.split() or [""]
+    short, long = sorted((last, last_b), key=len)
+    return before == before_b and len(short) >= 3 and long in (short + ending for ending in ("s", "es", "d", "ed"))
 
 
 class TurnPolicy:
@@ -110,13 +118,28 @@ class TurnPolicy:
         return self.state in (State.SPEAKING, State.PAUSED)
 
     @property
+    def _fits_asked(self) -> bool:
+        """The reply that was asked for last answers the present words."""
+        if self._asked is None:
+            return False
+        return self._asked == self._key or (self.config.keep_over_inflection and inflected(self._asked, self._key))
+
+    @property
     def _reply_is_ready(self) -> bool:
-        return self._ready_for is not None and self._ready_for == self._key
+        return self._ready_for is not None and self._ready_for == self._asked and self._fits_asked
+
+    @property
+    def _score(self) -> float | None:
+        """The present words' score; until there is one, that of the words asked on, if they differ by an ending."""
+        score = self._scores.get(self._key)
+        if score is None and self._asked is not None and self._fits_asked:
+            return self._scores.get(self._asked)
+        return score
 
     def wait_s(self) -> float:
         """How much silence the present evidence asks for."""
         c = self.config
-        score = self._scores.get(self._key)
+        score = self._score
         if score is None:
             wait = c.wait_unsure_s
         elif score >= c.score_sure:
@@ -224,7 +247,7 @@ class TurnPolicy:
                 return ()
             wanted = self.wait_s()
             out: tuple[Decision, ...] = ()
-            if self._key != self._asked and silence >= wanted - c.ask_before_commit_s:
+            if not self._fits_asked and silence >= wanted - c.ask_before_commit_s:
                 out = self._ask(early=False)
             if silence + 1e-9 >= wanted and (self._reply_is_ready or silence >= wanted + self._hold_s(wanted)):
                 return (*out, self._commit(silence, wanted))
@@ -237,7 +260,7 @@ class TurnPolicy:
         """How much longer than ``wanted`` to listen while the reply is not ready. Before the model's usual pace says
         that it can be, listening costs nothing: whoever goes on meanwhile is not cut off."""
         c = self.config
-        if self.reply_takes_s is None or self._asked is None or self._asked != self._key:
+        if self.reply_takes_s is None or not self._fits_asked:
             return c.hold_for_reply_s
         ready = self._last_ask_s + self.reply_takes_s - self._speech_ended_s
         return max(c.hold_for_reply_s, min(ready - wanted, c.hold_for_pace_s))
@@ -273,7 +296,7 @@ class TurnPolicy:
 
     def _stray(self) -> tuple[Decision, ...]:
         """Whisper's last word flickers ("forwarded", "forward", "forwarded"): one other text does not end a request."""
-        if self._asked is None or self._key == self._asked:
+        if self._asked is None or self._fits_asked:
             self._strayed = 0
             return ()
         self._strayed += 1
@@ -285,7 +308,7 @@ class TurnPolicy:
     def _maybe_ask(self) -> tuple[Decision, ...]:
         """Ask ahead of the commit: as soon as the words are likely to be all of them."""
         c = self.config
-        if self.held or not self._key or self._key == self._asked:
+        if self.held or not self._key or self._fits_asked:
             return ()
         score = self._scores.get(self._key)
         if self.state is State.PAUSED and self._covers_s >= self._speech_ended_s - c.text_final_before_end_s:
@@ -313,9 +336,11 @@ class TurnPolicy:
         return (Ask(self._text, early),)
 
     def _commit(self, silence: float, wanted: float) -> Commit:
-        score = self._scores.get(self._key)
         reason = "reply ready" if self._reply_is_ready else "held long enough"
-        self._committed = Commit(self._text, self._speech_ended_s, silence, wanted, score, self._acoustic, reason)
+        kept_for = self._asked if self._fits_asked and self._asked != self._key else None
+        self._committed = Commit(
+            self._text, self._speech_ended_s, silence, wanted, self._score, self._acoustic, reason, kept_for
+        )
         self.state = State.COMMITTED
         return self._committed
 
