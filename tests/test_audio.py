@@ -190,3 +190,16 @@ def test_resampling_to_the_same_rate_or_of_nothing_changes_nothing() -> None:
     samples = np.array([1, 2, 3], np.int16)
     assert audio.resample(samples, RATE, RATE) is samples
     assert len(audio.resample(samples[:0], 8000, RATE)) == 0
+
+
+def test_resampling_the_same_gives_the_same() -> None:
+    samples = np.random.default_rng(3).normal(0, 3000, 441).astype(np.int16)
+    assert len({audio.resample(samples, 22_050, 24_000).tobytes() for _ in range(50)}) == 1
+
+
+def test_what_overshoots_is_clipped() -> None:
+    square = np.where(np.arange(480) % 48 < 24, 32767, -32768).astype(np.int16)
+    changed = audio.resample(square, RATE, 2 * RATE)
+    middles = changed[24::48]  # of each plateau; wrapped around they would have the other sign
+    assert np.abs(middles.astype(np.int32)).min() > 28_000
+    assert (changed.min(), changed.max()) == (-32768, 32767)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -100,7 +101,7 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
     go.set()
     for _ in range(3):  # the rest lets in who is waited for
         urgent.submit(int).result(10)
-    clock.advance(0.39)  # four further calls on two cores: as long again as the work took
+    clock.advance(0.79)  # four further calls on two cores, two a core: four times half of what the work took
     urgent.submit(int).result(10)
     assert not waits.done()
     clock.advance(0.02)
@@ -116,36 +117,76 @@ def test_one_call_does_not_rest(clock: ManualClock) -> None:
     lanes.close()
 
 
-def test_a_turnstile_lets_beginnings_in_first() -> None:
-    turnstile = Turnstile()
-    order: list[str] = []
-    inside, leave = threading.Event(), threading.Event()
+class Queue:
+    """Threads at a turnstile, each told when it may leave."""
 
-    def first() -> None:
-        with turnstile.turn(1):
-            inside.set()
-            leave.wait(10)
+    def __init__(self, turnstile: Turnstile) -> None:
+        self.turnstile = turnstile
+        self.inside: list[str] = []
+        self._leave: dict[str, threading.Event] = {}
+        self._threads: dict[str, threading.Thread] = {}
 
-    def other(name: str, rank: int) -> None:
-        with turnstile.turn(rank):
-            order.append(name)
+    def comes(self, name: str, by: float) -> None:
+        self._leave[name] = threading.Event()
 
-    threads = [threading.Thread(target=first)]
-    threads[0].start()
-    assert inside.wait(10)
-    for waiting, (name, rank) in enumerate((("steady", 1), ("steady too", 1), ("beginning", 0)), start=1):
-        threads.append(threading.Thread(target=other, args=(name, rank)))
-        threads[-1].start()
-        for _ in range(10_000):
-            if len(turnstile._waiting) == waiting:
-                break
-            threading.Event().wait(0.001)
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert order == ["beginning", "steady", "steady too"]
-    with turnstile.turn(0):
-        pass  # it is free again
+        def visit() -> None:
+            with self.turnstile.turn(by):
+                self.inside.append(name)
+                self._leave[name].wait(10)
+
+        before = self.known
+        thread = self._threads[name] = threading.Thread(target=visit, daemon=True)
+        thread.start()
+        wait(lambda: self.known == before + 1)
+
+    @property
+    def known(self) -> int:
+        return len(self.inside) + len(self.turnstile._waiting)
+
+    def leaves(self, *names: str) -> None:
+        for name in names:
+            wait(lambda name=name: name in self.inside)  # type: ignore[misc]
+            self._leave[name].set()
+            self._threads[name].join(10)
+
+
+def wait(true: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if true():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not come true")
+
+
+def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(1, 1, clock))
+    queue.comes("first", 0.0)
+    for name, by in (("steady", 2.0), ("steady too", 2.0), ("beginning", 0.0)):
+        queue.comes(name, by)
+    queue.leaves("first", "beginning", "steady", "steady too")
+    assert queue.inside == ["first", "beginning", "steady", "steady too"]
+
+
+def test_what_is_not_due_leaves_a_place_for_who_comes_in_a_hurry(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(2, 1, clock))
+    queue.comes("steady", 2.0)
+    queue.comes("steady too", 1.0)
+    assert queue.inside == ["steady"]
+    queue.comes("beginning", 0.0)
+    wait(lambda: queue.inside == ["steady", "beginning"])
+    queue.leaves("beginning")
+    assert queue.inside == ["steady", "beginning"], "the place stays free"
+    queue.leaves("steady", "steady too")
+
+
+def test_what_has_become_due_may_take_every_place(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(2, 1, clock))
+    queue.comes("steady", 2.0)
+    queue.comes("late", 1.0)
+    clock.advance(1.5)
+    queue.comes("later", 3.0)  # whoever comes has the others looked at
+    wait(lambda: queue.inside == ["steady", "late"])
+    queue.leaves("steady", "late", "later")
 
 
 def test_a_turn_that_fails_is_handed_on() -> None:
@@ -156,3 +197,13 @@ def test_a_turn_that_fails_is_handed_on() -> None:
         pass
     with pytest.raises(ValueError, match="at least one"):
         Turnstile(0)
+
+
+def test_a_crowd_is_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2)
+    calls = [lanes.lane() for _ in range(3)]
+    assert lanes.crowded(1.0)
+    assert not lanes.crowded(1.5)
+    calls[0].shutdown()
+    assert not lanes.crowded(1.0)
+    lanes.close()

@@ -21,6 +21,7 @@ class Taker:
 
     in_speech = True
     speech_ended_s = loud_until_s = 1.5
+    wants_to_be_sure = False
 
     def __init__(self) -> None:
         self.emit: Callable[[Decision], None] = lambda decision: None

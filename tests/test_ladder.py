@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from livekit.agents import llm
@@ -16,12 +16,16 @@ from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
 from voice_agent.budget import Budget, verdict
 from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Mark, Turn
+from voice_agent.budget.path import Stage
 from voice_agent.budget.report import ConsoleReport, explain, plain_line
 from voice_agent.clock import Clock
-from voice_agent.config import Config, FlagValue, load
-from voice_agent.ladder import _wordless
+from voice_agent.config import Config, FlagValue, LadderConfig, load
+from voice_agent.ladder import _wordless, room_for_whisper
 from voice_agent.llm.sim import SimSpec
+from voice_agent.memory import resident_mb
 from voice_agent.testing import Reply, ScriptedLLM, ScriptedTTS, conversation, run
+from voice_agent.testing.conversation import Conversation
+from voice_agent.testing.ears import ScriptedEngine
 from voice_agent.tts.acknowledge import make_ahead
 
 QUESTION = "What is the weather like today?"
@@ -181,6 +185,67 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
     assert len(notes) == 2
     assert "going on with simulated first" in notes[0]
     assert "back from simulated first" in notes[1]
+
+
+def slow_ears(c: Conversation) -> None:
+    """A pass of the doubled Whisper takes so long that the budget is missed for it."""
+    cast("ScriptedEngine", c.stage.road.stt.engine)._pass_s = 0.6
+
+
+def test_late_ears_get_what_is_free_first_and_another_whisper_only_where_there_is_room() -> None:
+    def degraded(room: str) -> tuple[list[str], list[bool]]:
+        notes: list[str] = []
+        loads: list[bool] = []
+        config = settings("sim:ttft=150ms", stt__model="base", ladder__hedge=False, ladder__acknowledge=False)
+
+        async def main(clock: Clock) -> None:
+            async with conversation(clock, config) as c:
+                c.stage.road.on_note = notes.append
+                slow_ears(c)
+                assert c.stage.road.ladder is not None
+                first, second = c.stage.road.ladder._swaps[Stage.STT]
+                assert (first.name, second.name) == ("fewer early requests", "Whisper tiny.en")
+                second.hindered = lambda: room
+                usual = second.to
+
+                async def to(less: bool) -> None:
+                    loads.append(less)
+                    await usual(less)
+
+                second.to = to
+                for _ in range(9):
+                    await c.say(QUESTION)
+
+        run(main)
+        return [note.rsplit("going on with ", 1)[-1] for note in notes], loads
+
+    assert degraded("") == (["fewer early requests", "Whisper tiny.en"], [True])
+    assert degraded("it is full") == (["fewer early requests"], [])
+
+
+def test_fewer_early_requests_are_made_once_that_is_decided() -> None:
+    config = settings("sim:ttft=150ms", ladder__hedge=False, ladder__acknowledge=False)
+
+    async def main(clock: Clock) -> list[int]:
+        async with conversation(clock, config) as c:
+            slow_ears(c)
+            early = []
+            for _ in range(6):
+                await c.say("I would like to book a table for two people please", 0.1, "and a room for the night.")
+                early.append(c.stage.road._detectors[-1].policy.config.max_early_asks)
+            return early
+
+    early = run(main)
+    assert early[0] == config.turn.max_early_asks > 0
+    assert early[-1] == config.room.crowd_early_asks
+
+
+def test_another_whisper_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voice_agent.memory.resident_mb", lambda: 780.0)
+    assert room_for_whisper(LadderConfig()) == ""
+    assert "takes 895 MB" in room_for_whisper(LadderConfig(degrade_memory_mb=890))
+    monkeypatch.undo()
+    assert 20 < resident_mb() < 20_000
 
 
 def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> None:

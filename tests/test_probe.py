@@ -73,3 +73,15 @@ async def test_adopted_by_a_generator_for_the_rest_of_its_task() -> None:
     await asyncio.create_task(consume())
     assert trace.marks == {"m0": 0.0, "m1": 1.0, "after": 5.0}
     assert probe.current() is None
+
+
+def test_what_is_provisional_is_told_to_other_threads_until_it_is_released() -> None:
+    assert not probe.provisional()()
+    trace = GenerationTrace("g", ManualClock(3.0))
+    with probe.generation(trace):
+        told = probe.provisional()
+    assert not told()
+    trace.hold()
+    assert told()
+    trace.release()
+    assert not told()

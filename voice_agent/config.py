@@ -197,6 +197,10 @@ class TurnConfig(_Section):
     )
     max_asks: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
     max_early_asks: int = setting(3, "Of these, while the user still speaks.", minimum=0, maximum=50)
+    keep_over_inflection: bool = setting(
+        True,
+        "Keep a provisional reply where only the ending of the last word changes (call, calls); never with tools.",
+    )
     early_ask_stable_s: float = setting(
         0.09, "Only when no new word came up in this much new speech.", minimum=0.0, maximum=2.0
     )
@@ -391,6 +395,13 @@ class LadderConfig(_Section):
     degrade: bool = setting(True, "Late turn after turn: go on with less, and return when there is time again.")
     degrade_after: int = setting(3, "So many of the latest five turns over the budget.", minimum=1, maximum=5)
     recover_after: int = setting(8, "So many turns in a row well within it.", minimum=1, maximum=1000)
+    degrade_memory_mb: int = setting(
+        900,
+        "A smaller Whisper beside the usual one only if this process stays below. 0: never. A room worker's calls share"
+        " one, so there it is not asked.",
+        minimum=0,
+        maximum=1_000_000,
+    )
     short_reply_tokens: int = setting(80, "Longest answer while degraded, in tokens.", minimum=10, maximum=100_000)
     give_up_ms: float | None = setting(
         None,
@@ -437,6 +448,16 @@ class RoomConfig(_Section):
 
     calls_per_core: float = setting(
         4.0, "Calls that one free processor core carries; a machine with more is full.", minimum=0.1, maximum=100.0
+    )
+    eager_calls_per_core: float = setting(
+        1.0,
+        "With more calls than this on a core less is done ahead: no sound before it is needed, and in mid-speech only"
+        " `room.crowd_early_asks` requests.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    crowd_early_asks: int = setting(
+        0, "Provisional requests a turn while the user still speaks, where many calls run.", minimum=0, maximum=50
     )
     max_calls: int = setting(0, "Calls at the same time, at most. 0: only the cores count.", minimum=0, maximum=10_000)
     drain_s: int = setting(600, "How long a worker that ends waits for its calls.", minimum=0, maximum=86_400)
@@ -702,6 +723,11 @@ def child_environment(config: Config, extra: Mapping[str, str]) -> dict[str, str
             text = "" if value is None else value.reveal() if isinstance(value, Secret) else str(value)
             found[ENV_PREFIX + f"{name}_{key}".upper()] = text
     return found | dict(extra)
+
+
+def environment_default(name: str, value: str) -> None:
+    """Tell a library in this process what it only reads from the environment, unless the user has told it."""
+    os.environ.setdefault(name, value)
 
 
 def environment_without_secrets() -> dict[str, str]:

@@ -101,6 +101,11 @@ class TurnTaker(Protocol):
         """End of the last window in which the voice was not fading: at most ``speech_ended_s``."""
         ...
 
+    @property
+    def wants_to_be_sure(self) -> bool:
+        """The text looks whole though the user still speaks: another look at the same words would decide."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

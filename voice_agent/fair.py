@@ -3,8 +3,8 @@
 Two shapes. :class:`Lanes` is for the ears: one thread, one lane a call, at most a pass or two waiting in each; a lane
 whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for gets a
 smaller share of the machine the more calls there are. :class:`Turnstile` is for the mouth: each
-call has its own thread, and asks for its turn a piece of sound at a time; a reply that is to begin goes before one
-that has sound ahead. Neither interrupts what has begun: a pass or a piece takes some tens of milliseconds.
+call has its own thread, and asks for its turn a piece of sound at a time, and says by when it has to begin; what is not
+due yet leaves a place free. Neither interrupts what has begun: a pass or a piece takes 50 to 300 milliseconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from .clock import SYSTEM, Clock
@@ -24,7 +25,7 @@ from .clock import SYSTEM, Clock
 P = ParamSpec("P")
 T = TypeVar("T")
 WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
-REST = 0.5  # how long work that nobody waits for rests, in its own length, for each further call on a core
+REST = 0.5  # how long work that nobody waits for rests, in its own length: times the square of further calls on a core
 ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
 
 
@@ -105,6 +106,10 @@ class Lanes:
         for lane in tuple(self._lanes):
             self.remove(lane)
 
+    def crowded(self, calls_per_core: float) -> bool:
+        """Whether there are more calls than that."""
+        return len(self._lanes) > calls_per_core * self._cores
+
     def urgent_wait_s(self, within_s: float) -> float:
         """The longest that urgent work waited for the thread in the last ``within_s`` seconds; 0 if there was none."""
         since = self._clock.now() - within_s
@@ -137,7 +142,8 @@ class Lanes:
             run(future, call)
             if not urgent:
                 ended = self._clock.now()
-                self._rest_until = ended + (ended - began) * REST * (len(self._lanes) - 1) / self._cores
+                # The square: twice as many calls leave half as much of the machine, and ask for twice as much of it.
+                self._rest_until = ended + (ended - began) * REST * ((len(self._lanes) - 1) / self._cores) ** 2
             del job, future, call  # nothing of a finished call is kept until the next one comes
 
 
@@ -154,35 +160,53 @@ def run(future: Future[Any], call: Callable[[], Any]) -> None:
 
 
 class Turnstile:
-    """Lets ``width`` threads through at a time; who waits is let in by rank (0 first), then in order of arrival."""
+    """Lets ``width`` threads through at a time: who must begin first goes first, then who came first.
 
-    def __init__(self, width: int = 1) -> None:
-        if width < 1:
-            raise ValueError(f"a turnstile lets at least one through, not {width}")
-        self._free = width
+    Of those who need not begin yet only ``early`` are let through at a time, so that who comes in a hurry finds a place
+    (unless all of them are in a hurry).
+    """
+
+    def __init__(self, width: int = 2, early: int = 1, clock: Clock = SYSTEM) -> None:
+        if not 1 <= early <= width:
+            raise ValueError(f"a turnstile lets at least one through, not {early} of {width}")
+        self._free, self._early = width, early
+        self._clock = clock
         self._lock = threading.Lock()
         self._count = itertools.count()
-        self._waiting: list[tuple[int, int, threading.Event]] = []
+        self._waiting: list[tuple[float, int, _Entry]] = []
 
     @contextlib.contextmanager
-    def turn(self, rank: int) -> Iterator[None]:
-        """Wait for a turn; it ends with the block."""
-        entered = threading.Event()
+    def turn(self, by: float) -> Iterator[None]:
+        """Wait for a turn, which should begin at ``by`` (monotonic seconds) at the latest; it ends with the block."""
+        entry = _Entry()
         with self._lock:
-            if self._free and not self._waiting:
-                self._free -= 1
-                entered.set()
-            else:
-                heapq.heappush(self._waiting, (rank, next(self._count), entered))
-        entered.wait()
+            heapq.heappush(self._waiting, (by, next(self._count), entry))
+            self._let_in()
+        entry.entered.wait()
         try:
             yield
         finally:
             with self._lock:
-                if self._waiting:
-                    heapq.heappop(self._waiting)[2].set()  # the turn is handed on
-                else:
-                    self._free += 1
+                self._free += 1
+                self._early += entry.early
+                self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and self._free:
+            by, _, entry = self._waiting[0]
+            entry.early = by > self._clock.now()
+            if entry.early and not self._early:
+                return  # nor are the others due
+            heapq.heappop(self._waiting)
+            self._free -= 1
+            self._early -= entry.early
+            entry.entered.set()
+
+
+@dataclass(slots=True)
+class _Entry:
+    entered: threading.Event = field(default_factory=threading.Event)
+    early: bool = False
 
 
 __all__ = ["Lane", "Lanes", "Turnstile"]

@@ -130,6 +130,10 @@ class _SlowTaker:
     def loud_until_s(self) -> float:
         return self._inner.loud_until_s
 
+    @property
+    def wants_to_be_sure(self) -> bool:
+        return self._inner.wants_to_be_sure
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 

@@ -16,13 +16,14 @@ from livekit.agents import FlushSentinel, llm, utils
 from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.agent_activity import _SpeechHandleContextVar  # see agent.py
 
+from . import memory
 from .budget.attach import SessionLedger
 from .budget.ledger import Budget, Mark, Turn, verdict
 from .budget.path import Stage
 from .budget.policy import Acknowledger, Deadlines, Degrader, Pace
 from .budget.probe import GenerationTrace
 from .clock import SYSTEM, Clock
-from .config import Config
+from .config import Config, LadderConfig
 from .tts.acknowledge import Sound
 
 log = logging.getLogger("voice_agent")
@@ -51,11 +52,17 @@ logging.getLogger("livekit.agents").addFilter(_MeantSo())
 
 
 class Swap:
-    """One way to go on with less: ``to(True)`` does it, ``to(False)`` goes back; ``name`` is what is said of it."""
+    """One way to go on with less: ``to(True)`` does it, ``to(False)`` goes back; ``name`` is what is said of it.
 
-    def __init__(self, name: str, to: Callable[[bool], Awaitable[None]]) -> None:
+    ``hindered()``: why it cannot be done now; empty if it can.
+    """
+
+    def __init__(
+        self, name: str, to: Callable[[bool], Awaitable[None]], hindered: Callable[[], str] = lambda: ""
+    ) -> None:
         self.name = name
         self.to = to
+        self.hindered = hindered
 
 
 class Ladder:
@@ -195,6 +202,10 @@ class Ladder:
         before = [way for way in ways if way.name in self._names()]
         less = step.level > len(before)
         way = ways[step.level - 1] if less else ways[step.level]
+        if less and (why := way.hindered()):
+            self._degrader.refused(step.stage)
+            log.info("%s, but not going on with %s: %s", step.why, way.name, why)
+            return
         task = asyncio.get_running_loop().create_task(self._go(way, less, step.why), name="ladder.degrade")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -221,9 +232,19 @@ class Ladder:
 
 
 def swaps_of(
-    mind: Any, config: Config, stt: Any, smaller_whisper: Callable[[], Awaitable[Any]]
+    mind: Any,
+    config: Config,
+    stt: Any,
+    smaller_whisper: Callable[[], Awaitable[Any]],
+    *,
+    fewer_requests: Callable[[bool], None],
+    room_for_whisper: Callable[[], str] = lambda: "",
 ) -> dict[Stage, list[Swap]]:
-    """What a session can go on with less of. ``mind``: a :class:`.llm.hedge.HedgedLLM`; ``stt`` has an ``engine``."""
+    """What a session can go on with less of. ``mind``: a :class:`.llm.hedge.HedgedLLM`; ``stt`` has an ``engine``.
+
+    The ears first get what costs nothing: the model and the voice no longer take the processor from them for replies
+    that are asked for while the user still speaks. A second Whisper takes memory.
+    """
 
     async def other_model(less: bool) -> None:
         mind.second_first = less
@@ -236,14 +257,31 @@ def swaps_of(
     async def whisper(less: bool) -> None:
         stt.engine = await smaller_whisper() if less else usual
 
+    async def fewer(less: bool) -> None:
+        fewer_requests(less)
+
     out: dict[Stage, list[Swap]] = {}
     if mind.primary.endpoint.kind != "embedded":
         out[Stage.LLM] = [Swap("short replies", short)]
         if mind.second is not None:
             out[Stage.LLM].insert(0, Swap(f"{mind.second.provider} first", other_model))
+    ears = out[Stage.STT] = []
+    if config.room.crowd_early_asks < config.turn.max_early_asks:
+        ears.append(Swap("fewer early requests", fewer))
     if config.stt.language == "en" and config.stt.model != SMALLEST_WHISPER:
-        out[Stage.STT] = [Swap(f"Whisper {SMALLEST_WHISPER}", whisper)]
+        ears.append(Swap(f"Whisper {SMALLEST_WHISPER}", whisper, room_for_whisper))
     return out
 
 
 SMALLEST_WHISPER = "tiny.en"
+SMALLEST_NEEDS_MB = 115.0
+"""While it is loaded: its file (75 MB) is read whole, then made smaller; 36 of it stay (one run, beside base)."""
+
+
+def room_for_whisper(config: LadderConfig) -> str:
+    """Why a second Whisper may not be loaded; empty: it may. Gives free memory back first."""
+    memory.give_back()
+    needed_mb = memory.resident_mb() + SMALLEST_NEEDS_MB
+    if needed_mb <= config.degrade_memory_mb:
+        return ""
+    return f"that takes {needed_mb:.0f} MB, and ladder.degrade_memory_mb is {config.degrade_memory_mb}"

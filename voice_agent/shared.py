@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -35,28 +36,68 @@ from .turn import Judge, ModelJudge, RuleJudge
 Progress = Callable[[str], None]
 HURRIED_PIECES = 3
 """The first pieces of a hurried text: with the third there is sound for more than a second."""
+SLACK_S = 0.7
+"""So long before the sound runs out the next piece should be begun: it may take half of that on a busy machine."""
+AHEAD_S = 1.5
+"""With so much sound ahead no more is made while many calls run: what is interrupted then has cost little."""
+PROVISIONAL_S = 0.4
+"""So much sound is made then of a reply that may be thrown away: two pieces; the third takes less until it sounds."""
+LATER_S = 0.15
+"""A reply that may be thrown away may begin so much later than one that is wanted."""
+LOOK_S = 0.01
 
 
 class FairVoice:
-    """A voice that several calls use at once: each piece of sound is made in its turn, a beginning first."""
+    """A voice that several calls use at once: each piece of sound is made in its turn, the most urgent first.
 
-    def __init__(self, voice: Voice, turnstile: Turnstile) -> None:
+    ``crowded()``: there are so many calls that nothing is made before it is needed.
+    """
+
+    def __init__(
+        self, voice: Voice, turnstile: Turnstile, crowded: Callable[[], bool] = lambda: False, clock: Clock = SYSTEM
+    ) -> None:
         self._voice = voice
         self._turnstile = turnstile
+        self._crowded = crowded
+        self._clock = clock
 
     def speak(
         self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
     ) -> Iterator[Piece]:
         """As :meth:`voice_agent.tts.Voice.speak`."""
+        stop = stop or Stop()
         pieces = self._voice.speak(text, delivery, hurry=hurry, stop=stop)
-        number = 0
-        while True:
-            with self._turnstile.turn(rank=0 if hurry and number < HURRIED_PIECES else 1):
+        asked_at = self._clock.now()
+        dry_at, made_s = asked_at if stop.due_at is None else stop.due_at, 0.0
+        for number in itertools.count():
+            if number or not hurry:
+                self._until_needed(stop, dry_at, made_s)
+            if not hurry or number >= HURRIED_PIECES:
+                by = dry_at - SLACK_S
+            else:
+                by = asked_at + (LATER_S if stop.provisional() else 0.0)
+            with self._turnstile.turn(by):
                 piece = next(pieces, None)
             if piece is None:
                 return
-            number += 1
+            if number == 0 and stop.due_at is None:
+                dry_at = self._clock.now()
+            length_s = piece.samples.size / self._voice.sample_rate
+            dry_at, made_s = dry_at + length_s, made_s + length_s
             yield piece
+            if piece.last:
+                return
+
+    def _until_needed(self, stop: Stop, dry_at: float, made_s: float) -> None:
+        """Wait, where many calls run, for the moment at which the next piece is worth its work. Blocks."""
+        while self._crowded() and not stop.is_set:
+            if stop.provisional():
+                wait_s = LOOK_S if made_s >= PROVISIONAL_S else 0.0
+            else:
+                wait_s = min(dry_at - AHEAD_S - self._clock.now(), 10 * LOOK_S)  # fewer calls may run meanwhile
+            if wait_s <= 0.0:
+                return
+            stop.wait(wait_s)
 
 
 class Shared:
@@ -76,7 +117,7 @@ class Shared:
         self._clock = clock
         self._model = model
         self._free_judges = list(range(model.judges)) if model is not None else []
-        self._turnstile = Turnstile()
+        self._turnstile = Turnstile(clock=clock)
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, FairVoice] = {}
@@ -95,6 +136,10 @@ class Shared:
             await mind.aclose()
         self.endpoint = dataclasses.replace(self.endpoint, model=choice.model)
         self.notes.append(f"model {choice.model} at {self.endpoint.label}: {choice.reason}")
+
+    def crowded(self) -> bool:
+        """There are too many calls to do ahead what may turn out to be for nothing (``room.eager_calls_per_core``)."""
+        return self.lanes.crowded(self.config.room.eager_calls_per_core)
 
     def lane(self, urgent: Callable[[], bool]) -> Lane:
         """One call's place at the ears; urgent while its user waits for the text."""
@@ -131,7 +176,9 @@ class Shared:
         """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
         with self._lock:
             if name not in self._voices:
-                self._voices[name] = FairVoice(Voice.load(*models.piper(name)), self._turnstile)
+                self._voices[name] = FairVoice(
+                    Voice.load(*models.piper(name)), self._turnstile, self.crowded, self._clock
+                )
             return self._voices[name]
 
     @contextlib.contextmanager

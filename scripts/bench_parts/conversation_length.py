@@ -2,6 +2,9 @@
 
 Each turn asks a short question; the answer counts as spoken for as long as the model needs to read ahead, as it would
 while the voice speaks. "sliding" is the common way, for comparison: the oldest turn is dropped in every turn.
+
+Beside the time stands what explains it, by the server's own count: how many tokens of the prompt were not in its cache
+and had to be read, and how long one of them took. A busy machine shows in the latter, a lost cache in the former.
 """
 
 from __future__ import annotations
@@ -9,9 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from livekit.agents import llm
-from tables import markdown, percentile
+from tables import markdown, percentile, write_lines
 
 from voice_agent import models
 from voice_agent.budget.probe import GenerationTrace, generation
@@ -49,28 +55,59 @@ class Sliding(Window):
         return []
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One turn. ``prompt`` tokens were sent, ``read`` of them were not in the cache and took ``read_ms``."""
+
+    turn: int
+    first_ms: float
+    prompt: int
+    read: int
+    read_ms: float
+
+
 def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--turns", type=int, default=200, metavar="N", help="turns of the conversation (default 200)")
     verb.add_argument("--tokens", type=int, default=0, metavar="T", help="limit of the window (default: as in a call)")
     verb.add_argument("--sliding", action="store_true", help="drop the oldest turn each time instead, to compare")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="a JSON line a turn as well")
     verb.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    times, sent, drops = asyncio.run(converse(args.turns, args.tokens, args.sliding))
-    rows = []
-    for at in range(0, len(times), BUCKET):
-        some, prompts = times[at : at + BUCKET], sent[at : at + BUCKET]
-        figures = [f"{percentile(some, q):.0f}" for q in (50, 95)]
-        rows.append([f"{at + 1}-{at + len(some)}", len(some), *figures, f"{max(prompts)}"])
-    print(markdown(["turns", "n", "first content P50 ms", "P95 ms", "longest prompt (tokens)"], rows))
+    def keep(one: Asked) -> None:  # at once: whoever stops the run keeps it
+        if args.out is not None:
+            write_lines(args.out, [asdict(one)])
+
+    asked, drops = asyncio.run(converse(args.turns, args.tokens, args.sliding, keep))
+    print(table(asked))
     how = "a turn dropped each time" if args.sliding else "half of the window dropped at once, and read ahead"
-    print(f"\nembedded model, {how}: {drops} times in {len(times)} turns")
+    print(f"\nembedded model, {how}: {drops} times in {len(asked)} turns")
     return 0
 
 
-async def converse(turns: int, tokens: int, sliding: bool) -> tuple[list[float], list[int], int]:
-    """(ms to the first content of each turn, prompt tokens of each by the server's count, how often was dropped)."""
+def table(asked: Sequence[Asked]) -> str:
+    rows = []
+    for at in range(0, len(asked), BUCKET):
+        some = asked[at : at + BUCKET]
+        times, read = [one.first_ms for one in some], [float(one.read) for one in some]
+        a_token = [one.read_ms / one.read for one in some if one.read]
+        rows.append(
+            [
+                f"{some[0].turn}-{some[-1].turn}",
+                len(some),
+                *(f"{percentile(times, q):.0f}" for q in (50, 95)),
+                max(one.prompt for one in some),
+                *(f"{percentile(read, q):.0f}" for q in (50, 100)),
+                f"{percentile(a_token, 50):.1f}" if a_token else None,
+            ]
+        )
+    head = ["turns", "n", "first content P50 ms", "P95 ms", "longest prompt (tokens)"]
+    return markdown([*head, "read anew P50", "most", "ms a token read"], rows)
+
+
+async def converse(turns: int, tokens: int, sliding: bool, keep: Callable[[Asked], None]) -> tuple[list[Asked], int]:
+    """What each turn came to, and how often was dropped."""
     patient = Deadlines(first_content_s=120, stall_s=120, total_s=240)
     end = resolve(LlmConfig(spec="embedded"), provider_key)
     with contextlib.ExitStack() as stack:
@@ -82,17 +119,20 @@ async def converse(turns: int, tokens: int, sliding: bool) -> tuple[list[float],
             await mind.warm()
             ctx = llm.ChatContext.empty()
             ctx.add_message(role="system", content="You are a friendly voice assistant. Answer in one short sentence.")
-            times, sent = [], []
-            for turn in range(turns):
+            asked = []
+            for turn in range(1, turns + 1):
                 ctx.add_message(role="user", content=QUESTIONS[turn % len(QUESTIONS)])
                 trace, began = GenerationTrace(str(turn)), SYSTEM.now()
                 with generation(trace):
                     stream = mind.chat(chat_ctx=ctx)
                 answer = await stream.collect()
-                times.append((trace.marks["llm_first_content"] - began) * 1000)
-                sent.append(int(trace.facts["prompt_tokens"]))
+                prompt = int(trace.facts["prompt_tokens"])
+                read = prompt - int(trace.facts.get("prompt_cached_tokens", 0))
+                first_ms = (trace.marks["llm_first_content"] - began) * 1000
+                asked.append(Asked(turn, first_ms, prompt, read, float(trace.facts["prompt_ms"])))
+                keep(asked[-1])
                 ctx.add_message(role="assistant", content=answer.text or "Yes.")
                 await mind.tidied()
-            return times, sent, mind.window.drops
+            return asked, mind.window.drops
         finally:
             await mind.aclose()

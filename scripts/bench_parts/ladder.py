@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import logging
+import re
 import signal
 import sys
 import warnings
@@ -30,6 +31,7 @@ from tables import markdown, ms, percentile, write_lines
 
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
+from voice_agent.errors import UsageError
 from voice_agent.testing import Reply, ScriptError, conversation, run
 from voice_agent.testing.conversation import Conversation, real_conversation
 
@@ -66,6 +68,11 @@ class Case:
     on: Mapping[str, FlagValue] = field(default_factory=dict)
     share: int = 1
     """Of the turns asked for, one in so many is enough."""
+
+    @property
+    def short(self) -> str:
+        """The name without its number and what is said in brackets: ``all`` of ``all (default)``."""
+        return re.sub(r"^\d+ | \(.*\)$", "", self.name)
 
 
 def _on(*names: str, **more: FlagValue) -> dict[str, FlagValue]:
@@ -164,7 +171,7 @@ KEPT = "ladder.jsonl"
 def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--n", type=int, default=2000, metavar="N", help="turns a row (default: %(default)s)")
     verb.add_argument("--scenario", default=",".join(SCENARIOS), metavar="A,B", help="(default: %(default)s)")
-    verb.add_argument("--rows", metavar="TEXT", help="only rows whose name contains this")
+    verb.add_argument("--rows", metavar="A,B", help="only these rows, by name: 'hedge,all'")
     verb.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     verb.add_argument("--real", type=int, metavar="N", help="N turns a row in real time (rows: nothing, all)")
     verb.add_argument("--resume", action="store_true", help="go on with what an earlier, stopped run has kept")
@@ -195,10 +202,17 @@ def run_bench(args: argparse.Namespace) -> int:
 
 
 def _wanted(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
-    for scenario in args.scenario.split(","):
-        for case in SCENARIOS[scenario][1]:
-            chosen = args.rows in case.name if args.rows else args.real is None or case.name in ("nothing", ALL)
-            if chosen:
+    """Scenario and row of each. Raises UsageError for a name that no row has."""
+    names = [part.strip() for part in args.rows.split(",")] if args.rows else []
+    cases = {name: SCENARIOS[name][1] for name in args.scenario.split(",")}
+    known = dict.fromkeys(short for some in cases.values() for case in some for short in (case.name, case.short))
+    if unknown := [name for name in names if name not in known]:
+        rows = ", ".join(dict.fromkeys(case.short for some in cases.values() for case in some))
+        raise UsageError(f"no row {unknown[0]!r}; there are {rows}")
+    for scenario, some in cases.items():
+        for case in some:
+            named = case.name in names or case.short in names
+            if named if names else args.real is None or case.name in ("nothing", ALL):
                 yield f"{scenario}/{case.name}" + (REAL if args.real is not None else ""), case
 
 

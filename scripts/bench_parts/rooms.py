@@ -46,8 +46,10 @@ class Outcome:
     calls: int
     turns: list[dict[str, Any]] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
+    ledger: list[dict[str, Any]] = field(default_factory=list)
     memory_mb: float = 0.0
     cpu_s: float = 0.0
+    callers_cores: float = 0.0
     wall_s: float = 0.0
 
     def cells(self, first_mb: float | None) -> list[object]:
@@ -69,13 +71,14 @@ class Outcome:
             f"{self.memory_mb:.0f}",
             None if each is None else f"{each:.0f}",
             f"{self.cpu_s / self.wall_s:.2f}" if self.wall_s else None,
+            f"{self.callers_cores:.2f}",
             max((e["lag_ms"] for e in self.ends), default=None),
         ]
 
 
 HEAD = (
     "system", "calls", "refused", "dropped", "answered", "P50", "P95", "max", "cut off", "joined s", "gaps > 60 ms",
-    "MB", "MB a call", "cores", "callers' lag ms",
+    "MB", "MB a call", "cores", "callers' cores", "callers' lag ms",
 )  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     first = {o.system: o.memory_mb for o in outcomes if o.calls == 1}
     print(f"Whisper {args.whisper}, language model {args.llm} (simulated), {args.turns} turns a call, in ms:\n")
     print(markdown(HEAD, (o.cells(first.get(o.system)) for o in outcomes)))
-    print(f"\nEvery turn: {args.out / 'turns.jsonl'}. Refused: the worker said that it is full.")
+    print(f"\nEvery turn, by sound and as its ledger: {args.out / 'turns.jsonl'}. Refused: the worker was full.")
     return 0
 
 
@@ -115,7 +118,8 @@ async def _all(args: argparse.Namespace) -> list[Outcome]:
                     outcome = await _measure(args, system, calls, access, mind.base_url)
                     outcomes.append(outcome)
                     about = {"system": system, "calls": calls, "whisper": args.whisper}
-                    write_lines(args.out / "turns.jsonl", [about | t for t in outcome.turns + outcome.ends])
+                    rows = outcome.turns + outcome.ends + outcome.ledger
+                    write_lines(args.out / "turns.jsonl", [about | t for t in rows])
         finally:
             await server.stop(5.0)
     return outcomes
@@ -156,7 +160,13 @@ async def _callers(arguments: Sequence[str], outcome: Outcome) -> None:
     assert child.stdout is not None
     async for line in child.stdout:
         row = json.loads(line)
-        (outcome.ends if "joined_s" in row else outcome.turns).append(row)
+        if "callers_cores" in row:
+            outcome.callers_cores += row["callers_cores"]
+            continue
+        if "ledger" in row:
+            outcome.ledger.append(row)
+        else:
+            (outcome.ends if "joined_s" in row else outcome.turns).append(row)
     if await child.wait() != 0:
         raise SystemExit("bench: the callers failed; their message stands above")
 

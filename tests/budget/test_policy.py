@@ -217,3 +217,13 @@ def test_the_stage_most_often_guilty_gives_way_and_only_as_far_as_it_can() -> No
     assert turns(d, (900.0, Stage.LLM), (900.0, Stage.STT), (900.0, Stage.STT)) == [(Stage.STT, 1)]
     assert turns(d, *[(900.0, Stage.STT)] * 10) == []  # it cannot go further
     assert turns(d, *[(900.0, Stage.TTS)] * 10) == []  # nothing can be done for this one
+
+
+def test_a_step_that_could_not_be_taken_is_tried_again_and_not_taken_back() -> None:
+    d = Degrader(LadderConfig(), {Stage.STT: 1, Stage.LLM: 1})
+    assert turns(d, *[(900.0, Stage.LLM)] * 3) == [(Stage.LLM, 1)]
+    assert turns(d, *[(900.0, Stage.STT)] * 3) == [(Stage.STT, 1)]
+    d.refused(Stage.STT)
+    assert turns(d, *[(900.0, Stage.STT)] * 3) == [(Stage.STT, 1)]
+    d.refused(Stage.STT)
+    assert turns(d, *[(250.0, None)] * 20) == [(Stage.LLM, 0)]

@@ -123,6 +123,14 @@ def test_a_sound_system_that_ends_the_process_does_not_end_the_doctor() -> None:
     assert len(list(working.guarded(lambda: sound.devices(SoundConfig(), Listed(MICROPHONE))))) == 2
 
 
+def test_the_probe_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "canary5b1e")
+    monkeypatch.setenv("VOICE_AGENT_LLM_API_KEY", "canary5b1e")
+    tell = "import os; print('canary5b1e' in ''.join(os.environ.values()), bool(os.environ.get('PATH')))"
+    (found,) = sound.PortAudioProbe(tell)()
+    assert found.text == "False True"
+
+
 def on_the_server(pulse: Any) -> list[tuple[str, str, dict[str, Any]]]:
     """The sound checks in a process that sees this sound server only."""
     done = subprocess.run(

@@ -71,6 +71,23 @@ def test_the_user_stays(speech: Path) -> None:
     assert out.astype(float).std() > 0.5 * user.astype(float).std()
 
 
+@pytest.mark.parametrize("settings", [SoundConfig(), SoundConfig(aec=False)])
+def test_several_frames_at_once_are_cleaned_as_one_by_one(speech: Path, settings: SoundConfig) -> None:
+    """The samples are the same; fewer calls are what is gained."""
+    played = clips(speech, "ask01", "sense01")
+    near, far = (played * 0.5).astype(np.int16), resample(played, RATE, 48_000)
+    outs = []
+    for size in (FRAME, 3 * FRAME):
+        processing, out = Processing(settings, 48_000), []
+        for i in range(0, len(near) // (3 * FRAME) * 3 * FRAME, 3 * FRAME):
+            for at in range(i, i + 3 * FRAME, size):
+                processing.far(far[3 * at : 3 * (at + size)])
+            out += [processing.near(near[at : at + size], 0.08) for at in range(i, i + 3 * FRAME, size)]
+        outs.append(np.concatenate(out))
+    assert outs[0].any()
+    assert np.array_equal(outs[0], outs[1])
+
+
 def test_a_rate_without_whole_frames_goes_without_echo_cancellation() -> None:
     processing = Processing(SoundConfig(), 11_025)
     assert not processing.aec

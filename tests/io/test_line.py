@@ -154,6 +154,26 @@ class TestRecording:
         assert len(read_stereo(tmp_path / "out.wav")) == 10
 
 
+def test_a_long_call_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    """Ten minutes, sound on both sides, the agent a second ahead: the memory of the beginning is all there ever is."""
+    step = RECORD_RATE // 2
+    clock = ManualClock()
+    with Line(tmp_path / "long.wav", clock, keep=False) as line:
+        first = line.user._pcm, line.agent._pcm
+        for number in range(2 * 600):
+            line.user.place(number * step, level(step, 1 + number))
+            line.agent.place((number + 2) * step, level(step, 10_001 + number))
+            line.write(number / 2 - 2.0)
+        assert line.user._pcm is first[0]
+        assert line.agent._pcm is first[1]
+        used = np.flatnonzero(line.user._pcm | line.agent._pcm)
+        assert used.max() < 12 * RECORD_RATE, "no page behind that is ever touched"
+        line.agent.silence_from(1200 * step)  # what was to be heard in the last second, but was not
+    stereo = read_stereo(tmp_path / "long.wav")
+    assert np.array_equal(stereo[::step, 0], 1 + np.arange(1200))
+    assert np.array_equal(stereo[2 * step :: step, 1], 10_001 + np.arange(1198))
+
+
 def test_a_long_call_forgets_what_is_written(tmp_path: Path) -> None:
     clock = ManualClock()
     with Line(tmp_path / "long.wav", clock, keep=False) as line:

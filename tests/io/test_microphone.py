@@ -640,6 +640,17 @@ class TestStrain:
         strain.opened(112.0, 8)
         assert strain.since is None
 
+    def test_five_times_in_two_minutes_is(self) -> None:
+        strain = Strain()
+        strain.opened(100.0, 0)
+        for count, at in enumerate((102.0, 130.0, 160.0, 190.0), start=1):
+            strain.look(at, count)
+        assert strain.since is None
+        strain.look(222.5, 5)
+        assert strain.since is None
+        strain.look(249.0, 6)
+        assert strain.since == 249.0
+
     def test_what_is_lost_as_it_opens_does_not_count(self) -> None:
         strain = Strain()
         strain.opened(100.0, 0)

@@ -25,8 +25,8 @@ from voice_agent.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
-from voice_agent.llm.choice import Choice
-from voice_agent.llm.client import GZIP_FROM_BYTES, REASONING_ROOM, ChatLLM
+from voice_agent.llm.choice import REASONING_ROOM, Choice
+from voice_agent.llm.client import GZIP_FROM_BYTES, ChatLLM
 from voice_agent.llm.providers import Endpoint
 from voice_agent.llm.stream import Deadlines
 from voice_agent.llm.table import BY_NAME, PROVIDERS

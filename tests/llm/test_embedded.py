@@ -11,7 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx2
+import openai
 import pytest
 
 from voice_agent import models
@@ -173,13 +176,29 @@ def test_running_gives_an_address() -> None:
         assert ready is remote
 
 
-async def test_a_shortened_conversation_is_read_ahead(model: EmbeddedModel) -> None:
+@pytest.mark.parametrize("hang_up", [False, True], ids=["", "after a hang-up"])
+async def test_a_shortened_conversation_is_read_ahead(
+    model: EmbeddedModel, hang_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may have closed the idle connection: it does so after a hundred requests."""
     llm = ChatLLM(
         model.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)),
         deadlines=PATIENT,
         max_completion_tokens=4,
         context_tokens=220,
     )
+    read, post, lost = list[Any](), llm.client.post, 0
+
+    async def reading(path: str, *, cast_to: Any, **more: Any) -> Any:
+        nonlocal lost
+        if "stream" not in more and hang_up and not lost:
+            lost += 1
+            raise openai.APIConnectionError(request=httpx2.Request("POST", llm.endpoint.base_url))
+        if "stream" not in more:
+            read.append(more["body"])
+        return await post(path, cast_to=cast_to, **more)
+
+    monkeypatch.setattr(llm.client, "post", reading)
     try:
         ctx, facts = context("What can I cook with two eggs?"), []
         for turn in range(8):
@@ -193,6 +212,8 @@ async def test_a_shortened_conversation_is_read_ahead(model: EmbeddedModel) -> N
             ctx.add_message(role="user", content=f"And what else, for the {turn}th time?")
         drops = [now - before for (_, _, before), (_, _, now) in itertools.pairwise(facts)]
         assert sum(drops) >= 1
+        assert lost == hang_up
+        assert read
         # Each new prompt shares all but the last answer and question with what has been read, also after a drop.
         assert all(prompt - cached < 60 for prompt, cached, _ in facts[1:]), facts
     finally:

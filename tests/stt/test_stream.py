@@ -317,6 +317,10 @@ class TestWantsPass:
         assert not wants_pass(2.0, 2.0, 2.0, 1.6, 0.3)
         assert wants_pass(2.0, 2.0, 2.0, 1.3, 0.3)
 
+    def test_a_text_that_looks_whole_is_looked_at_once_more(self) -> None:
+        assert wants_pass(2.0, 2.0, 2.0, 1.85, 0.3, to_be_sure=True)
+        assert not wants_pass(2.0, 2.0, 2.0, 1.95, 0.3, to_be_sure=True)
+
     def test_for_the_voice_that_fades(self) -> None:
         assert wants_pass(2.0, 2.0, 1.9, 1.8, 0.3)
         assert not wants_pass(2.0, 2.0, 1.9, 1.95, 0.3)  # all that was loud is heard

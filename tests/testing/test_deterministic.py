@@ -21,7 +21,7 @@ def converse(path: Path, minutes: float) -> tuple[int, float]:
     async def main(clock: Clock) -> tuple[int, float]:
         config = load(env={}, flags={"llm.spec": "sim:ttft=230ms,tps=90", "turn.record_evidence": "true"})
         began, number = clock.now(), 0
-        async with conversation(clock, config) as c:
+        async with conversation(clock, config, record=path.with_suffix(".wav")) as c:
             while clock.now() - began < minutes * 60:
                 number += 1
                 match number % 4:
@@ -62,6 +62,7 @@ def test_a_conversation_is_the_same_in_another_process(tmp_path: Path, minutes: 
     assert turns > 6 * minutes
     assert virtual_s >= minutes * 60
     assert here.read_bytes() == there.read_bytes()
+    assert here.with_suffix(".wav").read_bytes() == there.with_suffix(".wav").read_bytes()
 
 
 def test_half_a_minute_twice_in_one_process(tmp_path: Path) -> None:

@@ -45,6 +45,18 @@ turns:
     assert result.steps[0].calls == (("weather", {"city": "Paris"}),)
 
 
+def test_every_file_of_a_run_is_the_same_again(tmp_path: Path) -> None:
+    text = "turns:\n  - say: [I would like to book a, {hold: 0.6s}, table for two.]\n  - say: What does it cost?\n"
+    script = parse(text, tmp_path / "t.voice.yaml")
+    runs = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        assert run_deterministic(script, Config(), folder).passed
+        runs.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert set(runs[0]) == {"run.json", "steps.jsonl", "turns.jsonl", "audio.wav"}
+    assert [name for name in runs[0] if runs[0][name] != runs[1].get(name)] == []
+
+
 def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
     """Ctrl-C cancels the task in the third step; two steps, their rows and the recording stay, and run.json says so."""
     script = parse(

@@ -43,6 +43,7 @@ def test_the_last_stop_is_taken_off(text: str, bare: str) -> None:
     ("text", "unfinished"),
     [
         ("Had he married a more amiable woman.", True),  # whatever stop Whisper puts there
+        ("Had he married a more amiable woman?", True),
         ("Had I known", True),
         ("Had he married a more amiable woman, he might have been happy.", False),
         ("Had you been there before?", False),

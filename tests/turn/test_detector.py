@@ -127,7 +127,7 @@ async def test_a_turn_from_start_to_commit(make: MakeCall) -> None:
     await call.silence(0.032)
     call.text()
     judge.go.release()
-    await until(lambda: Ask(TEXT, early=False) in call.said)
+    await until(lambda: call.detector.policy.wait_s() < 0.3)  # the judge has answered
     call.detector.reply_ready(TEXT)
     during = call.detector.in_speech
     await call.silence(0.3)
@@ -135,6 +135,49 @@ async def test_a_turn_from_start_to_commit(make: MakeCall) -> None:
     assert (during, call.detector.in_speech) == (True, False)
     call.detector.audible()
     assert call.detector.policy.state is State.IDLE
+
+
+async def test_in_a_pause_the_request_does_not_wait_for_the_judge_but_the_commit_does(make: MakeCall) -> None:
+    judge = SlowJudge()
+    call = make(judge)
+    await call.speech()
+    await call.silence(0.032)
+    call.text()
+    assert call.kinds() == [SpeechStarted, Ask]
+    call.detector.reply_ready(TEXT)
+    await call.silence(0.4)
+    assert Commit not in call.kinds(), "the rules are not sure of anything"
+    judge.go.release()
+    await until(lambda: Commit in call.kinds())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the capital of...",
+        "What is the capital of",
+        "What is the.",
+        "If you need help.",
+        "Had he known better?",
+    ],
+)
+async def test_what_is_open_waits_for_the_judge(make: MakeCall, text: str) -> None:
+    call = make(SlowJudge())
+    await call.speech()
+    await call.silence(0.032)
+    call.text(text)
+    assert call.kinds() == [SpeechStarted]
+
+
+async def test_in_mid_speech_it_waits_for_the_judge(make: MakeCall) -> None:
+    judge = SlowJudge()
+    call = make(judge)
+    await call.speech()
+    call.text()
+    assert call.kinds() == [SpeechStarted]
+    assert not call.detector.wants_to_be_sure
+    judge.go.release()
+    await until(lambda: Ask in call.kinds())
 
 
 async def test_the_judge_is_asked_one_text_at_a_time_and_the_latest_first(make: MakeCall) -> None:
@@ -221,7 +264,7 @@ async def test_a_judge_that_fails_is_replaced_by_rules(make: MakeCall) -> None:
     await call.speech()
     await call.silence(0.032)
     call.text()
-    await until(lambda: Ask in call.kinds())
+    await until(lambda: call.detector.policy.wait_s() < 0.3)  # the rules have answered
     await call.silence(0.5)
     commit = call.said[-1]
     assert isinstance(commit, Commit)

@@ -248,6 +248,11 @@ class Degrader:
             return Step(stage, self.level[stage], f"{self._recover} turns in a row were well within the budget")
         return None
 
+    def refused(self, stage: Stage) -> None:
+        """The last step down of ``stage`` was not taken after all."""
+        self.level[stage] -= 1
+        del self._order[len(self._order) - 1 - self._order[::-1].index(stage)]
+
     def _again(self) -> None:
         self._latest.clear()
         self._well = 0

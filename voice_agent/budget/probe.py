@@ -98,6 +98,12 @@ async def released() -> None:
         await trace.held.wait()
 
 
+def provisional() -> Callable[[], bool]:
+    """Tells, from any thread, whether what is the current generation now may still be thrown away."""
+    trace = _current.get()
+    return lambda: trace is not None and trace.held is not None and not trace.held.is_set()
+
+
 def at_risk() -> bool:
     """Whether the current generation's turn may be late; False where nobody knows."""
     trace = _current.get()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from ..routing.report import Report
 
 
+BENCH_EXAMPLE = """example:
+  voice-agent script --jsonl turns.jsonl assets/speech/*.wav
+  voice-agent providers bench --providers groq,published --turns turns.jsonl
+"""
+
+
 def add(verbs: Verbs) -> None:
     """Add the verb."""
     providers = verbs.add_parser("providers", help="which providers are configured, reachable, and how fast")
@@ -30,14 +37,36 @@ def add(verbs: Verbs) -> None:
     add_settings(providers)
     providers.set_defaults(run=_list)
     below = providers.add_subparsers(metavar="bench")
-    bench = below.add_parser("bench", help="measure them, and say when to route where")
-    bench.add_argument("--providers", metavar="A,B", help="names, sim:..., or published (default: the configured ones)")
+    bench = below.add_parser(
+        "bench",
+        help="measure them, and say when to route where",
+        description="Measure providers side by side: time to the first content, tokens a second, tail, errors; and say"
+        " when to route where. It sends real requests: n for each provider, context and concurrency.",
+        epilog=BENCH_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bench.add_argument(
+        "--providers",
+        metavar="A,B",
+        help="names, embedded, sim:ttft=170ms,tps=2314, or published: paces that others published, simulated"
+        " (default: the configured ones)",
+    )
     bench.add_argument("--n", type=int, default=30, metavar="N", help="requests of each kind (default 30)")
     bench.add_argument("--concurrency", default="1", metavar="1,4", help="requests at the same time (default 1)")
-    bench.add_argument("--context", default="200,1000,4000", metavar="T,T", help="tokens of conversation before it")
-    bench.add_argument("--turns", type=Path, metavar="FILE.jsonl", help="turns of this machine, for the prediction")
+    bench.add_argument(
+        "--context",
+        default="200,1000,4000",
+        metavar="T,T",
+        help="tokens of conversation before the question (default 200,1000,4000)",
+    )
+    bench.add_argument(
+        "--turns",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="turns recorded here (voice-agent script --jsonl FILE.jsonl): with them, voice to voice is predicted",
+    )
     bench.add_argument("--seed", type=int, default=1, metavar="S", help="of the order and the intervals (default 1)")
-    bench.add_argument("--out", type=Path, metavar="FILE", help="write .md, .json or .html (default: Markdown, shown)")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="write .md, .json or .html (default: shown here)")
     add_settings(bench)
     bench.set_defaults(run=_bench)
 
@@ -61,33 +90,39 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for head in ("", "provider", "configured", "answers", "model", "used today"):
-        table.add_column(head, overflow="fold")
+    heads = ["", "provider", "configured", "answers", "model", "used today"]
+    cells = list[list[str]]()
     for row in found:
-        answers = {True: f"{row.ms:.0f} ms" if row.ms else "yes", False: "no", None: "not asked"}[row.reachable]
-        model = f"{row.model}: {row.model_why}" if row.model else row.error
+        unasked = "not asked" if row.configured else ""
+        answers = {True: f"{row.ms:.0f} ms" if row.ms else "yes", False: "no", None: unasked}[row.reachable]
+        # What to do about it is said of the one that would be used; most machines run none of the local servers.
+        error = row.error if row.chosen else row.error.partition(";")[0]
+        model = f"{row.model}: {row.model_why}" if row.model else error
         used = readings.get(row.provider)
         near = used.highest if used else None
         share = f", {near.share:.0%} of {near.name}" if near else ""
         money = f", {used.cost_today:.2f}" if used and used.cost_today is not None else ""
         today = f"{used.day.requests} requests, {used.day.tokens:,} tokens{share}{money}" if used else ""
-        table.add_row(
-            "*" if row.chosen else "",
-            row.provider,
-            f"{'yes' if row.configured else 'no'}: {row.why}",
-            answers,
-            model,
-            today,
-        )
+        configured = f"{'yes' if row.configured else 'no'}: {row.why}"
+        cells.append(["*" if row.chosen else "", row.provider, configured, answers, model, today])
+    told = [n for n in range(len(heads)) if heads[n] in ("provider", "configured") or any(line[n] for line in cells)]
+    if args.offline:
+        told = [n for n in told if heads[n] != "answers"]
+    for number in told:
+        table.add_column(heads[number], overflow="fold")
+    for line in cells:
+        table.add_row(*(escape(line[number]) for number in told))
     console = Console(highlight=False)
     console.print(table)
     if any(row.chosen for row in found):
         console.print("* would be used now")
     else:
         console.print("no key is set and no address is given: the embedded model would be used now")
+    console.print("how fast they are: voice-agent providers bench --help")
     return 0
 
 
@@ -143,7 +178,9 @@ def _bench(args: argparse.Namespace) -> int:
     report = asyncio.run(_measured(args, config, contexts, together))
     kind = args.out.suffix if args.out is not None else ".md"
     text = {".md": report.as_markdown, ".json": report.as_json, ".html": report.as_html}[kind]()
-    if args.out is None:
+    if args.out is None and sys.stdout.isatty():
+        _show(report)
+    elif args.out is None:
         print(text)
     else:
         try:
@@ -151,6 +188,24 @@ def _bench(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"cannot write {args.out}: {error.strerror}") from None
     return 0 if any(sample.error is None for sample in report.samples) else 1
+
+
+def _show(report: Report) -> None:
+    """On a terminal; into a pipe goes Markdown. Intervals stand below their figures, so that 80 columns hold it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for title, head, rows in report.tables():
+        shown = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+        for number, name in enumerate(head):
+            shown.add_column(name, justify="right" if number else "left", overflow="fold", vertical="top")
+        for row in rows:
+            below = (re.sub(r"^(\S+) \[(\S+), (\S+)\]$", r"\1\n\2-\3", cell) for cell in row)
+            shown.add_row(*(cell.replace(" (simulated)", "\n(simulated)") for cell in below))
+        console.print(shown, "", markup=False)
+    for note in report.notes():
+        console.print(f"- {note}", markup=False)
 
 
 async def _measured(
@@ -198,19 +253,21 @@ async def _measured(
                 simulated.add(name)
         if not minds:
             raise UsageError("no provider to measure; name some with --providers, or set a key")
+        progress = _progress(len(minds) * len(contexts) * len(together) * args.n)
         samples = await measure(
-            minds, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_sample=_progress()
+            minds, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_sample=progress
         )
     return Report(tuple(samples), labels, frozenset(simulated), tuple(turns), args.seed)
 
 
-def _progress() -> Callable[[Sample], None]:
+def _progress(total: int) -> Callable[[Sample], None]:
     done = 0
 
     def show(sample: Sample) -> None:
         nonlocal done
         done += 1
         if sys.stderr.isatty():
-            print(f"\r{done} requests", end="", file=sys.stderr)
+            end = "\r\033[K" if done == total else ""  # then the line makes room for the tables
+            print(f"\r{done} of {total} requests", end=end, file=sys.stderr, flush=True)
 
     return show

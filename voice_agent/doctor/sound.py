@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..clock import SYSTEM, Clock
-from ..config import SoundConfig
+from ..config import SoundConfig, environment_without_secrets
 from ..decisions import Int16
 from ..errors import AudioError
 from ..io.devices import Device, Kind, PortAudio, Sound, choose, format_for
@@ -51,7 +51,12 @@ class PortAudioProbe:
         self.usable = False
         try:
             done = subprocess.run(
-                [sys.executable, "-c", self._probe], capture_output=True, text=True, timeout=PROBE_S, check=False
+                [sys.executable, "-c", self._probe],
+                capture_output=True,
+                text=True,
+                timeout=PROBE_S,
+                check=False,
+                env=environment_without_secrets(),
             )
         except subprocess.TimeoutExpired:
             yield Finding(Status.WARNING, "the sound system does not answer", f"restart the sound server; {NO_SOUND}")

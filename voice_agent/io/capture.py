@@ -78,19 +78,32 @@ class CaptureClock:
         self._rate = rate
         self._origins: deque[float] = deque(maxlen=WINDOW)
         self._ages: deque[float] = deque(maxlen=WINDOW)
-        self.latency_s = 0.0
+        self._known = True
+        self._latency_s = 0.0
         self._origin = 0.0
 
     def arrived(self, mark: Taken) -> None:
         """One callback more."""
         self._origins.append(mark.at - mark.position / self._rate)
         self._ages.append(mark.age_s)
-        self.latency_s = min(self._ages)
-        self._origin = min(self._origins) - self.latency_s
+        self._known = False
+
+    @property
+    def latency_s(self) -> float:
+        """Of the device, as far as it says so; 0 before the first callback."""
+        self._look()
+        return self._latency_s
 
     def at(self, position_s: float) -> float:
         """The monotonic time at which the sample at ``position_s`` of the stream was captured."""
+        self._look()
         return self._origin + position_s
+
+    def _look(self) -> None:
+        if not self._known:  # once for all callbacks since it was last asked
+            self._known = True
+            self._latency_s = min(self._ages)
+            self._origin = min(self._origins) - self._latency_s
 
 
 class MicrophoneInput(io.AudioInput):
@@ -157,27 +170,46 @@ class Front:
     def pump(self, delay_s: float) -> None:
         """Hand out all whole frames that have come in. ``delay_s``: of the loudspeaker."""
         capture, processing = self.capture, self.processing
-        clean: list[Int16] = []
-        while capture.marks:
-            mark = capture.marks.popleft()
+        marks = [capture.marks.popleft() for _ in range(len(capture.marks))]
+        for mark in marks:
             self.clock.arrived(mark)
+        if len(marks) > 1 and not self._sounds_before(marks[-1].far):
+            del marks[:-1]  # no echo, so their order says nothing: all of it in one go, which costs less
+        clean: list[Int16] = []
+        for mark in marks:
             pcm = capture.ring.take(mark.position - capture.ring.read)
             if self._resampler is not None:
                 pcm = self._resampler.resample_chunk(pcm)
-            # What was played before this was captured, and no more: its echo can be in here, at the earliest.
-            while self._far and self._far[0][0] <= mark.far:
-                processing.far(self._far.popleft()[1])
+            self._feed(mark.far)
             if len(self._rest):
                 pcm = np.concatenate([self._rest, pcm])
             whole = len(pcm) // FRAME * FRAME
-            for at in range(0, whole, FRAME):
-                clean.append(processing.near(pcm[at : at + FRAME], delay_s + self.clock.latency_s))
-                if len(clean) == MOST_FRAMES:
+            for at in range(0, whole, MOST_FRAMES * FRAME):
+                piece = pcm[at : min(whole, at + MOST_FRAMES * FRAME)]
+                clean.append(processing.near(piece, delay_s + self.clock.latency_s))
+                if sum(map(len, clean)) >= MOST_FRAMES * FRAME:
                     self._hand_out(clean)
                     clean = []
             self._rest = pcm[whole:]
         if clean:
             self._hand_out(clean)
+
+    def _sounds_before(self, until: int) -> bool:
+        """Whether anything but silence was played before ``until`` that the echo canceller has not been fed yet."""
+        return any(end - len(pcm) < until and pcm.any() for end, pcm in self._far)
+
+    def _feed(self, until: int) -> None:
+        """Feed the echo canceller what was played before ``until``, and no more: its echo can come in from here on, at
+        the earliest."""
+        due: list[Int16] = []
+        while self._far and (begin := self._far[0][0] - len(self._far[0][1])) < until:
+            end, pcm = self._far.popleft()
+            if end > until:
+                self._far.appendleft((end, pcm[until - begin :]))
+                pcm = pcm[: until - begin]
+            due.append(pcm)
+        if due:
+            self.processing.far(due[0] if len(due) == 1 else np.concatenate(due))
 
     def _hand_out(self, frames: list[Int16]) -> None:
         pcm = frames[0] if len(frames) == 1 else np.concatenate(frames)

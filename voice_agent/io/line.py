@@ -20,6 +20,7 @@ from ..errors import UsageError
 
 USER_RATE = 16_000
 RECORD_RATE = 24_000
+FORGET_S = 5  # what is forgotten is given up in steps of this size
 AUDIBLE = 300  # of 32767: quieter than this (-41 dBFS) is not heard as the start of speech
 
 
@@ -63,10 +64,16 @@ class Track:
         return out
 
     def forget(self, before: int) -> None:
-        """Samples before this one are not asked for again: their memory is given back."""
-        if before - self._base > RECORD_RATE * 60:
-            self._pcm = np.concatenate([self._pcm[before - self._base :], np.zeros(RECORD_RATE * 30, np.int16)])
-            self._base = before
+        """Samples before this one are not asked for again. What is left moves to the front, in the same memory: a long
+        call takes as much of it as a short one."""
+        gone = before - self._base
+        if gone <= RECORD_RATE * FORGET_S:
+            return
+        end = self.end - self._base  # behind it everything is silence
+        left = max(0, end - gone)
+        self._pcm[:left] = self._pcm[gone : gone + left]
+        self._pcm[left : max(left, end)] = 0
+        self._base = before
 
 
 class Line:

@@ -32,7 +32,7 @@ STALL_S = 3.0  # no callback for so long: the device is gone, though nobody says
 WATCH_S = 0.25
 TELL_EVERY_S = 10.0  # lost sound is told of at most so often; the counts are always there
 WRITE_EVERY_S, WRITE_BEHIND_S = 1.0, 2.0
-STRAINED, STRAINED_S = 3, 10.0  # sound lost so often in so long: the device gets more latency
+STRAINS = ((3, 10.0), (5, 120.0))  # sound lost so often in so long (seconds): the device gets more latency
 SETTLING_S = 1.0  # what is lost right after opening does not count for that
 MOST_LATENCY_S = 0.08  # more would be heard in every answer, long after the machine was busy
 QUIET_DBFS, QUIET_WAIT_S = -45.0, 5.0  # the devices are reopened when nobody speaks, or after so long
@@ -42,7 +42,7 @@ class Strain:
     """Whether one device loses sound again and again. Give it the count so far, now and then."""
 
     def __init__(self) -> None:
-        self._lost: deque[float] = deque(maxlen=STRAINED)
+        self._lost: deque[float] = deque(maxlen=max(often for often, _ in STRAINS))
         self._count = 0
         self._from = 0.0
         self.since: float | None = None
@@ -58,7 +58,8 @@ class Strain:
         new, self._count = count - self._count, count
         if now >= self._from:
             self._lost.extend([now] * (new > 0))  # PortAudio reports one underrun for several blocks: that is once
-        if self.since is None and len(self._lost) == STRAINED and now - self._lost[0] <= STRAINED_S:
+        lost = self._lost
+        if self.since is None and any(len(lost) >= n and now - lost[-n] <= within_s for n, within_s in STRAINS):
             self.since = now
 
 

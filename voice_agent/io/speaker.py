@@ -219,6 +219,9 @@ class SpeakerOutput(io.AudioOutput):
         marks = self._player.marks
         while marks:
             mark = marks.popleft()
+            if not mark.got and not self._segments:  # nobody speaks: the silence of several calls is handed on as one
+                while marks and not marks[0].got:
+                    mark = mark._replace(played=mark.played + marks.popleft().played)
             self._on_played(self._player.played.take(mark.played), mark.at)
             self._heard(mark)
         self._finish()

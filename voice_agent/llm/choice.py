@@ -133,6 +133,15 @@ def reasoning_params(model: str) -> dict[str, Any]:
     return {"reasoning_effort": "none"} if any(re.search(pattern, name) for pattern in _OFF) else {}
 
 
+# Reasoning counts as completion.
+REASONING_ROOM = 400
+
+
+def reasoning_room(model: str) -> int:
+    """Tokens that a model needs beside its answer: with the least that gpt-oss can be told to think. 0: none."""
+    return REASONING_ROOM if reasoning_params(model).get("reasoning_effort") == "low" else 0
+
+
 def opens_thinking(model: str) -> bool:
     """Whether the model's template opens ``<think>`` in the prompt, so that the answer only ever closes it.
 

@@ -34,7 +34,7 @@ from ..meter import Meter
 from ..meter import current as current_meter
 from . import errors
 from .adapters import adapt
-from .choice import Choice, check_model, choose_model, reasoning_params
+from .choice import Choice, check_model, choose_model, reasoning_params, reasoning_room
 from .pool import WarmPool
 from .providers import Endpoint
 from .stream import ChatStream, Deadlines
@@ -60,11 +60,10 @@ _GZIP = "gzip"  # among what an endpoint has refused
 # A connection that has been idle may send about ten segments of 1,460 bytes before it waits for the other side
 # (RFC 6928, RFC 5681 section 4.1): only above that does a smaller body arrive a round trip earlier.
 GZIP_FROM_BYTES = 14_000
-# Reasoning counts as completion: with the least that gpt-oss can be told to do, room for it beside the answer.
-REASONING_ROOM = 400
 CONTEXT_TOKENS = 6000
-# llama.cpp reads 7 ms a token here, and all slots share 4,096: less for the model on this machine.
-EMBEDDED_CONTEXT_TOKENS = 1600
+# Less for the model on this machine: each token it reads looks at all before it (9 ms after 100, 21 after 1,500), and
+# what is read anew when the window is shortened has to fit into the time that a reply is spoken.
+EMBEDDED_CONTEXT_TOKENS = 800
 _OTHER_LIMIT = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
 
 
@@ -302,7 +301,7 @@ class ChatLLM(llm.LLM[Any]):
             fields["temperature"] = self._temperature
         row = self.endpoint.provider
         if self._max_completion_tokens is not None:
-            name, room = row.max_tokens_field, REASONING_ROOM if fields.get("reasoning_effort") == "low" else 0
+            name, room = row.max_tokens_field, reasoning_room(self.model)
             fields[_OTHER_LIMIT[name] if name in self._refused else name] = self._max_completion_tokens + room
         if row.cache_key:
             fields["prompt_cache_key"] = self._cache_key
@@ -378,10 +377,16 @@ class ChatLLM(llm.LLM[Any]):
     async def _read(self, view: llm.ChatContext) -> None:
         messages, _ = view.to_provider_format(format="openai")
         body = {**self.endpoint.extra_body, "model": self.model, "messages": messages, "max_tokens": 1}
-        try:
-            await self.client.post("/chat/completions", cast_to=object, body=body)
-        except (openai.OpenAIError, httpx2.HTTPError) as error:
-            logger.debug("the shortened conversation was not read ahead: %s", type(error).__name__)
+        # Again if the server hung up: llama.cpp closes a connection after a hundred requests, and the turn that finds
+        # nothing read ahead waits for all of it.
+        for last in (False, True):
+            try:
+                await self.client.post("/chat/completions", cast_to=object, body=body)
+                return
+            except (openai.OpenAIError, httpx2.HTTPError) as error:
+                if last or not isinstance(error, openai.APIConnectionError):
+                    logger.debug("the shortened conversation was not read ahead: %s", type(error).__name__)
+                    return
 
     def refuse(self, error: openai.APIStatusError, body: Mapping[str, Any], *, compressed: bool = False) -> bool:
         """Remember the optional field that a 400 is about. False: it is about something else."""

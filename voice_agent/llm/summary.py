@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from livekit.agents import llm
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
-from ..budget.probe import GenerationTrace, generation
 from ..errors import ProviderError
-from .choice import reasoning_params
+from .aside import Aside
 
 if TYPE_CHECKING:
     from .client import ChatLLM
@@ -76,34 +74,18 @@ class Summaries:
         return text
 
     async def _ask(self, earlier: str, old: Sequence[llm.ChatItem]) -> str | None:
-        from .client import REASONING_ROOM
-        from .stream import ChatStream
-
-        owner = self.owner
         ctx = llm.ChatContext.empty()
         ctx.add_message(role="system", content=SUMMARY_ASK)
         ctx.add_message(role="user", content=transcript(earlier, old))
-        room = REASONING_ROOM if reasoning_params(owner.model) else 0
-        trace = GenerationTrace("summary", owner.clock)  # no turn's: the ledger is told nothing
-        with generation(trace):
-            stream = ChatStream(
-                owner,
-                chat_ctx=ctx,
-                tools=[],
-                conn_options=DEFAULT_API_CONNECT_OPTIONS,
-                extra={owner.endpoint.provider.max_tokens_field: SUMMARY_TOKENS + room, "temperature": 0.2},
-                aside=True,
-            )
+        request = Aside(self.owner, ctx, "summary", max_tokens=SUMMARY_TOKENS, temperature=0.2)
         try:
-            text = (await stream.collect()).text.strip()
+            async with request:
+                text = (await request.stream.collect()).text.strip()
         except ProviderError as error:
             logger.info("the dropped part of the conversation was not summarised: %s", error)
             return None
         finally:
-            await stream.aclose()
-            facts = trace.facts
-            written = facts.get("completion_tokens") or facts.get("completion_tokens_estimated") or 0
-            self.tokens += int(facts.get("prompt_tokens") or 0) + int(written)
+            self.tokens += (request.prompt_tokens or 0) + request.written_tokens
         return text[: SUMMARY_TOKENS * 6] or None
 
 

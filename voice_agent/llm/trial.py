@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 
 from livekit.agents import llm, utils
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
 from ..budget.policy import HedgeBudget
-from ..budget.probe import GenerationTrace, generation
 from ..clock import Clock
 from ..errors import ProviderError
+from .aside import Aside
 from .breaker import Breaker
-from .choice import reasoning_params
-from .client import REASONING_ROOM, ChatLLM
-from .stream import ChatStream
+from .client import ChatLLM
 
 TRIAL_TEXT = "Say yes."
 TRIAL_TOKENS = 8
@@ -31,29 +28,17 @@ async def answers(model: ChatLLM) -> tuple[bool, int]:
     """Whether ``model`` answers, and the tokens that asking it has cost (estimated where it does not say)."""
     ctx = llm.ChatContext.empty()
     ctx.add_message(role="user", content=TRIAL_TEXT)
-    room = REASONING_ROOM if reasoning_params(model.model) else 0
-    trace = GenerationTrace("trial", model.clock)  # no turn's: the ledger is told nothing
+    request = Aside(model, ctx, "trial", max_tokens=TRIAL_TOKENS)
     came = False
-    with generation(trace):
-        stream = ChatStream(
-            model,
-            chat_ctx=ctx,
-            tools=[],
-            conn_options=DEFAULT_API_CONNECT_OPTIONS,
-            extra={model.endpoint.provider.max_tokens_field: TRIAL_TOKENS + room},
-            aside=True,
-        )
-        try:
-            async for chunk in stream:
+    try:
+        async with request:
+            async for chunk in request.stream:
                 if chunk.has_response():
                     came = True
                     break
-        except ProviderError:
-            return False, 0
-        finally:
-            await stream.aclose()
-    written = trace.facts.get("completion_tokens") or trace.facts.get("completion_tokens_estimated") or 0
-    return came, int(trace.facts.get("prompt_tokens") or TRIAL_COST) + int(written)
+    except ProviderError:
+        return False, 0
+    return came, (request.prompt_tokens or TRIAL_COST) + request.written_tokens
 
 
 class Trials:

@@ -29,7 +29,9 @@ from ..clock import SYSTEM, Clock
 from ..decisions import Int16
 
 RATE = 16_000
-FRAME = 160  # samples: 10 ms
+FRAME = 160  # samples: 10 ms, the step of the line
+PIECE = 10  # steps handed to the track at once: each piece costs the same
+LEAD_S = 0.05  # so long before they are due, so that a busy moment makes no hole in what is said
 CONNECT_S = 20.0
 LOUD = 300  # a sample above this is heard; Opus leaves a noise of a few units in silence
 
@@ -70,9 +72,10 @@ def token(
 class Caller:
     """Make one with :meth:`joined`."""
 
-    def __init__(self, clock: Clock = SYSTEM) -> None:
+    def __init__(self, clock: Clock = SYSTEM, *, hear_ms: int = 10) -> None:
         self.room = rtc.Room()
         self._clock = clock
+        self._hear_ms = hear_ms
         self._source: rtc.AudioSource | None = None
         self._queue: list[Int16] = []
         self._spoken: list[Int16] = []
@@ -81,6 +84,7 @@ class Caller:
         self._first_loud: float | None = None
         self._since = 0.0
         self._began = 0.0
+        self._speech_until_s = 0.0
         self._agent = asyncio.Event()
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,9 +95,13 @@ class Caller:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def joined(cls, url: str, ticket: str, *, clock: Clock = SYSTEM) -> AsyncIterator[Caller]:
-        """Join, with a microphone that is silent until :meth:`say`; leave at the end."""
-        caller = cls(clock)
+    async def joined(cls, url: str, ticket: str, *, hear_ms: int = 10, clock: Clock = SYSTEM) -> AsyncIterator[Caller]:
+        """Join, with a microphone that is silent until :meth:`say`; leave at the end.
+
+        ``hear_ms`` (a multiple of 10): what is heard comes in pieces of that length, and is known that much later. The
+        times are those of 10 ms all the same, and many callers in one process cost less.
+        """
+        caller = cls(clock, hear_ms=hear_ms)
         await caller._join(url, ticket)
         try:
             yield caller
@@ -107,7 +115,7 @@ class Caller:
         self._began = self._clock.now()
         async with asyncio.timeout(CONNECT_S):
             await room.connect(url, ticket)
-        self._source = rtc.AudioSource(RATE, 1, queue_size_ms=100)
+        self._source = rtc.AudioSource(RATE, 1, queue_size_ms=300)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await room.local_participant.publish_track(track, options)
@@ -136,16 +144,17 @@ class Caller:
         start = (len(self._spoken) + len(self._queue)) * FRAME / RATE
         padded = np.concatenate([pcm, np.zeros(-len(pcm) % FRAME, np.int16)])
         self._queue += [padded[i : i + FRAME] for i in range(0, len(padded), FRAME)]
+        self._speech_until_s = start + len(padded) / RATE
         return start
 
     @property
     def speaking(self) -> bool:
         """Something is still to be spoken."""
-        return bool(self._queue)
+        return self.now_s() < self._speech_until_s
 
     async def spoken(self) -> None:
         """Return when everything has been spoken."""
-        while self._queue:  # noqa: ASYNC110  # the line goes on in steps of a frame
+        while self.speaking:  # noqa: ASYNC110  # the line goes on in steps of a frame
             await asyncio.sleep(FRAME / RATE)
 
     async def _feed(self) -> None:
@@ -155,14 +164,16 @@ class Caller:
             # After a stall in silence the line jumps; else it would lag for ever, and every later figure with it.
             while not self._queue and self.now_s() > (len(self._spoken) + 2) * FRAME / RATE:
                 self._spoken.append(silence)
-            wait_s = (len(self._spoken) + 1) * FRAME / RATE - self.now_s()
+            wait_s = len(self._spoken) * FRAME / RATE - LEAD_S - self.now_s()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            piece = self._queue.pop(0) if self._queue else silence
-            await self._source.capture_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, FRAME))
-            self._spoken.append(piece)
-            if self._queue:
-                self.worst_lag_s = max(self.worst_lag_s, self.now_s() - len(self._spoken) * FRAME / RATE)
+            elif self._spoken and self._queue:
+                self.worst_lag_s = max(self.worst_lag_s, -wait_s)
+            steps, self._queue = self._queue[:PIECE], self._queue[PIECE:]
+            steps += [silence] * (PIECE - len(steps))
+            piece = np.concatenate(steps)
+            await self._source.capture_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
+            self._spoken += steps
 
     # --- hearing ----------------------------------------------------------------------------------------------------
 
@@ -179,16 +190,18 @@ class Caller:
             self._gone.set()
 
     async def _listen(self, track: rtc.Track) -> None:
-        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=10)
+        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=self._hear_ms)
         try:
             async for event in stream:
                 pcm = np.frombuffer(event.frame.data, np.int16).copy()
                 now = self.now_s()
                 self._heard.append((now, pcm))
-                if int(np.abs(pcm.astype(np.int32)).max(initial=0)) > LOUD:
-                    self._loud.append(now)
-                    if self._first_loud is None and now > self._since:
-                        self._first_loud = now
+                if pcm.max(initial=0) <= LOUD and pcm.min(initial=0) >= -LOUD:
+                    continue
+                for at in _loud_ends(pcm, now):
+                    self._loud.append(at)
+                    if self._first_loud is None and at > self._since:
+                        self._first_loud = at
         finally:
             await stream.aclose()
 
@@ -238,7 +251,7 @@ class Caller:
         """Return when nobody has been heard for that long; False if that does not come within ``within_s``."""
         began = self.now_s()
         while (now := self.now_s()) - began < within_s:
-            if not self._queue and now - max(self.last_heard_s, began) >= for_s:
+            if not self.speaking and now - max(self.last_heard_s, began) >= for_s:
                 return True
             await asyncio.sleep(0.02)
         return False
@@ -255,11 +268,12 @@ class Caller:
         """Where nothing of the agent's sound arrived for longer than that, while it was audible."""
         found = []
         loud = np.asarray(self._loud)
-        for (before, _), (after, _) in zip(self._heard, self._heard[1:], strict=False):
-            missing = after - before - FRAME / RATE
-            near = len(loud) and float(np.abs(loud - before).min()) < 0.03 and bool((loud > after - 0.001).any())
-            if missing > longest_s and near:
-                found.append(Gap(before, missing))
+        for (before, _), (after, pcm) in zip(self._heard, self._heard[1:], strict=False):
+            begins = after - len(pcm) / RATE
+            if begins - before <= longest_s or not len(loud):
+                continue
+            if float(np.abs(loud - before).min()) < 0.03 and bool((loud > begins).any()):
+                found.append(Gap(before, begins - before))
         return found
 
     # --- the recording ------------------------------------------------------------------------------------------------
@@ -288,3 +302,13 @@ class Caller:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _loud_ends(pcm: Int16, end_s: float) -> list[float]:
+    """Where the 10 ms steps of ``pcm`` (which ends at ``end_s``) end that can be heard."""
+    ends = []
+    for start in range(0, len(pcm), FRAME):
+        step = pcm[start : start + FRAME]
+        if step.max(initial=0) > LOUD or step.min(initial=0) < -LOUD:
+            ends.append(end_s - (len(pcm) - start - len(step)) / RATE)
+    return ends

@@ -19,13 +19,14 @@ from typing import Any
 
 from livekit import api
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest
+from livekit.agents.telemetry.loop_monitor import ENV_WARN_THRESHOLD_MS
 from livekit.agents.telemetry.metrics import job_ended, job_started
 from livekit.agents.utils.hw import get_cpu_monitor
 from livekit.agents.worker import ServerEnvOption
 
 from ..access import Access
 from ..clock import SYSTEM, Clock
-from ..config import Config
+from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
@@ -146,6 +147,8 @@ class Worker:
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
         narrow_audio()
+        # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
+        environment_default(ENV_WARN_THRESHOLD_MS, "0")
         async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
             self._progress(f"connecting to {shared.endpoint.label}")
             await shared.choose()

@@ -78,7 +78,8 @@ class Report:
         }
         return json.dumps(body, indent=2)
 
-    def _tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Title, head and rows of each, in words."""
         tables = [
             (
                 "First content and pace",
@@ -121,7 +122,8 @@ class Report:
     def _named(self, provider: str) -> str:
         return f"{provider} (simulated)" if provider in self.simulated else provider
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """What the providers are, the advice and its reasons, how it was measured."""
         notes = [f"{self._named(name)}: {label}" for name, label in self.labels.items()]
         _, advice = self.predictions()
         if advice is not None:
@@ -138,10 +140,10 @@ class Report:
     def as_markdown(self) -> str:
         """For people, and for a page."""
         out = []
-        for title, head, rows in self._tables():
+        for title, head, rows in self.tables():
             out += [f"### {title}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
             out += [f"| {' | '.join(row)} |" for row in rows] + [""]
-        return "\n".join([*out, *(f"- {note}" for note in self._notes()), ""])
+        return "\n".join([*out, *(f"- {note}" for note in self.notes()), ""])
 
     def as_html(self) -> str:
         """One page without anything from elsewhere."""
@@ -151,13 +153,13 @@ class Report:
             "table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #8886;padding:.3rem .6rem;"
             "text-align:right}td:first-child,th:first-child{text-align:left}</style>",
         ]
-        for title, head, rows in self._tables():
+        for title, head, rows in self.tables():
             cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
             out.append(f"<h2>{html.escape(title)}</h2><table><tr>{cells}</tr>")
             out += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
             out.append("</table>")
         return "\n".join(
-            [*out, "<ul>", *(f"<li>{html.escape(note)}</li>" for note in self._notes()), "</ul></html>", ""]
+            [*out, "<ul>", *(f"<li>{html.escape(note)}</li>" for note in self.notes()), "</ul></html>", ""]
         )
 
 

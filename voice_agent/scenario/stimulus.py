@@ -37,8 +37,7 @@ def perturb(pcm: Int16, how: Perturb, rng: np.random.Generator, *, noise: Int16 
 
 def speed(pcm: Int16, factor: float) -> Int16:
     """``factor`` times as fast, by resampling: the pitch moves with it."""
-    changed: Int16 = soxr.resample(pcm, RATE * factor, RATE, quality="HQ")
-    return changed
+    return _clip(soxr.resample(pcm.astype(np.float32), RATE * factor, RATE, quality="HQ"))  # in float: no dither
 
 
 def gain(pcm: Int16, level_db: float) -> Int16:

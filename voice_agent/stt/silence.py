@@ -36,6 +36,10 @@ class SilenceTaker:
     def loud_until_s(self) -> float:
         return self._ended_s
 
+    @property
+    def wants_to_be_sure(self) -> bool:
+        return False
+
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         speech = probability > self._threshold
         self._run = self._run + 1 if speech else 0

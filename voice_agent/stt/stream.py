@@ -171,15 +171,18 @@ def transcribe(engine: WhisperEngine, pcm: Float32, *, piece_s: float = 24.0) ->
     return join(text, engine.decode(pcm).text)
 
 
-def wants_pass(here_s: float, ended_s: float, loud_s: float, covers_s: float, last_took_s: float) -> bool:
+def wants_pass(
+    here_s: float, ended_s: float, loud_s: float, covers_s: float, last_took_s: float, to_be_sure: bool = False
+) -> bool:
     """Whether to hear again at ``here_s``, where speech ended at ``ended_s`` and was loud until ``loud_s``.
 
     ``covers_s``: up to where the last pass heard. In a pause: if it has not heard all of the speech. While somebody
-    speaks: one pass after the other if they are quick; else when the voice fades, and rarely.
+    speaks: one pass after the other if they are quick, or if the text looks whole (``to_be_sure``: such a pass need not
+    decode); else when the voice fades, and rarely.
     """
     if here_s > ended_s:
         return covers_s < ended_s
-    if last_took_s < SLOW_PASS_S:
+    if last_took_s < SLOW_PASS_S or to_be_sure:
         return here_s - covers_s >= PASS_EVERY_S
     return ended_s > loud_s > covers_s or here_s - covers_s >= last_took_s / PASS_SHARE
 
@@ -314,12 +317,13 @@ class WhisperStream(stt.RecognizeStream):
         here = self._samples / SAMPLE_RATE
         ended = self._taker.speech_ended_s
         paused = here > ended
-        if not wants_pass(here, ended, self._taker.loud_until_s, self._covers_s, self._pass_s):
+        loud, sure = self._taker.loud_until_s, self._taker.wants_to_be_sure
+        if not wants_pass(here, ended, loud, self._covers_s, self._pass_s, sure):
             return
         self._busy = True
         self._passes += 1
         pcm = to_float(np.concatenate(self._tail))
-        may_have_finished = ended > self._taker.loud_until_s
+        may_have_finished = ended > loud or sure
         speech_s = len(pcm) / SAMPLE_RATE - (here - ended) if may_have_finished or paused else None
         utterance = self._utterance
         future = asyncio.get_running_loop().run_in_executor(

@@ -239,7 +239,7 @@ class WhisperEngine:
         encoded_at = self._clock.now()
         tokenizer = self._tokenizer(self._language if self._language != "auto" else self._detect(encoded))
         if before is not None and speech_s is not None:
-            confirmed = self._confirm(before, audio_s, speech_s, encoded, tokenizer)
+            confirmed = self._confirm(before, audio_s, speech_s, encoded, tokenizer, thorough)
             if confirmed is not None:
                 took_s = self._clock.now() - encoded_at
                 return replace(confirmed, window_s=window_s, encode_s=encoded_at - started, decode_s=took_s)
@@ -398,7 +398,7 @@ class WhisperEngine:
         ]
 
     def _confirm(
-        self, h: Hypothesis, audio_s: float, speech_s: float, encoded: Any, tokenizer: Tokenizer
+        self, h: Hypothesis, audio_s: float, speech_s: float, encoded: Any, tokenizer: Tokenizer, thorough: bool
     ) -> Hypothesis | None:
         """Does ``h``, decoded from the beginning of the audio, hold for all of it? Then it is returned, else None.
 
@@ -407,8 +407,9 @@ class WhisperEngine:
         instead of one a token (base: 32 against 11 ms *each*), and nothing can loop.
         If another word, or another ending, was spoken, the full stop is unlikely there: with the last word taken away
         its probability was at most 0.003, with the whole text at least 0.23 (34 clips, tiny.en and base).
-        Where nothing but the last word is unlikely, its inflections are asked as well: of 132 texts that were wrong
-        (38 clips, 0.06-0.7 s before their end, both models) all 11 that lacked just that were mended, none other taken.
+        Where nothing but the last word is unlikely, a thorough pass asks its inflections as well: of 132 texts that
+        were wrong (38 clips, 0.06-0.7 s before their end, both models) all 11 that lacked just that were mended, none
+        other taken.
         """
         if not h.tokens or h.guard in ("wide", "silence") or speech_s - h.audio_s > CONFIRM_MORE_S:
             return None
@@ -416,7 +417,8 @@ class WhisperEngine:
         text = h.text
         if not _likely(probabilities):
             if (
-                tokenizer.language_code != "en"
+                not thorough
+                or tokenizer.language_code != "en"
                 or min(probabilities[-1 - last - 3 : -1 - last], default=1.0) < CONFIRM_WORDS
             ):
                 return None

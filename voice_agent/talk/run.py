@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -61,6 +62,21 @@ class Microphone(Protocol):
 OpenMicrophone = Callable[..., contextlib.AbstractAsyncContextManager[Microphone]]
 
 
+@contextlib.contextmanager
+def short_collections() -> Iterator[None]:
+    """What there is by now (modules, models) is not looked through again by each full garbage collection.
+
+    One would hold the interpreter for up to 200 ms on a busy machine, the sound card's callbacks with it. LiveKit's
+    workers do the same before they fork.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 @dataclass(slots=True)
 class Talk:
     """One call. :attr:`sound` may be asked from any thread."""
@@ -89,18 +105,17 @@ class Talk:
         """Talk until the person quits. Raises what the road and the microphone raise: each says what to do."""
         self._front = front
         options = {"mcp": self.mcp} if self.mcp else {}
-        async with (
-            self.open_road(
-                self.config,
-                on_turn=self._turn,
-                progress=lambda text: self._tell(Progress(text)),
-                tools=self.tools,
-                clock=self.clock,
-                **options,
-            ) as r,
-            self._microphone(r) as mic,
-        ):
-            await self._converse(r, mic, front)
+        async with self.open_road(
+            self.config,
+            on_turn=self._turn,
+            progress=lambda text: self._tell(Progress(text)),
+            tools=self.tools,
+            clock=self.clock,
+            **options,
+        ) as r:
+            with short_collections():
+                async with self._microphone(r) as mic:
+                    await self._converse(r, mic, front)
 
     def _microphone(self, r: Road) -> contextlib.AbstractAsyncContextManager[Microphone]:
         return self.open_microphone(

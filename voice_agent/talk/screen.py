@@ -13,11 +13,12 @@ from rich.live import Live
 
 from ..budget.ledger import Budget
 from .events import Event, Sound
-from .state import Follower, State
+from .state import SILENT_DBFS, Follower, State
 from .usage import in_words
 from .view import View, entry_lines
 
 KEPT = 12  # entries that a picture shows
+LEVEL_STEP_DB = 3  # the meter follows steps of this size; one of its cells is 5 dB
 
 
 class ScreenSink:
@@ -52,7 +53,10 @@ class ScreenSink:
         """Draw if anything has changed."""
         self._follower.tick()
         if (sound := self._sound()) is not None:
-            self._follower.take(Sound(round(sound.level_dbfs), sound.input_xruns, sound.output_xruns))
+            level, shown = max(SILENT_DBFS, round(sound.level_dbfs)), self._follower.state.level_dbfs
+            if abs(level - shown) < LEVEL_STEP_DB and level > SILENT_DBFS:
+                level = shown  # a room's noise goes up and down by this much: no reason to draw all of it anew
+            self._follower.take(Sound(level, sound.input_xruns, sound.output_xruns))
         if self._follower.state != self._drawn:
             self._drawn = self._follower.state
             self._live.update(View(self._drawn), refresh=True)

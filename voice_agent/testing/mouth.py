@@ -72,7 +72,7 @@ class ScriptedTTS(PiperTTS):
     def prewarm(self) -> None:
         """There is nothing to warm."""
 
-    async def _pieces(self, text: str, *, hurry: bool) -> AsyncGenerator[_Made, None]:
+    async def _pieces(self, text: str, *, hurry: bool, due_at: float | None = None) -> AsyncGenerator[_Made, None]:
         self.said.append(text)
         await asyncio.sleep(self._first_s)
         if self._fails_on is not None and self._fails_on.search(text):

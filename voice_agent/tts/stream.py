@@ -131,9 +131,12 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
             self._voice = Voice.load(self._model_path, self._config_path)
         return self._voice
 
-    async def _pieces(self, text: str, *, hurry: bool) -> AsyncGenerator[_Made, None]:
-        """Speak ``text`` on the voice's thread. Closing the generator stops that at once, with nothing left to come."""
-        loop, stop = asyncio.get_running_loop(), Stop()
+    async def _pieces(self, text: str, *, hurry: bool, due_at: float | None = None) -> AsyncGenerator[_Made, None]:
+        """Speak ``text`` on the voice's thread. Closing the generator stops that at once, with nothing left to come.
+
+        ``due_at``: when what was said before it will have been heard; None: nothing is heard yet.
+        """
+        loop, stop = asyncio.get_running_loop(), Stop(due_at, probe.provisional())
         queue: asyncio.Queue[_Made | BaseException | None] = asyncio.Queue()
 
         def send(item: _Made | BaseException | None) -> None:
@@ -248,7 +251,8 @@ class _Mouth:
             joins_next=chunk.joined,
         )
         words, rate = WordTimes(chunk.text, self._made_s), self._owner.sample_rate
-        async with contextlib.aclosing(self._owner._pieces(text, hurry=hungry)) as pieces:
+        due_at = self._sounds_until_s if self._audible else None
+        async with contextlib.aclosing(self._owner._pieces(text, hurry=hungry, due_at=due_at)) as pieces:
             async for made in pieces:
                 piece = made.piece
                 words.sentence(piece.groups, piece.phonemes, piece.first_group, piece.samples.size / rate)

@@ -4,15 +4,16 @@ Text -> phonemes (espeak-ng, through Piper's own classes) -> ``z_p`` for the who
 samples in pieces that overlap by what the convolutions reach (:mod:`.graph`). The pieces are cut so that the samples
 equal those of the whole; the first is small so that it is heard soon, and they grow because overlap costs work.
 
-Blocking and not for two threads at once; :mod:`.stream` runs it on a thread of its own. A :class:`Stop` set from
-another thread ends the work within the model's current operator (a few milliseconds).
+Blocking; :mod:`.stream` runs it on a thread of its own. Several threads may use one voice: what belongs to a text is
+not kept in it, onnxruntime's sessions allow it, and espeak has a lock. A :class:`Stop` set from another thread ends the
+work within the model's current operator (a few milliseconds).
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ _FLOW_AHEAD_FRAMES = 256
 MAX_PHONEME_IDS = 2000
 """The text half is quadratic in these (~0.3 ms each at 400); a thousand characters are about 2,000."""
 _PEAK = 0.65
+_ESPEAK = threading.Lock()
+"""espeak-ng is one for the whole process, and keeps the language it was given last."""
 _WARM_UP = ("Yes.", "Well, the first few sentences only make the machine ready.")
 
 
@@ -54,13 +57,24 @@ class Delivery:
 
 
 class Stop:
-    """Ends a synthesis from another thread, in the middle of the model's run if need be."""
+    """Ends a synthesis from another thread, in the middle of the model's run if need be.
 
-    __slots__ = ("_event", "run_options")
+    It also says how far the synthesis matters, to a voice that many calls share: ``due_at``, when the sound before it
+    will have been heard (monotonic seconds; None: none is heard yet), and ``provisional()``, whether it may still be
+    thrown away.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_event", "due_at", "provisional", "run_options")
+
+    def __init__(self, due_at: float | None = None, provisional: Callable[[], bool] = lambda: False) -> None:
         self._event = threading.Event()
         self.run_options = ort.RunOptions()
+        self.due_at = due_at
+        self.provisional = provisional
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for it to be set, for so long at most; whether it is."""
+        return self._event.wait(timeout_s)
 
     def set(self) -> None:
         self._event.set()
@@ -241,7 +255,8 @@ class Voice:
     def phoneme_ids(self, text: str) -> list[list[int]]:
         """The ids of each sentence's phonemes. Raises SpeechError for a text that espeak or the voice refuses."""
         try:
-            sentences = [self._piper.phonemes_to_ids(p) for p in self._piper.phonemize(text) if p]
+            with _ESPEAK:
+                sentences = [self._piper.phonemes_to_ids(p) for p in self._piper.phonemize(text) if p]
         except Exception as e:  # ValueError, UnicodeEncodeError, RuntimeError: whatever the phonemizer's bridge raises
             raise SpeechError(f"cannot turn {_excerpt(text)} into sounds ({e}): clean it with spoken.speakable") from e
         longest = max(map(len, sentences), default=0)

@@ -59,7 +59,8 @@ def grammar_penalty(text: str) -> float:
     if len(words) < 2:
         return 0.0
     penalty = 0.0
-    condition = words[0] == "had" and words[1] in _SUBJECTS and not text.rstrip().endswith("?")
+    asked_of_us = words[1] == "you" and text.rstrip().endswith("?")  # of a third person "had he ...?" is rarely asked
+    condition = words[0] == "had" and words[1] in _SUBJECTS and not asked_of_us
     if (words[0] in _OPENERS or condition) and not _MAIN_CLAUSE.search(" ".join(words[2:])):
         penalty += 2.5
     if words[-1] in _LABELS and not _DETERMINERS & set(words[-4:-1]):

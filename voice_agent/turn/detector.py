@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import TurnConfig
 from ..decisions import Decision, Int16, Reopen, SpeechStarted
-from .completeness import Judge
+from .completeness import Judge, RuleJudge, grammar_penalty
 from .fading import Fading
 from .interruption import Drop, FloorDecision, InterruptionPolicy, Yield
 from .policy import State, TurnPolicy, words_of
@@ -25,6 +25,11 @@ from .recorder import Recorder
 
 ACOUSTIC_SAMPLES = 19_200  # what v1-mini looks at: 1.2 s of 16 kHz
 ACOUSTIC_AT_S = 0.2  # it needs this much of the pause to see one
+
+
+def ends_with_stop(text: str) -> bool:
+    """Whisper has put one sentence mark at the end: not "...", with which it leaves a sentence open."""
+    return text.rstrip().endswith((".", "?", "!")) and not text.rstrip().endswith("..")
 
 
 class AcousticModel(Protocol):
@@ -76,6 +81,7 @@ class TurnDetector:
         self._judged: dict[str, float] = {}
         self._acoustic_for = -1.0
         self._judge_failed = False
+        self._rules = RuleJudge()
         self._closed = False
 
     def bind(self, emit: Callable[[Decision], None]) -> None:
@@ -98,6 +104,10 @@ class TurnDetector:
     def loud_until_s(self) -> float:
         return self._policy.loud_until_s
 
+    @property
+    def wants_to_be_sure(self) -> bool:
+        return self._policy.wants_to_be_sure
+
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         self._now_s = max(self._now_s, end_s)
         self._recent.append(pcm)
@@ -117,6 +127,7 @@ class TurnDetector:
     def text(self, text: str, covers_s: float, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
         self._out(self._policy.text(text, covers_s, now_s))
+        self._out(self._first_guess(now_s))
         if self.recorder is not None and text:
             self.recorder.text(self._policy.present_text, covers_s, now_s)
         if self._floor is not None and self._floor.holding:
@@ -169,6 +180,19 @@ class TurnDetector:
                 self.recorder.decided(d)
             self._emit(d)
 
+    def _first_guess(self, now_s: float) -> tuple[Decision, ...]:
+        """Where the user may have finished, the request goes out on what the rules say; the judge, some 30 ms later,
+        says how long to wait (until then: not sure)."""
+        policy = self._policy
+        text = policy.present_text
+        may_have_finished = policy.in_speech and policy.speech_ended_s > policy.loud_until_s
+        if not (may_have_finished or policy.state is State.PAUSED) or words_of(text) in self._judged:
+            return ()
+        guess = max(policy.config.score_unsure, policy.config.score_ask_fading)  # enough to ask on, not to be sure
+        if not ends_with_stop(text) or self._rules.score(text) - grammar_penalty(text) < guess:
+            return ()
+        return policy.completeness(text, guess, now_s)
+
     # --- the judge of texts: the latest text first, never two at a time ---------------------------------------------
 
     def _want_score(self, text: str) -> None:
@@ -191,10 +215,8 @@ class TurnDetector:
         if (error := future.exception()) is not None:
             if self._judge_failed:
                 raise error  # the rules failed as well: ours to fix, and the loop's handler shows it
-            from .completeness import RuleJudge
-
             self._judge_failed = True
-            self._judge = RuleJudge()  # a turn without evidence is worse than one with less
+            self._judge = self._rules  # a turn without evidence is worse than one with less
             self._want_score(text)
             return
         score = future.result()

@@ -108,6 +108,13 @@ class TurnPolicy:
         return self._loud_until_s
 
     @property
+    def wants_to_be_sure(self) -> bool:
+        """The words look whole and have not been asked on: once more the same, and they are."""
+        score = self._scores.get(self._key)
+        likely = score is not None and score >= self.config.score_ask_early
+        return self.state is State.SPEAKING and likely and not self.held and not self._fits_asked
+
+    @property
     def present_text(self) -> str:
         """All that was said in this turn, as far as it has been heard."""
         return self._text
