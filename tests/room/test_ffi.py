@@ -21,8 +21,12 @@ async def test_who_waits_for_an_answer_is_not_woken_by_audio() -> None:
         answer.capture_audio_frame.async_id = 3
         ffi.put(frame)
         ffi.put(answer)
-        assert (await asyncio.wait_for(queue.get(), 5)).capture_audio_frame.async_id == 3
-        assert queue.empty()
+        got = [await asyncio.wait_for(queue.get(), 5)]
+        while got[-1].capture_audio_frame.async_id != 3:  # a room of an earlier test may have its last words
+            got.append(await asyncio.wait_for(queue.get(), 5))
+        while not queue.empty():
+            got.append(queue.get_nowait())
+        assert "audio_stream_event" not in [event.WhichOneof("message") for event in got]
     finally:
         ffi.unsubscribe(queue)
 
