@@ -83,8 +83,8 @@ def _passes(
         took = time.process_time() - began if pass_s is None else pass_s * (CONFIRM_SHARE if confirmed else 1.0)
         begin += heard.drop_samples
         now = max(now, at) + took
-        found.passes.append((at, now, heard.text))
-        covers = at
+        covers = at - WINDOW_S if heard.hypothesis.guard == "hasty" else at
+        found.passes.append((covers, now, heard.text))
         here = max(here, int(now / WINDOW_S + 1e-6))
 
 

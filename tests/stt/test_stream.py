@@ -207,7 +207,7 @@ class FailingEngine:
         self.decoded = 0
         self.threads: set[int] = set()
 
-    def decode(self, pcm: npt.NDArray[np.float32], **_: object) -> Hypothesis:
+    def decode(self, pcm: npt.NDArray[np.float32], *, thorough: bool = True, **_: object) -> Hypothesis:
         self.decoded += 1
         self.threads.add(threading.get_ident())
         if self.failing:
@@ -232,6 +232,24 @@ async def test_a_pass_that_fails_is_reported_and_the_stream_goes_on(clips: dict[
     assert errors
     assert all(e.recoverable for e in errors)
     assert "out of memory" in str(errors[0].error)
+
+
+class HastyEngine(FailingEngine):
+    """Has only a part of the words in quick passes."""
+
+    def decode(self, pcm: npt.NDArray[np.float32], *, thorough: bool = True, **_: object) -> Hypothesis:
+        text, guard = (self.text, "") if thorough else ("who", "hasty")
+        return Hypothesis(text, (1,), len(pcm) / 16_000, 4.0, -0.1, 0.0, guard)
+
+
+async def test_a_quick_pass_that_may_lack_words_is_not_the_last(clips: dict[str, Clip]) -> None:
+    ears = FastWhisperSTT("hasty", engine=HastyEngine())  # type: ignore[arg-type]
+    async with listening(ears) as line:
+        for end in range(20_000, 20_000 + 6 * 512, 512):  # for one of them the last pass in speech ends with the speech
+            await line.feed(np.concatenate([clips["ask02"].pcm[:end], np.zeros(16_000, np.int16)]))
+        await line.until(finals(6))
+    await ears.aclose()
+    assert set(line.texts(Kind.FINAL_TRANSCRIPT)) == {"who wrote it"}
 
 
 async def test_passes_run_one_at_a_time_on_a_thread_of_their_own(clips: dict[str, Clip]) -> None:

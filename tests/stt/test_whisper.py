@@ -250,6 +250,7 @@ def test_a_loop_ends_where_the_sound_can_hold_no_more(engine: WhisperEngine, cli
     few = replace(before, tokens=before.tokens[:1])  # room for the first word and five tokens
     hasty = engine.decode(pcm, before=few, thorough=False)
     assert len(hasty.tokens) <= 1 + TOKENS
+    assert hasty.guard == "hasty"
     assert engine.decode(pcm, before=few).key == before.key  # the last pass must not lose what was said
 
 

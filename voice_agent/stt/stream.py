@@ -348,6 +348,8 @@ class WhisperStream(stt.RecognizeStream):
             return
         heard = future.result()
         self._drop(heard.drop_samples)
+        if heard.hypothesis.guard == "hasty":  # not to be taken for all that was said, if the speech ends here
+            covers_s -= WINDOW / SAMPLE_RATE
         self._covers_s = covers_s
         self._heard_text = heard.text
         whole = join(self._prefix, heard.text)

@@ -75,7 +75,8 @@ class Hypothesis:
     """What one pass heard.
 
     ``avg_logprob`` is the mean log-probability a token, ``no_speech_prob`` Whisper's own doubt that anybody spoke.
-    ``guard`` names what a guard did to the text ("loop", "tail", "silence", "wide"), empty when nothing.
+    ``guard`` names what a guard did to the text ("loop", "tail", "silence", "wide"), empty when nothing; "confirmed":
+    nothing was decoded; "hasty": a quick pass that may lack words.
     """
 
     text: str
@@ -179,7 +180,7 @@ class WhisperEngine:
         ``before``: what an earlier pass made of the beginning of ``pcm``. ``speech_s``: the user may have finished, and
         spoke until there; then ``before`` is asked first whether it holds for all of the sound (see :meth:`_confirm`;
         the result has ``guard="confirmed"``), which spares the decoding. Not ``thorough``: another pass will follow, so
-        nothing is decoded twice, and a text that nobody can have said is none.
+        nothing is decoded twice, and a text that nobody can have said is none (``guard="hasty"``: it must follow).
         """
         if len(pcm) > MAX_AUDIO_S * SAMPLE_RATE:
             raise ValueError(f"{len(pcm) / SAMPLE_RATE:.1f} s of audio in one pass; at most {MAX_AUDIO_S} s")
@@ -187,7 +188,7 @@ class WhisperEngine:
         if heard.guard == "confirmed":
             return heard
         if not thorough and not self._plausible(heard):
-            return replace(heard, text="", tokens=(), guard="loop")
+            return replace(heard, text="", tokens=(), guard="hasty")
         if not self._plausible(heard):
             wider = self._pass(pcm, previous, WIDE_MARGIN_S)
             if not self._plausible(wider):
@@ -243,7 +244,7 @@ class WhisperEngine:
             if confirmed is not None:
                 took_s = self._clock.now() - encoded_at
                 return replace(confirmed, window_s=window_s, encode_s=encoded_at - started, decode_s=took_s)
-        result = self._generate(encoded, tokenizer, previous, audio_s, before, thorough)
+        result, stopped = self._generate(encoded, tokenizer, previous, audio_s, before, thorough)
         ids = result.sequences_ids[0]
         tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
         closed = bool(ids) and ids[-1] >= tokenizer.timestamp_begin
@@ -260,7 +261,7 @@ class WhisperEngine:
             window_s=window_s,
             avg_logprob=float(result.scores[0]),
             no_speech_prob=float(result.no_speech_prob),
-            guard="loop" if looped else "tail" if dropped_tail else "",
+            guard="loop" if looped else "tail" if dropped_tail else "hasty" if stopped and not thorough else "",
             end_s=(ids[-1] - tokenizer.timestamp_begin) * 0.02 if closed and not looped and not dropped_tail else None,
             encode_s=encoded_at - started,
             decode_s=self._clock.now() - encoded_at,
@@ -276,8 +277,8 @@ class WhisperEngine:
         audio_s: float,
         before: Hypothesis | None,
         thorough: bool,
-    ) -> Any:
-        """Greedy decoding; stopped where the sound cannot hold more, for a loop does not stop by itself."""
+    ) -> tuple[Any, bool]:
+        """Greedy decoding; stopped (the second value) where the sound cannot hold more, for a loop does not stop."""
         prompt = self._model.get_prompt(
             tokenizer,
             tokenizer.encode(" " + previous.strip()) if previous else [],
@@ -304,7 +305,7 @@ class WhisperEngine:
             ids = result.sequences_ids[0]
             if not thorough or len(ids) < bound or self._ends(ids, tokenizer, audio_s):
                 break
-        return result
+        return result, len(ids) >= bound
 
     def _ends(self, ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> bool:
         """Whether a text that was stopped had already come to its end: at an end mark, or in its second round."""
