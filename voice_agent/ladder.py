@@ -236,14 +236,11 @@ def swaps_of(
     config: Config,
     stt: Any,
     smaller_whisper: Callable[[], Awaitable[Any]],
-    *,
-    fewer_requests: Callable[[bool], None],
     room_for_whisper: Callable[[], str] = lambda: "",
 ) -> dict[Stage, list[Swap]]:
     """What a session can go on with less of. ``mind``: a :class:`.llm.hedge.HedgedLLM`; ``stt`` has an ``engine``.
 
-    The ears first get what costs nothing: the model and the voice no longer take the processor from them for replies
-    that are asked for while the user still speaks. A second Whisper takes memory.
+    A second Whisper takes memory: ``room_for_whisper`` says why it may not be loaded, or nothing.
     """
 
     async def other_model(less: bool) -> None:
@@ -257,19 +254,13 @@ def swaps_of(
     async def whisper(less: bool) -> None:
         stt.engine = await smaller_whisper() if less else usual
 
-    async def fewer(less: bool) -> None:
-        fewer_requests(less)
-
     out: dict[Stage, list[Swap]] = {}
     if mind.primary.endpoint.kind != "embedded":
         out[Stage.LLM] = [Swap("short replies", short)]
         if mind.second is not None:
             out[Stage.LLM].insert(0, Swap(f"{mind.second.provider} first", other_model))
-    ears = out[Stage.STT] = []
-    if config.room.crowd_early_asks < config.turn.max_early_asks:
-        ears.append(Swap("fewer early requests", fewer))
     if config.stt.language == "en" and config.stt.model != SMALLEST_WHISPER:
-        ears.append(Swap(f"Whisper {SMALLEST_WHISPER}", whisper, room_for_whisper))
+        out[Stage.STT] = [Swap(f"Whisper {SMALLEST_WHISPER}", whisper, room_for_whisper)]
     return out
 
 

@@ -146,14 +146,8 @@ async def road(
         few = min(config.room.crowd_early_asks, turn_config.max_early_asks)
         frugal = dataclasses.replace(turn_config, max_early_asks=few)
 
-        fewer = False
-
-        def fewer_requests(less: bool) -> None:
-            nonlocal fewer
-            fewer = less
-
         def present() -> TurnConfig:
-            return frugal if fewer or parts.crowded() else turn_config
+            return frugal if parts.crowded() else turn_config
 
         def taker() -> TurnTaker:
             detectors.append(
@@ -250,14 +244,7 @@ async def road(
 
         ladder = Ladder(
             config,
-            swaps=swaps_of(
-                hedged,
-                config,
-                stt,
-                smaller_whisper,
-                fewer_requests=fewer_requests,
-                room_for_whisper=room_for_another,
-            ),
+            swaps=swaps_of(hedged, config, stt, smaller_whisper, room_for_another),
             on_note=lambda text: road_.on_note(text),
             clock=clock,
         )
