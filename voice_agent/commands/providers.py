@@ -187,6 +187,7 @@ def _bench(args: argparse.Namespace) -> int:
             args.out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {args.out}: {error.strerror}") from None
+        print(f"written: {args.out}", file=sys.stderr)
     return 0 if any(sample.error is None for sample in report.samples) else 1
 
 
