@@ -378,8 +378,8 @@ class ChatLLM(llm.LLM[Any]):
         messages, _ = view.to_provider_format(format="openai")
         body = {**self.endpoint.extra_body, "model": self.model, "messages": messages, "max_tokens": 1}
         # Again if the server hung up: llama.cpp closes a connection after a hundred requests, and the turn that finds
-        # nothing read ahead waits for all of it.
-        for last in (False, True):
+        # nothing read ahead waits for all of it. Twice, since the pool may hold more than one that is closed.
+        for last in (False, False, True):
             try:
                 await self.client.post("/chat/completions", cast_to=object, body=body)
                 return
