@@ -13,6 +13,11 @@ def without_stop(text: str) -> str:
     return _STOP.sub("", text)
 
 
+def stop_of(text: str) -> str:
+    """The sentence mark at its end, a full stop if there is none."""
+    return text[-1] if text[-1] in ".?!" else "."
+
+
 def inflections(text: str) -> list[str]:
     """English ``text`` with the endings that its last word may get: the plural or third person, and the past.
 

@@ -31,7 +31,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..clock import SYSTEM, Clock
 from ..errors import ConfigError, ModelError
-from .inflection import inflections, without_stop
+from .inflection import inflections, stop_of, without_stop
 from .loops import repetitions_removed, strip_restart
 
 SAMPLE_RATE = 16_000
@@ -333,9 +333,8 @@ class WhisperEngine:
 
     def _likelihood(self, text: str, audio_s: float, encoded: Any, tokenizer: Tokenizer) -> tuple[list[float], int]:
         """The decoder's probability of each token of ``text`` and its full stop; how many tokens the last word has."""
-        stop = text[-1] if text[-1] in ".?!" else "."
         bare = without_stop(text)
-        tokens = tokenizer.encode(f" {bare}{stop}")
+        tokens = tokenizer.encode(f" {bare}{stop_of(text)}")
         before_last = bare.rsplit(None, 1)[0] if " " in bare else ""
         last = len(tokens) - 1 - (len(tokenizer.encode(f" {before_last}")) if before_last else 0)
         frames = int(audio_s * FRAMES_PER_S)
@@ -423,8 +422,7 @@ class WhisperEngine:
                 or min(probabilities[-1 - last - 3 : -1 - last], default=1.0) < CONFIRM_WORDS
             ):
                 return None
-            stop = h.text[-1] if h.text[-1] in ".?!" else "."
-            spoken_out = (other + stop for other in inflections(h.text))
+            spoken_out = (other + stop_of(h.text) for other in inflections(h.text))
             asked = ((t, self._likelihood(t, audio_s, encoded, tokenizer)[0]) for t in spoken_out)
             found = next((t for t, likelihood in asked if _likely(likelihood)), None)
             if found is None:
