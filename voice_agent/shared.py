@@ -163,6 +163,7 @@ class Shared:
                     models.whisper(model or stt.model),
                     device=stt.device,
                     compute_type=stt.compute_type,
+                    runtime=stt.runtime,
                     language=language,
                     hotwords=stt.hotwords,
                     threads=stt.threads,

@@ -72,8 +72,8 @@ def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     path = models.whisper(stt.model)
     began = clock.now()
     engine = WhisperEngine(
-        path, device=stt.device, compute_type=stt.compute_type, language=stt.language, hotwords=stt.hotwords,
-        threads=stt.threads, clock=clock,
+        path, device=stt.device, compute_type=stt.compute_type, runtime=stt.runtime,
+        language=stt.language, hotwords=stt.hotwords, threads=stt.threads, clock=clock,
     )  # fmt: skip
     loaded_s = clock.now() - began
     folder = models.assets() / "speech"

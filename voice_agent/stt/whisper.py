@@ -1,4 +1,4 @@
-"""PCM in, text out: Whisper on CTranslate2 with a window as short as the speech.
+"""PCM in, text out: Whisper with a window as short as the speech.
 
 faster-whisper's ``transcribe`` pads every clip to 30 s. The encoder takes fewer feature frames just as well, at a sixth
 of the time; the price is that Whisper, trained on 30 s windows, sometimes repeats the sentence instead of ending it.
@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from threadpoolctl import ThreadpoolController
 
 from ..clock import SYSTEM, Clock
-from ..errors import ConfigError, ModelError
+from ..errors import ConfigError
 from .inflection import inflections, stop_of, without_stop
 from .loops import repetitions_removed, strip_restart
+from .runtime import Generated, load, prompt_of
 
 SAMPLE_RATE = 16_000
 FRAMES_PER_S = 100  # Whisper's mel frames
@@ -87,6 +87,7 @@ class Hypothesis:
     no_speech_prob: float
     guard: str = ""
     language: str = "en"  # detected or set
+    ids: tuple[int, ...] = ()  # all that was decoded, timestamps too: the next pass's draft
     end_s: float | None = None  # where Whisper says that the last segment ends
     encode_s: float = 0.0
     decode_s: float = 0.0
@@ -112,7 +113,8 @@ class WhisperEngine:
     """One Whisper model, one pass at a time.
 
     ``path``: a CTranslate2 model directory. ``device``/``compute_type``: as CTranslate2 takes them; only ``cpu`` with
-    ``int8`` is tested here. ``language``: an ISO code, or "auto" (detected each pass, multilingual models only).
+    ``int8`` is tested here. ``runtime``: what runs it (:mod:`.runtime`). ``language``: an ISO code, or "auto" (detected
+    each pass, multilingual models only).
     ``hotwords``: words to favour, given to the model as preceding text. Raises ModelError when the model does not load.
     """
 
@@ -122,6 +124,7 @@ class WhisperEngine:
         *,
         device: str = "cpu",
         compute_type: str = "int8",
+        runtime: str = "auto",
         language: str = "en",
         hotwords: str = "",
         threads: int = 1,
@@ -129,16 +132,8 @@ class WhisperEngine:
         min_window_s: float = 4.0,
         clock: Clock = SYSTEM,
     ) -> None:
-        try:
-            self._model = WhisperModel(
-                str(path), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
-            )
-        except Exception as e:  # CTranslate2 raises RuntimeError/ValueError with its own words
-            raise ModelError(
-                f"Whisper model at {path} did not load on device={device} compute_type={compute_type}: {e}. "
-                "Check stt.model, stt.device and stt.compute_type (cpu and int8 always work)."
-            ) from e
-        self.multilingual = bool(self._model.model.is_multilingual)
+        self._model = load(Path(path), runtime=runtime, device=device, compute_type=compute_type, threads=threads)
+        self.multilingual = self._model.is_multilingual
         if not self.multilingual and language not in ("en", "auto"):
             raise ConfigError(
                 f"stt.language={language!r}: this Whisper model knows English only; choose a multilingual one (base)."
@@ -211,6 +206,7 @@ class WhisperEngine:
             h,
             text=f"{h.text} {rest.text}",
             tokens=h.tokens + rest.tokens,
+            ids=h.ids + rest.ids,
             avg_logprob=min(h.avg_logprob, rest.avg_logprob),
             end_s=None,
             decode_s=h.decode_s + rest.encode_s + rest.decode_s,
@@ -245,7 +241,7 @@ class WhisperEngine:
                 took_s = self._clock.now() - encoded_at
                 return replace(confirmed, window_s=window_s, encode_s=encoded_at - started, decode_s=took_s)
         result, stopped = self._generate(encoded, tokenizer, previous, audio_s, before, thorough)
-        ids = result.sequences_ids[0]
+        ids = result.ids
         tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
         closed = bool(ids) and ids[-1] >= tokenizer.timestamp_begin
         text = _NOISE_MARKUP.sub("", tokenizer.decode(tokens)).strip()
@@ -254,13 +250,15 @@ class WhisperEngine:
         looped = looped or stuttered > 0
         if not looped:
             text, looped = self._strip_slow_loop(text, audio_s, encoded, tokenizer)
+        said = tuple(tokenizer.encode(" " + text)) if looped else tuple(tokens)
         return Hypothesis(
             text=text,
-            tokens=tuple(tokenizer.encode(" " + text)) if looped else tuple(tokens),
+            tokens=said,
+            ids=(*ids[:1], *said) if looped else tuple(ids),
             audio_s=audio_s,
             window_s=window_s,
-            avg_logprob=float(result.scores[0]),
-            no_speech_prob=float(result.no_speech_prob),
+            avg_logprob=result.score,
+            no_speech_prob=result.no_speech_prob,
             guard="loop" if looped else "tail" if dropped_tail else "hasty" if stopped and not thorough else "",
             end_s=(ids[-1] - tokenizer.timestamp_begin) * 0.02 if closed and not looped and not dropped_tail else None,
             encode_s=encoded_at - started,
@@ -277,32 +275,16 @@ class WhisperEngine:
         audio_s: float,
         before: Hypothesis | None,
         thorough: bool,
-    ) -> tuple[Any, bool]:
+    ) -> tuple[Generated, bool]:
         """Greedy decoding; stopped (the second value) where the sound cannot hold more, for a loop does not stop."""
-        prompt = self._model.get_prompt(
-            tokenizer,
-            tokenizer.encode(" " + previous.strip()) if previous else [],
-            without_timestamps=False,
-            hotwords=self._hotwords,
-        )
+        prompt = prompt_of(tokenizer, previous, self._hotwords)
         bounds = [int(TOKENS + audio_s * TOKENS_PER_S)]
         if before is not None and before.tokens:
             more = int(TOKENS + (audio_s - before.audio_s) * TOKENS_PER_S)
             bounds.insert(0, min(bounds[0], len(before.tokens) + more))
         for bound in bounds:
-            # CTranslate2 gives the new tokens what the prompt leaves, but at most half of max_length (4.8, measured).
-            length = min(self._model.max_length, max(2 * bound, len(prompt) + bound))
-            result = self._model.model.generate(
-                encoded,
-                [prompt],
-                beam_size=1,
-                max_length=length,
-                suppress_blank=True,
-                return_scores=True,
-                return_no_speech_prob=True,
-                max_initial_timestamp_index=50,
-            )[0]
-            ids = result.sequences_ids[0]
+            result = self._model.generate(encoded, prompt, bound, before.ids if before is not None else ())
+            ids = result.ids
             if not thorough or len(ids) < bound or self._ends(ids, tokenizer, audio_s):
                 break
         return result, len(ids) >= bound
@@ -319,7 +301,7 @@ class WhisperEngine:
         once, repeats = strip_restart(text, audio_s, max_words_per_s=1.0)
         if repeats:
             tokens = tokenizer.encode(" " + without_stop(once))
-            found = self._model.find_alignment(tokenizer, [tokens], encoded, int(audio_s * FRAMES_PER_S))[0]
+            found = self._model.alignment(encoded, tokenizer, tokens, int(audio_s * FRAMES_PER_S))
             return (once, True) if found and audio_s - found[-1]["end"] <= LOOP_GAP_S else (text, False)
         for once in repetitions_removed(text):
             if self._accounts_for(once, audio_s, encoded, tokenizer):
@@ -338,8 +320,7 @@ class WhisperEngine:
         before_last = bare.rsplit(None, 1)[0] if " " in bare else ""
         last = len(tokens) - 1 - (len(tokenizer.encode(f" {before_last}")) if before_last else 0)
         frames = int(audio_s * FRAMES_PER_S)
-        aligned = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], frames)[0]
-        return list(aligned.text_token_probs), last
+        return self._model.likelihood(encoded, tokenizer, tokens, frames), last
 
     @staticmethod
     def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:
@@ -357,8 +338,7 @@ class WhisperEngine:
     def _detect(self, encoded: Any) -> str:
         if not self.multilingual:
             return "en"
-        code = self._model.model.detect_language(encoded)[0][0][0]  # "<|en|>"
-        return str(code[2:-2])
+        return self._model.detect_language(encoded)
 
     @staticmethod
     def _plausible(h: Hypothesis) -> bool:
@@ -390,10 +370,10 @@ class WhisperEngine:
         if not h.tokens or h.encoded is None:
             return []
         tokenizer = self._tokenizer(h.language)
-        found = self._model.find_alignment(tokenizer, [list(h.tokens)], h.encoded, int(h.audio_s * FRAMES_PER_S))
+        found = self._model.alignment(h.encoded, tokenizer, h.tokens, int(h.audio_s * FRAMES_PER_S))
         return [
             Word(str(w["word"]), float(w["start"]), float(w["end"]), float(w["probability"]))
-            for w in found[0]
+            for w in found
             if w["word"].strip()
         ]
 
@@ -428,10 +408,12 @@ class WhisperEngine:
             if found is None:
                 return None
             text = found
+        tokens = h.tokens if text == h.text else tuple(tokenizer.encode(f" {text}"))
         return replace(
             h,
             text=text,
-            tokens=h.tokens if text == h.text else tuple(tokenizer.encode(f" {text}")),
+            tokens=tokens,
+            ids=h.ids if text == h.text else (*h.ids[:1], *tokens),
             audio_s=audio_s,
             guard="confirmed",
             end_s=None,

@@ -6,16 +6,17 @@ done. Two places in it are narrow: ``z_p``, the noisy prior of the whole sentenc
 of a bounded reach along time, so it can run over pieces that overlap by that reach and still give the same samples.
 
 The cut needs to read node names and copy bytes, no more, so it is done on the protobuf wire format itself
-(https://protobuf.dev/programming-guides/encoding, field numbers from onnx.proto3): the ``onnx`` package would be one
-more compiled dependency, and its extractor needs a file on disk. It takes ~0.1 s at load, and nothing needs a cache.
+(:mod:`voice_agent.protobuf`, field numbers from onnx.proto3): the ``onnx`` package's extractor needs a file on disk.
+It takes ~0.1 s at load, and nothing needs a cache.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .. import protobuf
 from ..errors import ModelError
 
 # Field numbers of onnx.proto3.
@@ -24,7 +25,6 @@ _GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAP
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_INTS = 1, 6, 8
 _TENSOR_NAME, _VALUE_NAME = 8, 1
-_FIXED_BYTES = {1: 8, 5: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +171,10 @@ def _part(graph: _Graph, nodes: list[_Node], outputs: tuple[str, ...]) -> Part:
     fields += [(_GRAPH_OUTPUT, _value_info(graph, name)) for name in outputs]
     body: list[bytes | memoryview] = []
     for number, value in fields:
-        body += (_head(number, len(value)), value)
+        body += (protobuf.head(number, len(value)), value)
     reach_frames, upsampling = _reach(nodes)
     # The weights are views of the file until this one join: at load they are in memory twice, not four times.
-    model = b"".join([*graph.head, _head(_MODEL_GRAPH, sum(map(len, body))), *body])
+    model = b"".join([*graph.head, protobuf.head(_MODEL_GRAPH, sum(map(len, body))), *body])
     return Part(model, inputs, outputs, reach_frames, upsampling)
 
 
@@ -183,7 +183,7 @@ def _value_info(graph: _Graph, name: str) -> bytes | memoryview:
         if name in known:
             return known[name]
     # type { tensor_type { elem_type: FLOAT } }, no shape: every tensor that crosses a cut is a float in Piper's graph
-    return _delimited(_VALUE_NAME, name.encode()) + _delimited(2, _delimited(1, b"\x08\x01"))
+    return protobuf.delimited(_VALUE_NAME, name.encode()) + protobuf.delimited(2, protobuf.delimited(1, b"\x08\x01"))
 
 
 def _reach(nodes: list[_Node]) -> tuple[int, int]:
@@ -212,7 +212,7 @@ def _reach(nodes: list[_Node]) -> tuple[int, int]:
 
 def _parse(model: memoryview) -> _Graph:
     graph = _Graph()
-    for number, raw, value in _fields(model):
+    for number, raw, value in protobuf.fields(model):
         if number == _MODEL_GRAPH:
             _parse_graph(graph, value)
         else:
@@ -221,23 +221,23 @@ def _parse(model: memoryview) -> _Graph:
 
 
 def _parse_graph(graph: _Graph, body: memoryview) -> None:
-    for number, _, value in _fields(body):
+    for number, _, value in protobuf.fields(body):
         match number:
             case n if n == _GRAPH_NODE:
                 graph.nodes.append(_parse_node(value))
             case n if n == _GRAPH_INITIALIZER:
-                graph.initializers[_text(value, _TENSOR_NAME)] = value
+                graph.initializers[protobuf.text(value, _TENSOR_NAME)] = value
             case n if n == _GRAPH_INPUT:
-                graph.inputs[_text(value, _VALUE_NAME)] = value
+                graph.inputs[protobuf.text(value, _VALUE_NAME)] = value
             case n if n == _GRAPH_OUTPUT:
-                graph.outputs[_text(value, _VALUE_NAME)] = value
+                graph.outputs[protobuf.text(value, _VALUE_NAME)] = value
             case n if n == _GRAPH_VALUE_INFO:
-                graph.infos[_text(value, _VALUE_NAME)] = value
+                graph.infos[protobuf.text(value, _VALUE_NAME)] = value
 
 
 def _parse_node(body: memoryview) -> _Node:
     op, inputs, outputs, ints = "", list[str](), list[str](), dict[str, tuple[int, ...]]()
-    for number, _, value in _fields(body):
+    for number, _, value in protobuf.fields(body):
         if number == _NODE_INPUT:
             inputs.append(str(value, "utf-8"))
         elif number == _NODE_OUTPUT:
@@ -254,12 +254,12 @@ def _parse_node(body: memoryview) -> _Node:
 
 def _parse_attribute(body: memoryview) -> tuple[str, tuple[int, ...], Iterable[str]]:
     name, numbers, captured = "", list[int](), list[str]()
-    for number, raw, value in _fields(body):
+    for number, raw, value in protobuf.fields(body):
         if number == _ATTRIBUTE_NAME:
             name = str(value, "utf-8")
         elif number == _ATTRIBUTE_INTS:
             packed = raw[0] & 7 == 2
-            numbers.extend(_varints(value) if packed else _varints(raw[1:]))
+            numbers.extend(protobuf.varints(value) if packed else protobuf.varints(raw[1:]))
         elif number == _ATTRIBUTE_GRAPH:
             # The branch of an If reads tensors of the graph around it: they are inputs of the node in all but name.
             inner = _Graph()
@@ -267,63 +267,3 @@ def _parse_attribute(body: memoryview) -> tuple[str, tuple[int, ...], Iterable[s
             made = {out for n in inner.nodes for out in n.outputs} | inner.initializers.keys() | inner.inputs.keys()
             captured.extend(read for n in inner.nodes for read in n.inputs if read not in made)
     return name, tuple(numbers), captured
-
-
-def _fields(body: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """(field number, whole field, its content) for each field of a protobuf message."""
-    at = 0
-    while at < len(body):
-        start = at
-        tag, at = _varint(body, at)
-        kind = tag & 7
-        if kind == 2:
-            size, at = _varint(body, at)
-        elif kind in _FIXED_BYTES:
-            size = _FIXED_BYTES[kind]
-        elif kind == 0:
-            size = _varint(body, at)[1] - at
-        else:
-            raise ValueError(f"wire type {kind}")
-        if at + size > len(body):
-            raise ValueError("cut short")
-        yield tag >> 3, body[start : at + size], body[at : at + size]
-        at += size
-
-
-def _varint(body: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = body[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _varints(body: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(body):
-        value, at = _varint(body, at)
-        yield value
-
-
-def _text(body: memoryview, wanted: int) -> str:
-    return next((str(value, "utf-8") for number, _, value in _fields(body) if number == wanted), "")
-
-
-def _head(number: int, size: int) -> bytes:
-    return _encode(number << 3 | 2) + _encode(size)
-
-
-def _delimited(number: int, value: bytes) -> bytes:
-    return _head(number, len(value)) + value
-
-
-def _encode(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

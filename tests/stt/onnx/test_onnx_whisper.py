@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from faster_whisper.tokenizer import Tokenizer
+
+from voice_agent import models
+from voice_agent.audio import read_wav
+from voice_agent.errors import ConfigError, ModelError
+from voice_agent.stt.onnx.whisper import OnnxWhisper
+from voice_agent.stt.runtime import Ct2Whisper, load, prompt_of
+
+Float32 = npt.NDArray[np.float32]
+BOUND = 60
+
+
+@pytest.fixture(scope="module")
+def ours() -> OnnxWhisper:
+    return OnnxWhisper(models.whisper("tiny.en"))
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Ct2Whisper:
+    return Ct2Whisper(models.whisper("tiny.en"), "cpu", "float32", 1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(ours: OnnxWhisper) -> Tokenizer:
+    return Tokenizer(ours.hf_tokenizer, ours.is_multilingual, task="transcribe", language="en")
+
+
+@pytest.fixture(scope="module")
+def features(theirs: Ct2Whisper) -> list[Float32]:
+    """Log-mel frames of three recorded sentences, 1.5 s of silence after each."""
+    found = []
+    for name in ("ask01", "ask02", "ask04"):
+        pcm = read_wav(models.assets() / "speech" / f"{name}.wav").samples.astype(np.float32) / 32768
+        found.append(theirs.feature_extractor(np.pad(pcm, (0, 24000)), padding=0))
+    return found
+
+
+def _segment(ids: tuple[int, ...], begin: int) -> tuple[int, ...]:
+    """The first segment without its end mark, which is a close call; after it a short window may loop."""
+    closed = next((at for at, i in enumerate(ids) if at and i >= begin), len(ids))
+    return ids[:closed]
+
+
+def test_the_same_text_as_ctranslate2_in_full_precision(
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+) -> None:
+    prompt = prompt_of(tokenizer, "", None)
+    for mel in features:
+        a = ours.generate(ours.encode(mel), prompt, BOUND)
+        b = theirs.generate(theirs.encode(mel), prompt, BOUND)
+        assert _segment(a.ids, tokenizer.timestamp_begin) == _segment(b.ids, tokenizer.timestamp_begin)
+        assert a.no_speech_prob == pytest.approx(b.no_speech_prob, abs=0.1)
+
+
+def test_the_same_with_text_before_and_words_to_favour(
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+) -> None:
+    prompt = prompt_of(tokenizer, "We were talking about books.", "Austen")
+    mel = features[0]
+    a = ours.generate(ours.encode(mel), prompt, BOUND)
+    b = theirs.generate(theirs.encode(mel), prompt, BOUND)
+    assert _segment(a.ids, tokenizer.timestamp_begin) == _segment(b.ids, tokenizer.timestamp_begin)
+
+
+def test_as_likely_and_in_the_same_place(
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+) -> None:
+    mel = features[0]
+    a, b = ours.encode(mel), theirs.encode(mel)
+    text = _segment(ours.generate(a, prompt_of(tokenizer, "", None), BOUND).ids, tokenizer.timestamp_begin)[1:]
+    frames = mel.shape[1] - 150
+    likely = ours.likelihood(a, tokenizer, text, frames)
+    assert likely == pytest.approx(theirs.likelihood(b, tokenizer, text, frames), abs=0.2)
+    unlikely = ours.likelihood(a, tokenizer, tokenizer.encode(" bananas swim"), frames)
+    assert max(unlikely[:1]) < 0.01 < float(np.mean(likely))
+    mine, other = ours.alignment(a, tokenizer, text, frames), theirs.alignment(b, tokenizer, text, frames)
+    assert [w["word"] for w in mine] == [w["word"] for w in other]
+    assert [w["start"] for w in mine] == pytest.approx([w["start"] for w in other], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def said(ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32]) -> list[tuple[int, ...]]:
+    """The first segment of each, decoded without a draft."""
+    prompt = prompt_of(tokenizer, "", None)
+    found = [ours.generate(ours.encode(mel), prompt, BOUND).ids for mel in features]
+    return [_segment(ids, tokenizer.timestamp_begin) for ids in found]
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_no_draft_changes_the_text(
+    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]], seed: int
+) -> None:
+    encoded, prompt, alone = ours.encode(features[seed % 3]), prompt_of(tokenizer, "", None), said[seed % 3]
+    chance = random.Random(seed)
+    draft = list(alone)
+    for _ in range(3):  # another token, some too many, one too few
+        at = chance.randrange(len(draft))
+        draft[at : at + chance.randrange(2)] = chance.choices(range(100, 40000), k=chance.randrange(3))
+    helped = ours.generate(encoded, prompt, len(alone), draft)
+    assert helped.ids == alone
+    assert helped.score == pytest.approx(ours.generate(encoded, prompt, len(alone)).score, abs=0.05)
+
+
+def test_a_right_draft_takes_one_step(
+    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+) -> None:
+    encoded, prompt, alone = ours.encode(features[0]), prompt_of(tokenizer, "", None), said[0]
+    assert ours.generate(encoded, prompt, len(alone)).steps == len(alone) > 8
+    assert ours.generate(encoded, prompt, len(alone), alone).steps == 1
+
+
+def test_a_draft_with_one_wrong_word_takes_three_steps(
+    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+) -> None:
+    encoded, prompt, alone = ours.encode(features[0]), prompt_of(tokenizer, "", None), said[0]
+    draft = [*alone[:3], 1234, *alone[4:]]
+    helped = ours.generate(encoded, prompt, len(alone), draft)
+    assert helped.ids == alone
+    assert helped.steps == 3  # up to the word; the one after it, which the draft has too; all the rest
+
+
+def test_never_more_tokens_than_allowed(
+    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+) -> None:
+    encoded, prompt = ours.encode(features[0]), prompt_of(tokenizer, "", None)
+    for draft in ((), said[0]):
+        assert ours.generate(encoded, prompt, 5, draft).ids == said[0][:5]
+
+
+def test_the_language_is_heard(features: list[Float32]) -> None:
+    base = OnnxWhisper(models.whisper("base"))
+    assert base.is_multilingual
+    assert base.detect_language(base.encode(features[0])) == "en"
+
+
+class TestLoading:
+    @pytest.fixture
+    def broken(self, tmp_path: Path) -> Path:
+        source = models.whisper("tiny.en")
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copy(source / name, tmp_path)
+        (tmp_path / "model.bin").write_bytes((source / "model.bin").read_bytes()[:100_000])
+        return tmp_path
+
+    def test_a_file_cut_short(self, broken: Path) -> None:
+        with pytest.raises(ModelError, match="cut short"):
+            load(broken, runtime="onnx", device="cpu", compute_type="int8", threads=1)
+
+    def test_auto_leaves_the_last_word_to_ctranslate2(self, broken: Path) -> None:
+        with pytest.raises(ModelError, match=r"did not load on device=cpu.*stt\.model"):
+            load(broken, runtime="auto", device="cpu", compute_type="int8", threads=1)
+
+    @pytest.mark.parametrize("asked", [{"device": "cuda"}, {"compute_type": "float32"}])
+    def test_what_onnx_cannot_do(self, asked: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="int8 only"):
+            load(
+                models.whisper("tiny.en"),
+                runtime="onnx",
+                threads=1,
+                **{"device": "cpu", "compute_type": "int8"} | asked,
+            )
+
+    def test_auto_takes_ctranslate2_for_what_onnx_cannot(self) -> None:
+        found = load(models.whisper("tiny.en"), runtime="auto", device="cpu", compute_type="float32", threads=1)
+        assert isinstance(found, Ct2Whisper)
+
+    def test_an_unknown_runtime(self) -> None:
+        with pytest.raises(ConfigError, match="auto, onnx, ctranslate2"):
+            load(models.whisper("tiny.en"), runtime="torch", device="cpu", compute_type="int8", threads=1)

@@ -1,0 +1,259 @@
+"""Whisper's encoder and decoder (https://arxiv.org/abs/2212.04356) written down as ONNX models, from its weights.
+
+Weights are whole numbers with a scale for each output, activations 8 bits with a scale for each position, as in
+CTranslate2's ``int8``. On processors without VNNI the fast kernel (8 bits without sign times 8 with) adds two products
+in 16 bits, which overflows where both are large. So the encoder, whose time is all in such products, has weights of 7
+bits; the decoder, whose time is in reading them, has 8 without sign, a kernel that is slower only for many tokens.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import protobuf
+from .weights import Weights
+
+_IR_VERSION, _OPSET, _MICROSOFT = 9, 19, "com.microsoft"
+_TYPES = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.uint8): 2,
+    np.dtype(np.int8): 3,
+    np.dtype(np.int64): 7,
+}  # TensorProto.DataType
+_LAYER_NORM_EPSILON = 1e-5
+
+Attribute = int | float | Sequence[int]
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    body = protobuf.delimited(1, name.encode())
+    if isinstance(value, float):
+        return body + b"\x15" + struct.pack("<f", value) + protobuf.number(20, 1)
+    if isinstance(value, int):
+        return body + protobuf.number(3, value) + protobuf.number(20, 2)
+    return body + b"".join(protobuf.number(8, v) for v in value) + protobuf.number(20, 7)
+
+
+def _value(name: str, kind: int) -> bytes:
+    return protobuf.delimited(1, name.encode()) + protobuf.delimited(2, protobuf.delimited(1, protobuf.number(1, kind)))
+
+
+class Graph:
+    """An ONNX graph that grows a node at a time. Tensors are named by what :meth:`op` returns."""
+
+    def __init__(self, *, signed: bool) -> None:
+        self._signed = signed  # weights: 7 bits with a sign, else 8 without
+        self._nodes: list[bytes] = []
+        self._weights: list[bytes] = []
+        self._inputs: list[bytes] = []
+        self._outputs: list[bytes] = []
+        self._constants: dict[tuple[str, bytes], str] = {}
+        self._names = 0
+
+    def _name(self) -> str:
+        self._names += 1
+        return f"t{self._names}"
+
+    def input(self, name: str, kind: type[np.generic] = np.float32) -> str:
+        self._inputs.append(_value(name, _TYPES[np.dtype(kind)]))
+        return name
+
+    def output(self, name: str, tensor: str) -> None:
+        self._nodes.append(self._node("Identity", (tensor,), (name,), "", {}))
+        self._outputs.append(_value(name, _TYPES[np.dtype(np.float32)]))
+
+    def constant(self, array: NDArray[np.generic]) -> str:
+        """A weight, or a small constant (the same one is stored once)."""
+        array = np.ascontiguousarray(array)
+        raw = array.tobytes()
+        key = (f"{array.dtype}{array.shape}", raw if array.size < 16 else b"")
+        if array.size < 16 and key in self._constants:
+            return self._constants[key]
+        name = self._name()
+        if array.size < 16:
+            self._constants[key] = name
+        self._weights.append(
+            b"".join(protobuf.number(1, size) for size in array.shape)
+            + protobuf.number(2, _TYPES[array.dtype])
+            + protobuf.delimited(8, name.encode())
+            + protobuf.delimited(9, raw)
+        )
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(np.array(values, np.int64))
+
+    def scalar(self, value: float) -> str:
+        return self.constant(np.array(value, np.float32))
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
+        return self.split(kind, 1, *inputs, domain=domain, **attributes)[0]
+
+    def split(self, kind: str, outputs: int, *inputs: str, domain: str = "", **attributes: Attribute) -> list[str]:
+        """A node with several outputs."""
+        names = [self._name() for _ in range(outputs)]
+        self._nodes.append(self._node(kind, inputs, names, domain, attributes))
+        return names
+
+    @staticmethod
+    def _node(
+        kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str, attributes: Mapping[str, Attribute]
+    ) -> bytes:
+        return b"".join(
+            [
+                *(protobuf.delimited(1, name.encode()) for name in inputs),
+                *(protobuf.delimited(2, name.encode()) for name in outputs),
+                protobuf.delimited(4, kind.encode()),
+                *(protobuf.delimited(5, _attribute(name, value)) for name, value in attributes.items()),
+                protobuf.delimited(7, domain.encode()),
+            ]
+        )
+
+    def model(self) -> bytes:
+        """The whole as the bytes of an ``.onnx`` file."""
+        body: list[bytes] = [protobuf.delimited(2, b"whisper")]
+        for field, messages in ((1, self._nodes), (5, self._weights), (11, self._inputs), (12, self._outputs)):
+            for message in messages:
+                body += (protobuf.head(field, len(message)), message)
+        opsets = (("", _OPSET), (_MICROSOFT, 1))
+        return b"".join(
+            [
+                protobuf.number(1, _IR_VERSION),
+                *(
+                    protobuf.delimited(8, protobuf.delimited(1, name.encode()) + protobuf.number(2, version))
+                    for name, version in opsets
+                ),
+                protobuf.head(7, sum(map(len, body))),
+                *body,
+            ]
+        )
+
+    # What Whisper is made of.
+
+    def linear(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
+        """``x`` [1, positions, in] times ``weight`` [out, in] in 8 bits, as float32."""
+        scale = np.maximum(np.maximum(weight.max(axis=1), -weight.min(axis=1)), np.float32(1e-12))
+        scale /= 63 if self._signed else 127
+        steps = weight * (1 / scale)[:, None]
+        if not self._signed:
+            steps += 128
+        packed = np.rint(steps, out=steps).astype(np.int8 if self._signed else np.uint8).T
+        step = self.op("Mul", self.op("ReduceMax", self.op("Abs", x), self.ints(-1)), self.scalar(1 / 127))
+        steps = self.op("Reshape", step, self.ints(-1))
+        zero = self.constant(np.array(128, np.uint8))
+        small = self.op("QuantizeLinear", x, steps, self.op("Expand", zero, self.op("Shape", steps)), axis=1)
+        product = self.op(
+            "MatMulIntegerToFloat",
+            *(small, self.constant(packed), self.scalar(1.0), self.constant(scale), zero),
+            *(() if self._signed else (zero,)),
+            domain=_MICROSOFT,
+        )
+        product = self.op("Mul", product, step)
+        return product if bias is None else self.op("Add", product, self.constant(bias))
+
+    def norm(self, x: str, w: Weights, name: str) -> str:
+        gamma, beta = self.constant(w.array(f"{name}/gamma")), self.constant(w.array(f"{name}/beta"))
+        return self.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=_LAYER_NORM_EPSILON)
+
+    def feed_forward(self, x: str, w: Weights, name: str) -> str:
+        inner = self.linear(
+            self.norm(x, w, f"{name}/layer_norm"),
+            w.array(f"{name}/linear_0/weight"),
+            w.array(f"{name}/linear_0/bias"),
+        )
+        inner = self.op("Gelu", inner, domain=_MICROSOFT)
+        return self.op(
+            "Add", x, self.linear(inner, w.array(f"{name}/linear_1/weight"), w.array(f"{name}/linear_1/bias"))
+        )
+
+    def heads(self, x: str, heads: int, *, turned: bool = False) -> str:
+        """[1, positions, width] to [1, heads, positions, width / heads], ``turned`` the last two the other way."""
+        x = self.op("Reshape", x, self.ints(1, -1, heads, 64))
+        return self.op("Transpose", x, perm=(0, 2, 3, 1) if turned else (0, 2, 1, 3))
+
+    def together(self, x: str, heads: int) -> str:
+        """The way back from :meth:`heads`."""
+        return self.op("Reshape", self.op("Transpose", x, perm=(0, 2, 1, 3)), self.ints(1, -1, heads * 64))
+
+
+def _projection(w: Weights, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight and bias; the first ``scaled`` outputs (the queries) divided by the root of a head's width, 64."""
+    weight, bias = w.array(f"{name}/weight"), w.array(f"{name}/bias")
+    weight[:scaled] /= 8
+    bias[:scaled] /= 8
+    return weight, bias
+
+
+def encoder(w: Weights) -> bytes:
+    """``mel`` [1, bins, frames] to the keys and values of every decoder layer, for ``frames`` / 2 positions.
+
+    Outputs ``key_i`` [1, heads, 64, positions] and ``value_i`` [1, heads, positions, 64].
+    """
+    g = Graph(signed=True)
+    width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("encoder/num_heads"))
+    x = g.input("mel")
+    for name, stride in (("conv1", 1), ("conv2", 2)):
+        kernel, bias = g.constant(w.array(f"encoder/{name}/weight")), g.constant(w.array(f"encoder/{name}/bias"))
+        x = g.op("Conv", x, kernel, bias, kernel_shape=(3,), pads=(1, 1), strides=(stride,))
+        x = g.op("Gelu", x, domain=_MICROSOFT)
+    x = g.op("Transpose", x, perm=(0, 2, 1))
+    places = g.constant(w.array("encoder/position_encodings/encodings")[None])
+    positions = g.op("Slice", g.op("Shape", x), g.ints(1), g.ints(2))
+    x = g.op("Add", x, g.op("Slice", places, g.ints(0), positions, g.ints(1)))
+    for i in range(w.layers("encoder")):
+        name = f"encoder/layer_{i}"
+        attention = f"{name}/self_attention"
+        normed = g.norm(x, w, f"{attention}/layer_norm")
+        asked = g.linear(normed, *_projection(w, f"{attention}/linear_0", width))
+        query, key, value = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
+        seen = g.op("MultiHeadAttention", query, key, value, domain=_MICROSOFT, num_heads=heads, scale=1.0)
+        x = g.op("Add", x, g.linear(seen, *_projection(w, f"{attention}/linear_1")))
+        x = g.feed_forward(x, w, f"{name}/ffn")
+    x = g.norm(x, w, "encoder/layer_norm")
+    for i in range(w.layers("decoder")):
+        both = g.linear(x, *_projection(w, f"decoder/layer_{i}/attention/linear_1"))
+        key, value = g.split("Split", 2, both, g.ints(width, width), axis=-1)
+        g.output(f"key_{i}", g.heads(key, heads, turned=True))
+        g.output(f"value_{i}", g.heads(value, heads))
+    return g.model()
+
+
+def decoder(w: Weights, attention_of: Sequence[int] = ()) -> bytes:
+    """One step over any number of tokens.
+
+    Inputs: ``x`` [1, tokens, width] (embeddings with their places), ``mask`` (added to the scores, [tokens, past +
+    tokens] or anything that becomes it), ``first`` [1] (logits are made from this token on), for each layer ``key_i``
+    and ``value_i`` of the encoder and ``past_key_i``, ``past_value_i`` [1, heads, past, 64].
+    Outputs: ``logits`` [1, tokens - first, vocabulary], ``past_*`` with this step's tokens as ``new_*``, and for the
+    layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
+    """
+    g = Graph(signed=False)
+    width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("decoder/num_heads"))
+    x, mask, first = g.input("x"), g.input("mask"), g.input("first", np.int64)
+    for i in range(w.layers("decoder")):
+        name = f"decoder/layer_{i}"
+        own, cross = f"{name}/self_attention", f"{name}/attention"
+        asked = g.linear(g.norm(x, w, f"{own}/layer_norm"), *_projection(w, f"{own}/linear_0", width))
+        query, key, value = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
+        key = g.op("Concat", g.input(f"past_key_{i}"), g.heads(key, heads), axis=2)
+        value = g.op("Concat", g.input(f"past_value_{i}"), g.heads(value, heads), axis=2)
+        g.output(f"new_key_{i}", key)
+        g.output(f"new_value_{i}", value)
+        scores = g.op("FusedMatMul", g.heads(query, heads), key, domain=_MICROSOFT, transB=1)
+        seen = g.op("MatMul", g.op("Softmax", g.op("Add", scores, mask), axis=-1), value)
+        x = g.op("Add", x, g.linear(g.together(seen, heads), *_projection(w, f"{own}/linear_1")))
+        query = g.linear(g.norm(x, w, f"{cross}/layer_norm"), *_projection(w, f"{cross}/linear_0", width))
+        heard = g.op("Softmax", g.op("MatMul", g.heads(query, heads), g.input(f"key_{i}")), axis=-1)
+        if i in attention_of:
+            g.output(f"attention_{i}", heard)
+        seen = g.op("MatMul", heard, g.input(f"value_{i}"))
+        x = g.op("Add", x, g.linear(g.together(seen, heads), *_projection(w, f"{cross}/linear_2")))
+        x = g.feed_forward(x, w, f"{name}/ffn")
+    x = g.norm(x, w, "decoder/layer_norm")
+    x = g.op("Slice", x, first, g.ints(1 << 31), g.ints(1))
+    g.output("logits", g.linear(x, w.array("decoder/projection/weight")))
+    return g.model()
