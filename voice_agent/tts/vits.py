@@ -25,6 +25,7 @@ from piper import PiperVoice
 from piper.config import PiperConfig
 
 from ..errors import ModelError, SpeechError
+from ..inference import open_session, session_options
 from . import graph
 from .words import Group
 
@@ -347,18 +348,12 @@ def speaker_id(config: PiperConfig, number: int | None) -> int:
 
 def _session(model: bytes, threads: int, *, bounded: bool) -> Any:
     """``bounded``: the tensors have a largest size, so that keeping their memory for the next run costs little."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options = session_options(threads)
     # The arena keeps the memory of the largest run for ever. That is 330 MB after one undivided run on 190 characters,
     # but it spares the decoder 12 % of its time (a piece of 192 frames has 6,000 page faults without it).
     options.enable_cpu_mem_arena = bounded
-    options.enable_mem_pattern = False  # made for shapes that repeat; no run was faster with it
-    # All optimizations took twice as long to load and made no run faster than the basic ones.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return open_session(model, options)
     except Exception as e:  # onnxruntime's exceptions share no base class but this
         raise ModelError(f"onnxruntime refuses the voice ({e}): download it again, or use one made by Piper") from e
 

@@ -48,10 +48,10 @@ class Graph:
     def __init__(self, *, signed: bool) -> None:
         self._signed = signed  # weights: 7 bits with a sign, else 8 without
         self._nodes: list[bytes] = []
-        self._weights: list[bytes] = []
+        self._weights: list[bytes] = []  # two for each: what stands before the numbers, and the numbers
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
-        self._constants: dict[tuple[str, bytes], str] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = 0
 
     def _name(self) -> str:
@@ -68,20 +68,14 @@ class Graph:
 
     def constant(self, array: NDArray[np.generic]) -> str:
         """A weight, or a small constant (the same one is stored once)."""
-        array = np.ascontiguousarray(array)
-        raw = array.tobytes()
-        key = (f"{array.dtype}{array.shape}", raw if array.size < 16 else b"")
+        raw = np.ascontiguousarray(array).tobytes()
+        key = (str(array.dtype), array.shape, raw if array.size < 16 else b"")
         if array.size < 16 and key in self._constants:
             return self._constants[key]
-        name = self._name()
-        if array.size < 16:
-            self._constants[key] = name
-        self._weights.append(
-            b"".join(protobuf.number(1, size) for size in array.shape)
-            + protobuf.number(2, _TYPES[array.dtype])
-            + protobuf.delimited(8, name.encode())
-            + protobuf.delimited(9, raw)
-        )
+        name = self._constants[key] = self._name()
+        tensor = b"".join(protobuf.number(1, size) for size in array.shape)
+        tensor += protobuf.number(2, _TYPES[array.dtype]) + protobuf.delimited(8, name.encode())
+        self._weights += (tensor + protobuf.head(9, len(raw)), raw)
         return name
 
     def ints(self, *values: int) -> str:
@@ -114,11 +108,14 @@ class Graph:
         )
 
     def model(self) -> bytes:
-        """The whole as the bytes of an ``.onnx`` file."""
+        """The whole as the bytes of an ``.onnx`` file. The graph is empty then, so that nothing is in memory twice."""
         body: list[bytes] = [protobuf.delimited(2, b"whisper")]
-        for field, messages in ((1, self._nodes), (5, self._weights), (11, self._inputs), (12, self._outputs)):
+        for field, messages in ((1, self._nodes), (11, self._inputs), (12, self._outputs)):
             for message in messages:
                 body += (protobuf.head(field, len(message)), message)
+        for before, numbers in zip(self._weights[::2], self._weights[1::2], strict=True):
+            body += (protobuf.head(5, len(before) + len(numbers)), before, numbers)
+        self._weights.clear()
         opsets = (("", _OPSET), (_MICROSOFT, 1))
         return b"".join(
             [

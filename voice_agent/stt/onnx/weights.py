@@ -7,10 +7,11 @@ names that stand for another variable. The file is mapped, not read: what is not
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,18 +37,19 @@ class Weights:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._data: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._data: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
             self._variables, self._aliases = self._read()
         except (OSError, ValueError, IndexError, struct.error, UnicodeDecodeError) as e:
             raise ModelError(f"{path} is no CTranslate2 model, or is cut short ({e}): convert or fetch it again") from e
 
     def _read(self) -> tuple[Mapping[str, tuple[Any, tuple[int, ...], int, int]], Mapping[str, str]]:
         at = 0
-        data = memoryview(cast(Any, self._data))
 
         def take(kind: str) -> int:
             nonlocal at
-            (value,) = struct.unpack_from(f"<{kind}", data, at)
+            (value,) = struct.unpack_from(f"<{kind}", self._map, at)
             at += struct.calcsize(f"<{kind}")
             return int(value)
 
@@ -76,6 +78,7 @@ class Weights:
         for _ in range(take("I")):
             alias = text()
             aliases[alias] = text()
+        self._let_go()
         return variables, aliases
 
     def __contains__(self, name: str) -> bool:
@@ -92,10 +95,16 @@ class Weights:
     def array(self, name: str) -> NDArray[np.float32]:
         """The variable as float32; one stored as int8 is multiplied out by its scale."""
         found: NDArray[np.float32] = self.raw(name).astype(np.float32)
+        self._let_go()
         scale = f"{name}_scale"
         if scale in self:
             found = found / self.array(scale)[:, None]
         return found
+
+    def _let_go(self) -> None:
+        """What was read stays in the file; the process need not hold it as well."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def layers(self, part: str) -> int:
         """How many layers ``part`` ("encoder", "decoder") has."""

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as HfTokenizer
 
 from ...errors import ModelError
+from ...inference import open_session, session_options
+from ...memory import give_back
 from ..runtime import MAX_TOKENS, Generated
 from . import graph
 from .alignment import path
@@ -99,6 +101,7 @@ class OnnxWhisper:
         self._places = weights.array("decoder/position_encodings/encodings")
         self._encoder = _session(graph.encoder(weights), threads)
         self._decoder = _session(graph.decoder(weights, self._aligning), threads)
+        give_back()  # what the models were written down in
         self._memory = [f"{kind}_{i}" for i in range(self._layers) for kind in ("key", "value")]
         self._empty = {
             f"past_{name}": _value(np.zeros((1, self._heads, 0, _HEAD), np.float32)) for name in self._memory
@@ -241,15 +244,10 @@ def _value(array: NDArray[Any]) -> Any:
 
 
 def _session(model: bytes, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # made for shapes that repeat
+    options = session_options(threads)
     options.enable_cpu_mem_arena = False
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as e:  # onnxruntime's exceptions share no base class but this
+        return open_session(model, options)
+    except Exception as e:
         raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.runtime to ctranslate2") from e
