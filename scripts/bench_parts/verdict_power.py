@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
+import contextlib
 import json
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from typing import Any
 import numpy as np
 
 from voice_agent import models
+from voice_agent.budget.export import from_row, to_row
+from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.config import load
 from voice_agent.errors import UsageError
 from voice_agent.scenario.baseline import this_machine, versions
@@ -37,7 +40,7 @@ from voice_agent.scenario.director import Director
 from voice_agent.scenario.load import parse
 from voice_agent.scenario.record import Result, Step
 from voice_agent.scenario.sound import Wardrobe
-from voice_agent.scenario.work import work_ms
+from voice_agent.scenario.work import OTHERS, by_item
 from voice_agent.scripted import stage
 
 NONE = ""
@@ -62,19 +65,26 @@ turns:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Four questions in a row under one condition. ``turns``: item and its work in milliseconds."""
+    """Four questions in a row under one condition: their rows of the ledger, and the fixed work after each."""
 
     fault: str
     round: int
-    turns: tuple[tuple[str, dict[str, float]], ...]
+    turns: tuple[Turn, ...]
     calibration_ms: tuple[float, ...]
-    cut_offs: int = 0
+
+    def row(self) -> dict[str, Any]:
+        """As a line of the pool."""
+        rows = [to_row(turn, Budget()) for turn in self.turns]
+        return {"fault": self.fault, "round": self.round, "calibration_ms": self.calibration_ms, "turns": rows}
 
 
 def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seeds", type=int, default=20, metavar="N", help="seeds for each fault (default 20)")
-    verb.add_argument("--rounds", type=int, default=12, metavar="N", help="rounds to collect, about 90 s each (12)")
+    verb.add_argument("--rounds", type=int, default=12, metavar="N", help="rounds to collect, about 100 s each (12)")
     verb.add_argument("--blocks", type=int, default=5, metavar="K", help="blocks of four turns in a run (default 5)")
+    verb.add_argument(
+        "--disturb", type=int, default=0, metavar="N", help="other programs that compute in bursts meanwhile (0)"
+    )
     verb.add_argument("--delay", type=float, default=40.0, metavar="MS", help="how late the stage is (default 40)")
     verb.add_argument(
         "--pool", type=Path, default=Path("out/verdict_pool.jsonl"), metavar="FILE", help="turns collected"
@@ -92,10 +102,12 @@ def run(args: argparse.Namespace) -> int:
         args.pool.parent.mkdir(parents=True, exist_ok=True)
         if args.fresh:
             args.pool.unlink(missing_ok=True)
-        had = read_pool(args.pool, about=_about(args.delay)) if args.pool.exists() else []
-        asyncio.run(_collect(args.pool, missing(had, args.rounds), args.delay))
+        about = _about(args.delay, args.disturb)
+        had = read_pool(args.pool, about=about) if args.pool.exists() else []
+        with disturbed(args.disturb):
+            asyncio.run(_collect(args.pool, missing(had, args.rounds), about))
     blocks = read_pool(args.pool)
-    text = table(blocks, args.seeds, args.blocks)
+    text = table(blocks, args.seeds, args.blocks, disturb=_made(args.pool)[0].get("disturb", 0))
     print(text)
     if args.into is not None:
         put(args.into, text)
@@ -106,11 +118,31 @@ def run(args: argparse.Namespace) -> int:
 # --- collecting -----------------------------------------------------------------------------------------------------
 
 
-def _about(delay_ms: float) -> dict[str, Any]:
+@contextlib.contextmanager
+def disturbed(programs: int) -> Iterator[None]:
+    """While ``programs`` others (disturb.py) take the processor in bursts, each half of the time."""
+    program = Path(__file__).with_name("disturb.py")
+    running = [subprocess.Popen([sys.executable, str(program), str(seed)]) for seed in range(programs)]
+    try:
+        yield
+    finally:
+        for other in running:
+            other.kill()
+            other.wait()
+
+
+def _about(delay_ms: float, disturb: int) -> dict[str, Any]:
     """What turns of one pool have in common."""
     machine = this_machine()
     cpu = f"{machine.cpu}, {machine.cores} cores"
-    return {"delay_ms": delay_ms, "settings": SETTINGS, "script": SCRIPT, "cpu": cpu, "versions": versions()}
+    return {
+        "delay_ms": delay_ms,
+        "disturb": disturb,
+        "settings": SETTINGS,
+        "script": SCRIPT,
+        "cpu": cpu,
+        "versions": versions(),
+    }
 
 
 def missing(blocks: Sequence[Block], rounds: int) -> list[tuple[int, str]]:
@@ -128,13 +160,13 @@ def missing(blocks: Sequence[Block], rounds: int) -> list[tuple[int, str]]:
     return wanted
 
 
-async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], delay_ms: float) -> None:
+async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[str, Any]) -> None:
     if not wanted:
         return
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
-    config = load(flags={**SETTINGS, "debug.delay_stage": "stt", "debug.delay_ms": delay_ms})
+    config = load(flags={**SETTINGS, "debug.delay_stage": "stt", "debug.delay_ms": about["delay_ms"]})
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
     with tempfile.TemporaryDirectory() as folder, pool.open("a") as out:
@@ -147,7 +179,7 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], delay_ms: floa
             faults.stage = NONE
             await director.play(0, 2)  # warm-up
             if not out.tell():
-                out.write(json.dumps({"about": _about(delay_ms)}) + "\n")
+                out.write(json.dumps({"about": about}) + "\n")
             try:
                 for place, (number, fault) in enumerate(wanted, 1):
                     steps.clear()
@@ -155,7 +187,7 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], delay_ms: floa
                     faults.stage = fault
                     await director.play(1, 0)
                     block = _block(fault, number, steps, calibration.samples_ms)
-                    out.write(json.dumps(dataclasses.asdict(block)) + "\n")
+                    out.write(json.dumps(block.row()) + "\n")
                     out.flush()
                     print(f"block {place} of {len(wanted)}", file=sys.stderr)
             except asyncio.CancelledError:
@@ -163,28 +195,28 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], delay_ms: floa
 
 
 def _block(fault: str, number: int, steps: Sequence[Step], calibration_ms: Sequence[float]) -> Block:
-    rows = [step.row for step in steps if step.row is not None]
-    turns = tuple((str(row.item), work_ms(row)) for row in rows)
-    return Block(fault, number, turns, tuple(calibration_ms), sum(row.cut_off for row in rows))
+    return Block(fault, number, tuple(step.row for step in steps if step.row is not None), tuple(calibration_ms))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: no turns to judge ({error}); collect some first") from None
+
+
+def _made(path: Path) -> list[dict[str, Any]]:
+    """How the turns of a file were collected; one answer, unless somebody joined two files."""
+    return [row["about"] for row in _rows(path) if "about" in row] or [{}]
 
 
 def read_pool(path: Path, *, about: dict[str, Any] | None = None) -> list[Block]:
     """The blocks of a file. Raises UsageError if it cannot be read, or holds turns of another kind than ``about``."""
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no turns to judge ({error}); collect some first") from None
-    made = [row["about"] for row in rows if "about" in row]
-    if about is not None and made != [about]:
+    rows = _rows(path)
+    if about is not None and _made(path) != [about]:
         raise UsageError(f"{path}: its turns were collected in another way; --fresh throws them away")
     return [
-        Block(
-            row["fault"],
-            row["round"],
-            tuple((item, work) for item, work in row["turns"]),
-            tuple(row["calibration_ms"]),
-            row["cut_offs"],
-        )
+        Block(row["fault"], row["round"], tuple(map(from_row, row["turns"])), tuple(row["calibration_ms"]))
         for row in rows
         if "about" not in row
     ]
@@ -204,28 +236,19 @@ def judge(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparis
     if len(before) < size or not after:
         raise UsageError(f"too few blocks for {size} on each side (fault {fault or 'none'}): collect more rounds")
     return compare(
-        _samples(before),
-        _samples(after),
+        by_item([turn for block in before for turn in block.turns]),
+        by_item([turn for block in after for turn in block.turns]),
         calibration=(_calibration(before), _calibration(after)),
-        cut_offs=(sum(b.cut_offs for b in before), sum(b.cut_offs for b in after)),
+        cut_offs=(sum(t.cut_off for b in before for t in b.turns), sum(t.cut_off for b in after for t in b.turns)),
         seed=seed,
     )
-
-
-def _samples(blocks: Sequence[Block]) -> dict[str, dict[str, list[float]]]:
-    found: dict[str, dict[str, list[float]]] = {}
-    for block in blocks:
-        for item, work in block.turns:
-            for measure, ms in work.items():
-                found.setdefault(measure, {}).setdefault(item, []).append(ms)
-    return found
 
 
 def _calibration(blocks: Sequence[Block]) -> list[float]:
     return [ms for block in blocks for ms in block.calibration_ms]
 
 
-def table(blocks: Sequence[Block], seeds: int, size: int) -> str:
+def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -> str:
     """A line a fault: how often it was found, and the right stage named; for none, how often wolf was cried."""
     lines = [
         "| late stage | regression called | right stage named | inconclusive | not ours: machine |",
@@ -249,11 +272,18 @@ def table(blocks: Sequence[Block], seeds: int, size: int) -> str:
     late = seeds * (len(FAULTS) - 1)
     work = np.array(_calibration(blocks))
     low, median, high = np.percentile(work, [25, 50, 75])
+    taken = [ms for of_item in by_item([t for b in blocks for t in b.turns]).get(OTHERS, {}).values() for ms in of_item]
+    others = f" {disturb} programs computed in bursts meanwhile, on purpose." if disturb else ""
+    if taken:
+        others += (
+            f" Other programs had the processor for {np.median(taken):.0f} ms of a pass and a first sound (median;"
+            f" {np.percentile(taken, 90):.0f} in one turn of ten)."
+        )
     return "\n".join(
         [
             f"{size} blocks of four turns on each side, {seeds} seeds,"
             f" {sum(len(b.turns) for b in blocks)} turns collected; the machine's fixed work varied by"
-            f" {(high - low) / median:.0%} (middle half), {work.max() / median:.1f} times as long at worst.",
+            f" {(high - low) / median:.0%} (middle half), {work.max() / median:.1f} times as long at worst.{others}",
             "",
             *lines,
             "",

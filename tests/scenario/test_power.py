@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from voice_agent.budget.ledger import Turn, TurnBuilder
 from voice_agent.errors import UsageError
 from voice_agent.scenario.compare import Outcome
+from voice_agent.scenario.work import FIRST_SOUND_OWN_MS, PASS_OWN_MS, by_item
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "bench_parts" / "verdict_power.py"
 
@@ -29,16 +31,28 @@ def power() -> ModuleType:
     return module
 
 
-def pool(power: ModuleType, rounds: int) -> list[object]:
+def pool(power: ModuleType, rounds: int) -> list[Any]:
     """Turns without noise: only what is late on purpose differs."""
     found = []
     for number in range(rounds):
-        for fault, stage in (*power.FAULTS.items(), ("", "-")):
-            usual = {"stt": 60.0, "llm": 170.0, "tts": 50.0, "endpointing": 190.0, "output": 5.0}
-            late = {name: ms + (40.0 if name == stage else 0.0) for name, ms in usual.items()}
-            turns = tuple((item, {**late, "voice to voice": sum(late.values())}) for item in "abcd")
+        for fault in (*power.FAULTS, ""):
+            turns = tuple(turn(item, fault) for item in "abcd")
             found.append(power.Block(fault, number, turns, (20.0, 20.1, 19.9, 20.0)))
     return found
+
+
+def turn(item: str, fault: str) -> Turn:
+    late = {name: 0.04 if name == fault else 0.0 for name in ("stt", "turn", "llm", "tts", "output")}
+    builder = TurnBuilder(item, item=item)
+    content = 0.08 + late["llm"]
+    at = {"speech_ended": 0.0, "transcript_ready": -0.1, "llm_requested": -0.09, "llm_first_content": content}
+    at |= {"chunk_ready": content + 0.003, "tts_first_audio": content + 0.053 + late["tts"]}
+    at["turn_committed"] = 0.19 + late["turn"]
+    at["first_audible"] = max(at["tts_first_audio"], at["turn_committed"]) + 0.005 + late["output"]
+    for mark, seconds in at.items():
+        builder.mark(mark, 5.0 + seconds)
+    builder.evidence.update({PASS_OWN_MS: 60.0 + late["stt"] * 1000, FIRST_SOUND_OWN_MS: 50.0 + late["tts"] * 1000})
+    return builder.build()
 
 
 def test_every_fault_is_found_where_nothing_else_differs(power: ModuleType) -> None:
@@ -71,9 +85,16 @@ def test_a_collection_goes_on_where_it_stopped(power: ModuleType, tmp_path: Path
     assert power.missing(played, 3) == wanted[8:]
     assert power.missing([power.Block(fault, number, (), ()) for number, fault in wanted], 3) == []
     file = tmp_path / "pool.jsonl"
-    rows = [{"about": {"delay_ms": 40.0}}, *(dataclasses.asdict(block) for block in played)]
+    played[0] = power.Block(played[0].fault, played[0].round, (turn("a", "llm"),), (8.0,))
+    rows = [{"about": {"delay_ms": 40.0}}, *(block.row() for block in played)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert power.read_pool(file, about={"delay_ms": 40.0}) == played
+    read = power.read_pool(file, about={"delay_ms": 40.0})
+    assert [(b.fault, b.round, b.calibration_ms) for b in read] == [
+        (b.fault, b.round, b.calibration_ms) for b in played
+    ]
+    found = {measure: items["a"][0] for measure, items in by_item(read[0].turns).items()}
+    assert found == pytest.approx({measure: items["a"][0] for measure, items in by_item(played[0].turns).items()})
+    assert found["llm"] == pytest.approx(210.0)
     with pytest.raises(UsageError, match="--fresh"):
         power.read_pool(file, about={"delay_ms": 20.0})
 

@@ -91,10 +91,12 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert again.versions == versions()
     text = path.read_text()
     assert max(len(line) for line in text.splitlines()) <= 115
-    assert yaml.safe_load(text)["schema"] == 1
+    assert yaml.safe_load(text)["schema"] == 2
 
 
-@pytest.mark.parametrize("text", ["", "- a", "schema: 9", "schema: 1\nscenario: x", "{", "schema: 1\nsamples: 3"])
+@pytest.mark.parametrize(
+    "text", ["", "- a", "schema: 9", "schema: 1", "schema: 2\nscenario: x", "{", "schema: 2\nsamples: 3"]
+)
 def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "b.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"baseline|YAML"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from voice_agent.budget.export import read_jsonl
+from voice_agent.budget.ledger import Mark
 from voice_agent.cli import main
 from voice_agent.config import Secret
 from voice_agent.errors import UsageError
@@ -157,7 +158,13 @@ expect: {{unanswered: 0, p95: 60s}}
     folder = runs / "short"
     turns, problems = read_jsonl(folder / "turns.jsonl")
     assert (len(turns), problems) == (6, [])
-    assert "stt_pass_ms" in turns[0].evidence
+    for turn in turns:
+        chunk, sound = turn.marks[Mark.CHUNK_READY], turn.marks[Mark.TTS_FIRST_AUDIO]
+        assert chunk is not None
+        assert sound is not None
+        assert 0 < turn.evidence["tts_first_sound_own_ms"] <= (sound - chunk) * 1000 + 1.0
+        assert turn.evidence["other_programs_ms"] >= 0
+        assert 0 < turn.evidence["stt_pass_own_ms"] <= turn.evidence["stt_pass_ms"] + turn.evidence["other_programs_ms"]
     steps = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
     assert [step["kind"] for step in steps] == ["speech", "speech", "silence"] * 3
     data = read_run(folder)

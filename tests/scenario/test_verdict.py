@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
 from voice_agent.scenario.compare import Comparison, Outcome, compare
 from voice_agent.scenario.stats import Interval, difference, fewest_for, percentile, percentile_interval, runs_needed
-from voice_agent.scenario.work import STAGES, TOTAL
+from voice_agent.scenario.work import (
+    FIRST_SOUND_OWN_MS,
+    OTHERS_MS,
+    PASS_MS,
+    PASS_OWN_MS,
+    STAGES,
+    TOTAL,
+    by_item,
+)
 
 Samples = dict[str, dict[str, list[float]]]
 BASE = {"stt": 60.0, "dispatch": 2.0, "llm": 175.0, "chunk": 3.0, "tts": 45.0, "endpointing": 190.0, "output": 5.0}
@@ -65,6 +76,99 @@ def test_a_delay_behind_the_wait_is_found_all_the_same() -> None:
     assert verdict.guilty is not None
     assert verdict.guilty.measure == "llm"
     assert any("hidden" in note for note in verdict.notes)
+
+
+def shared(seed: int, *, repeats: int = 5, late: str = "", by_ms: float = 40.0, crowd: float = 1.0) -> list[Turn]:
+    """Turns on a machine whose other programs double or treble what is computed, for whole repeats at a time.
+
+    ``late``: stt is hidden behind the wait for the end of the turn, tts is heard. ``crowd``: how busy the others are.
+    """
+    rng = np.random.default_rng(seed)
+    found: list[Turn] = []
+    for _ in range(repeats):
+        busy = float(rng.uniform(0.0, 3.0)) * crowd
+        for place, item in enumerate(ITEMS):
+            own = {name: BASE[name] * (1 + 0.1 * place) + float(rng.exponential(4.0)) for name in ("stt", "tts")}
+            if late:
+                own[late] += by_ms
+            taken = {name: ms * busy * float(rng.uniform(0.5, 1.5)) for name, ms in own.items()}
+            turn = TurnBuilder(len(found), item=item)
+            speech, wait = 10.0, 0.19 + float(rng.exponential(0.004))
+            turn.mark(Mark.SPEECH_ENDED, speech)
+            turn.mark(Mark.TRANSCRIPT_READY, speech - 0.1)
+            turn.mark(Mark.LLM_REQUESTED, speech - 0.098)
+            content = speech + 0.077 + float(rng.exponential(0.003))
+            turn.mark(Mark.LLM_FIRST_CONTENT, content)
+            turn.mark(Mark.CHUNK_READY, content + 0.003)
+            sound = content + 0.003 + (own["tts"] + taken["tts"]) / 1000
+            turn.mark(Mark.TTS_FIRST_AUDIO, sound)
+            turn.mark(Mark.TURN_COMMITTED, speech + wait)
+            turn.mark(Mark.FIRST_AUDIBLE, max(sound, speech + wait) + 0.006)
+            turn.evidence[PASS_MS] = own["stt"] + taken["stt"]
+            turn.evidence[PASS_OWN_MS] = own["stt"] + 0.1 * taken["stt"] * float(rng.uniform(-1.0, 1.0))
+            turn.evidence[FIRST_SOUND_OWN_MS] = own["tts"]
+            turn.evidence[OTHERS_MS] = taken["stt"] + taken["tts"]
+            found.append(turn.build())
+    return found
+
+
+def verdict_on(seed: int, **after: Any) -> Comparison:
+    fixed = (calibration(seed), calibration(seed + 1))
+    return compare(by_item(shared(seed)), by_item(shared(seed + 500, **after)), calibration=fixed, seed=seed)
+
+
+@pytest.mark.parametrize("late", ["stt", "tts"])
+def test_what_computes_late_is_found_on_a_shared_machine(late: str) -> None:
+    verdicts = [verdict_on(seed, late=late) for seed in range(20)]
+    named = [
+        v for v in verdicts if v.outcome is Outcome.REGRESSION and v.guilty is not None and v.guilty.measure == late
+    ]
+    assert len(named) >= 19
+    assert all(v.guilty is not None and 30 < v.guilty.difference.estimate < 50 for v in named)
+
+
+def test_wolf_is_not_cried_on_a_shared_machine() -> None:
+    outcomes = [verdict_on(seed).outcome for seed in range(40)]
+    assert outcomes.count(Outcome.REGRESSION) <= 2
+
+
+def test_a_busier_machine_is_not_the_code() -> None:
+    """The user waits for longer, and no stage does more: the other programs took it."""
+    verdicts = [verdict_on(seed, crowd=4.0) for seed in range(10)]
+    assert all(v.outcome in (Outcome.MACHINE, Outcome.INCONCLUSIVE) for v in verdicts)
+    blamed = next(v for v in verdicts if v.outcome is Outcome.MACHINE)
+    assert any(note.startswith("other programs took +") for note in blamed.notes)
+
+
+def test_a_late_pass_that_the_wait_hides_is_called_hidden() -> None:
+    quiet = by_item(shared(1, crowd=0.0)), by_item(shared(2, crowd=0.0, late="stt"))
+    verdict = compare(*quiet, calibration=(calibration(1), calibration(2)))
+    assert (verdict.outcome, verdict.guilty and verdict.guilty.measure) == (Outcome.REGRESSION, "stt")
+    assert verdict.total is not None
+    assert verdict.total.settled
+    assert "hidden behind the wait: the user hardly hears it yet" in verdict.notes
+
+
+def test_nobody_passes_with_a_stage_under_suspicion() -> None:
+    before, after = run(3), run(4)
+    after["tts"] = {item: [ms + 30.0 * (place % 2) for place, ms in enumerate(v)] for item, v in after["tts"].items()}
+    assert compare(before, run(4)).outcome is Outcome.PASSED
+    verdict = compare(before, after, tolerance_ms=12.0)
+    assert verdict.total is not None
+    assert verdict.total.settled
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any(note.startswith("tts may be slower: +") for note in verdict.notes)
+    assert verdict.more is not None
+
+
+def test_the_tolerance_grows_by_what_the_processor_may_explain() -> None:
+    """The fixed work 8 % slower, and certainly not more than about 10: a stage of 45 ms may be 4 or 5 ms slower."""
+    steady = compare(run(1), run(2), calibration=(calibration(1), calibration(2)))
+    slower = compare(run(1), run(2), calibration=(calibration(1), calibration(2, 1.08)))
+    held = {v: {str(m.measure): m.tolerance_ms for m in c.stages} for v, c in (("s", steady), ("l", slower))}
+    assert held["s"]["tts"] == pytest.approx(15.0, abs=1.5)
+    assert held["l"]["tts"] == pytest.approx(15.0 + 0.1 * 52, abs=2.0)
+    assert held["l"]["llm"] == held["s"]["llm"] == 15.0
 
 
 def test_a_slower_machine_is_not_the_code() -> None:

@@ -18,7 +18,7 @@ import yaml
 from ..config import Config
 from ..errors import ConfigError, UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 SUFFIX = ".baseline.yaml"
 _PACKAGES = ("voice-agent", "livekit-agents", "faster-whisper", "ctranslate2", "piper-tts", "onnxruntime", "numpy")
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import statistics
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
@@ -19,13 +19,16 @@ from ..clock import Clock
 from ..decisions import Int16
 from ..io.line import AUDIBLE, RECORD_RATE, USER_RATE
 from ..scripted import MARGIN_S, OVERLAP_SETTLED_S, Item, Stage, row_of
+from ..tts import Delivery, Piece, Stop
+from ..tts.stream import Speaker
 from . import schema
 from .calibrate import Calibration
 from .expect import Facts, Judgement, check_turn
 from .load import Script
+from .processor import Read, Span, Watch, engine_usage, own_usage, told_by
 from .record import Result, Step
 from .sound import Utterance, Wardrobe
-from .work import PASS_MS
+from .work import FIRST_SOUND_OWN_MS, OTHERS_MS, PASS_MS, PASS_OWN_MS
 
 BEFORE_S = 0.3  # heard so shortly before the user began, the agent was speaking
 HUSH_S = 0.6  # longer than the pause between two sentences: the agent has stopped
@@ -36,31 +39,59 @@ Judge = Callable[[str, str], Awaitable[Judgement]]
 
 
 class TimedThread(Executor):
-    """The ears' thread, and how long each pass on it took: (end on the clock, milliseconds)."""
+    """The ears' thread, and how long each pass held it.
 
-    def __init__(self, inner: Executor, clock: Clock) -> None:
-        self._inner = inner
-        self._clock = clock
-        self.passes: list[tuple[float, float]] = []
+    Until the future is done, not until the function returns: whatever else ``inner`` does before it lets go of the
+    thread (the fault switch, for one) is time for which the text was waited.
+    """
+
+    def __init__(self, inner: Executor, clock: Clock, read: Read | None = None) -> None:
+        self._inner, self._clock, self._read = inner, clock, read or told_by(clock, engine_usage)
+        self.passes: list[Span] = []
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        def timed() -> T:
-            began = self._clock.now()
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                ended = self._clock.now()
-                self.passes.append((ended, (ended - began) * 1000))
+        watches: list[Watch] = []
 
-        return self._inner.submit(timed)
+        def timed() -> T:
+            watches.append(Watch(self._clock, self._read))
+            return fn(*args, **kwargs)
+
+        def done(future: Future[T]) -> None:  # on the thread that did it
+            if watches:  # else it was cancelled while it waited for the thread
+                self.passes.append(watches[0].stop())
+
+        future = self._inner.submit(timed)
+        future.add_done_callback(done)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._inner.shutdown(wait, cancel_futures=cancel_futures)
 
-    def median_ms(self, begin: float, end: float | None) -> float | None:
-        """The median pass that ended between two times."""
-        inside = [ms for at, ms in self.passes if at >= begin and (end is None or at <= end + 0.001)]
-        return statistics.median(inside) if inside else None
+    def between(self, begin: float, end: float | None) -> list[Span]:
+        """The passes that ended between two times, in their order."""
+        return [span for span in self.passes if span.end >= begin and (end is None or span.end <= end + 0.001)]
+
+
+class TimedVoice:
+    """The voice, and how long each text took until its first sound, on the voice's own thread."""
+
+    def __init__(self, inner: Speaker, clock: Clock, read: Read | None = None) -> None:
+        self._inner, self._clock, self._read = inner, clock, read or told_by(clock, own_usage)
+        self.first_sounds: list[Span] = []
+
+    def speak(
+        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+    ) -> Iterator[Piece]:
+        watch: Watch | None = Watch(self._clock, self._read)
+        for piece in self._inner.speak(text, delivery, hurry=hurry, stop=stop):
+            if watch is not None:
+                self.first_sounds.append(watch.stop())
+                watch = None
+            yield piece
+
+    def between(self, begin: float, end: float) -> Span | None:
+        """The first text whose speaking began between two times, or None."""
+        return next((s for s in list(self.first_sounds) if begin - 0.001 <= s.begin <= end), None)
 
 
 @dataclass(slots=True)
@@ -97,6 +128,7 @@ class Director:
     on_step: OnStep
     outlets: tuple[Callable[[Turn], None], Callable[[Step], None]] = (lambda turn: None, lambda step: None)
     _ears: TimedThread = field(init=False)
+    _voice: TimedVoice = field(init=False)
     _calls: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     _number: int = 0
 
@@ -104,6 +136,8 @@ class Director:
         stt = self.s.road.stt
         self._ears = TimedThread(stt.thread, self.s.line.clock)
         stt.thread = self._ears
+        tts = self.s.road.tts
+        self._voice = tts.voice = TimedVoice(tts.voice, self.s.line.clock)
         self.s.road.session.on("function_tools_executed", self._executed)
 
     async def play(self, repeat: int, warmup: int) -> None:
@@ -240,8 +274,7 @@ class Director:
             item = Item(f"{one.index + 1} {turn.label}"[:80], one.sound.pcm, one.ends - one.began, one.sound.synthetic)
             row = row_of(self._number, item, one.ends, own, line)
             evidence = dict(row.evidence)
-            if (ms := self._ears.median_ms(one.began, row.marks[Mark.TURN_COMMITTED])) is not None:
-                evidence[PASS_MS] = round(ms, 2)
+            evidence |= self._own_times(one.began, row)
             changed = ("user sound",) if (turn.perturb or self.script.scenario.perturb) != schema.Perturb() else ()
             row = dataclasses.replace(row, evidence=evidence, simulated=(*row.simulated, *changed))
         answered = row is not None and row.answered
@@ -257,6 +290,20 @@ class Director:
         )
         said = (line.seconds(one.began), line.seconds(one.began) + len(one.sound.pcm) / USER_RATE)
         await self._close(one.index, turn, number, "dtmf" if turn.dtmf else "speech", said, facts, row)
+
+    def _own_times(self, began: float, row: Turn) -> dict[str, float]:
+        """What the stages that compute took for themselves in this turn, and what other programs took from them."""
+        found: dict[str, float] = {}
+        if passes := self._ears.between(began, row.marks[Mark.TURN_COMMITTED]):
+            found[PASS_MS] = statistics.median(span.taken_ms for span in passes)
+            # The lower quartile: later passes hear more, and what cannot be taken off makes longer, never shorter.
+            found[PASS_OWN_MS] = float(np.percentile([span.own_ms for span in passes], 25))
+            found[OTHERS_MS] = statistics.median(span.taken_ms - span.own_ms for span in passes)
+        chunk, sound = row.marks[Mark.CHUNK_READY], row.marks[Mark.TTS_FIRST_AUDIO]
+        if chunk is not None and sound is not None and (first := self._voice.between(chunk, sound)) is not None:
+            found[FIRST_SOUND_OWN_MS] = first.own_ms
+            found[OTHERS_MS] = found.get(OTHERS_MS, 0.0) + first.taken_ms - first.own_ms
+        return {name: round(ms, 2) for name, ms in found.items()}
 
     def _stopped_ms(self, one: _Spoken, row: Turn | None) -> float | None:
         """From the user's first sound until the agent falls silent, read off the recording's samples.

@@ -2,7 +2,7 @@
 
 The critical path of the ledger says what the user waited for. A stage that got slower may hide behind the wait for
 the end of the turn: the user hears nothing of it today, and all of it after the next change. So the verdict compares
-both: the voice-to-voice time, and here each stage's own work.
+both: the voice-to-voice time, and here each stage's own work, without what other programs took from it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ STAGES = (Stage.STT, Stage.DISPATCH, Stage.LLM, Stage.CHUNK, Stage.TTS, Stage.EN
 OF_THE_MACHINE = (Stage.STT, Stage.DISPATCH, Stage.CHUNK, Stage.TTS)
 """Stages whose time is computing on this machine, so that a slower machine makes them slower in proportion."""
 
-PASS_MS = "stt_pass_ms"
+PASS_MS, PASS_OWN_MS, FIRST_SOUND_OWN_MS = "stt_pass_ms", "stt_pass_own_ms", "tts_first_sound_own_ms"
+OTHERS_MS = "other_programs_ms"
+"""In a turn's evidence. "Own": less what its threads waited for a processor (processor.py)."""
+OTHERS = "other programs"
+"""The measure: how much of a pass and of the first sound other programs had the processor."""
 
 
 def work_ms(turn: Turn) -> dict[str, float]:
     """Milliseconds of work a stage, and :data:`TOTAL`. What is not known is left out, and so is a turn that says
     nothing about speed (cut off, failed, unanswered).
 
-    - stt: a pass of the ears, median of the turn (:data:`PASS_MS` in the evidence); without it, end of speech to text.
-    - dispatch: text to request, where the request did wait for it. llm, chunk, tts: between their own two marks.
+    - stt: a pass of the ears (in the evidence: :data:`PASS_OWN_MS`, lower quartile of the turn, else :data:`PASS_MS`,
+      median); without it, end of speech to text.
+    - dispatch: text to request, where the request did wait for it. llm, chunk: between their own two marks.
+    - tts: the first sound on the voice's own thread (:data:`FIRST_SOUND_OWN_MS`); without it, between its two marks.
     - endpointing: end of speech to commit, without what the policy gave to a reply or a text that was not ready.
     - output: from the later of commit and first audio to the first audible sample.
     """
@@ -32,15 +38,18 @@ def work_ms(turn: Turn) -> dict[str, float]:
         return {}
     total = turn.voice_to_voice_ms
     assert total is not None
-    found = {TOTAL: total}
+    found: dict[str, float] = {TOTAL: total}
 
     def between(first: Mark, last: Mark) -> float | None:
         begin, end = turn.marks[first], turn.marks[last]
         return None if begin is None or end is None else (end - begin) * 1000
 
-    passes = turn.evidence.get(PASS_MS)
-    if isinstance(passes, int | float):
-        found[Stage.STT] = float(passes)
+    def noted(name: str) -> float | None:
+        value = turn.evidence.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    if (passes := noted(PASS_OWN_MS if PASS_OWN_MS in turn.evidence else PASS_MS)) is not None:
+        found[Stage.STT] = passes
     elif (ms := between(Mark.SPEECH_ENDED, Mark.TRANSCRIPT_READY)) is not None:
         found[Stage.STT] = ms
     if (ms := between(Mark.TRANSCRIPT_READY, Mark.LLM_REQUESTED)) is not None and ms >= 0:
@@ -52,6 +61,10 @@ def work_ms(turn: Turn) -> dict[str, float]:
     ):
         if (ms := between(first, last)) is not None and ms >= 0:
             found[stage] = ms
+    if (ms := noted(FIRST_SOUND_OWN_MS)) is not None:
+        found[Stage.TTS] = ms
+    if (ms := noted(OTHERS_MS)) is not None:
+        found[OTHERS] = ms
     if (ms := between(Mark.SPEECH_ENDED, Mark.TURN_COMMITTED)) is not None:
         waited, wanted = turn.evidence.get("waited_ms"), turn.evidence.get("wanted_ms")
         if isinstance(waited, int | float) and isinstance(wanted, int | float):

@@ -102,6 +102,15 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
     def provider(self) -> str:
         return "piper"
 
+    @property
+    def voice(self) -> Speaker:
+        """What speaks, from the next text on; loaded now if it was not (blocks). Set another to time it, say."""
+        return self._loaded()
+
+    @voice.setter
+    def voice(self, speaker: Speaker) -> None:
+        self._voice = speaker
+
     def prewarm(self) -> None:
         """Start to load and warm up the voice. Returns at once; an error shows when the voice is first used."""
         self._thread.submit(self._loaded)
@@ -126,7 +135,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         self._voice = None
 
     def _loaded(self) -> Speaker:
-        """The voice. Only on the voice's thread."""
+        """The voice. Only on the voice's thread, as long as it is not loaded."""
         if self._voice is None:
             self._voice = Voice.load(self._model_path, self._config_path)
         return self._voice
