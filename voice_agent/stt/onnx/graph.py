@@ -25,6 +25,7 @@ _TYPES = {
     np.dtype(np.int64): 7,
 }  # TensorProto.DataType
 _LAYER_NORM_EPSILON = 1e-5
+_BLOCK = 1024  # rows
 
 Attribute = int | float | Sequence[int]
 
@@ -131,14 +132,9 @@ class Graph:
 
     # What Whisper is made of.
 
-    def linear(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
+    def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
         """``x`` [1, positions, in] times ``weight`` [out, in] in 8 bits, as float32."""
-        scale = np.maximum(np.maximum(weight.max(axis=1), -weight.min(axis=1)), np.float32(1e-12))
-        scale /= 63 if self._signed else 127
-        steps = weight * (1 / scale)[:, None]
-        if not self._signed:
-            steps += 128
-        packed = np.rint(steps, out=steps).astype(np.int8 if self._signed else np.uint8).T
+        packed, scale = _packed(weight, signed=self._signed)
         step = self.op("Mul", self.op("ReduceMax", self.op("Abs", x), self.ints(-1)), self.scalar(1 / 127))
         steps = self.op("Reshape", step, self.ints(-1))
         zero = self.constant(np.array(128, np.uint8))
@@ -175,6 +171,22 @@ class Graph:
     def together(self, x: str, heads: int) -> str:
         """The way back from :meth:`heads`."""
         return self.op("Reshape", self.op("Transpose", x, perm=(0, 2, 1, 3)), self.ints(1, -1, heads * 64))
+
+
+def _packed(weight: NDArray[np.floating], *, signed: bool) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    """[out, in] as whole numbers [in, out], and the size of a step for each output. In blocks that fit a cache."""
+    outputs, inputs = weight.shape
+    packed = np.empty((inputs, outputs), np.int8 if signed else np.uint8)
+    scale = np.empty(outputs, np.float32)
+    for start in range(0, outputs, _BLOCK):
+        block = weight[start : start + _BLOCK].astype(np.float32)
+        largest = np.maximum(np.maximum(block.max(axis=1), -block.min(axis=1)), np.float32(1e-12))
+        here = scale[start : start + _BLOCK] = largest / np.float32(63 if signed else 127)
+        block *= (1 / here)[:, None]
+        if not signed:
+            block += 128
+        packed[:, start : start + _BLOCK] = np.rint(block, out=block).astype(packed.dtype).T
+    return packed, scale
 
 
 def _projection(w: Weights, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -252,5 +264,5 @@ def decoder(w: Weights, attention_of: Sequence[int] = ()) -> bytes:
         x = g.feed_forward(x, w, f"{name}/ffn")
     x = g.norm(x, w, "decoder/layer_norm")
     x = g.op("Slice", x, first, g.ints(1 << 31), g.ints(1))
-    g.output("logits", g.linear(x, w.array("decoder/projection/weight")))
+    g.output("logits", g.linear(x, w.matrix("decoder/projection/weight")))
     return g.model()

@@ -78,7 +78,7 @@ class Weights:
         for _ in range(take("I")):
             alias = text()
             aliases[alias] = text()
-        self._let_go()
+        self.let_go()
         return variables, aliases
 
     def __contains__(self, name: str) -> bool:
@@ -95,13 +95,18 @@ class Weights:
     def array(self, name: str) -> NDArray[np.float32]:
         """The variable as float32; one stored as int8 is multiplied out by its scale."""
         found: NDArray[np.float32] = self.raw(name).astype(np.float32)
-        self._let_go()
+        self.let_go()
         scale = f"{name}_scale"
         if scale in self:
             found = found / self.array(scale)[:, None]
         return found
 
-    def _let_go(self) -> None:
+    def matrix(self, name: str) -> NDArray[np.floating]:
+        """The variable as it stands in the file where that is floating point, else as float32."""
+        found = self.raw(name)
+        return found if found.dtype.kind == "f" else self.array(name)
+
+    def let_go(self) -> None:
         """What was read stays in the file; the process need not hold it as well."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -99,8 +100,11 @@ class OnnxWhisper:
         # Rows of the file: a step takes a few of 51,865.
         self._embeddings = weights.raw("decoder/embeddings/weight")
         self._places = weights.array("decoder/position_encodings/encodings")
-        self._encoder = _session(graph.encoder(weights), threads)
-        self._decoder = _session(graph.decoder(weights, self._aligning), threads)
+        with ThreadPoolExecutor(2) as pool:  # packing the weights is most of it, and numpy's
+            encoder = pool.submit(lambda: _session(graph.encoder(weights), threads))
+            decoder = pool.submit(lambda: _session(graph.decoder(weights, self._aligning), threads))
+            self._encoder, self._decoder = encoder.result(), decoder.result()
+        weights.let_go()
         give_back()  # what the models were written down in
         self._memory = [f"{kind}_{i}" for i in range(self._layers) for kind in ("key", "value")]
         self._empty = {
