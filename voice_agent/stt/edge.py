@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 WINDOW_S = 0.032
+BEFORE_CROSSING = 0.6  # windows
 
 
 class SpeechEdge:
     """Remembers the last window with speech and the first without, and puts the end between the two.
 
     The end of the last window with p > 0.5 jumps by 32 ms when a probability lies near 0.5. Where the line between the
-    two probabilities crosses 0.5, less half a window, is continuous and never further than 16 ms from it.
+    two probabilities crosses 0.5, less 0.6 windows, is continuous and never further than 19 ms from it. (With half a
+    window it lay 4 ms after the marked ends of 38 clips, median of three alignments.)
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
@@ -31,4 +33,4 @@ class SpeechEdge:
         if (end_s is not None and abs(end_s - self._end_s) > 1e-6) or self._after is None:
             return self._end_s if end_s is None else end_s
         share = (self._last - self._threshold) / max(1e-6, self._last - self._after)
-        return self._end_s + WINDOW_S * (min(1.0, share) - 0.5)
+        return self._end_s + WINDOW_S * (min(1.0, share) - BEFORE_CROSSING)
