@@ -202,7 +202,12 @@ class TurnConfig(_Section):
         0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0
     )
     max_asks: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
-    max_early_asks: int = setting(3, "Of these, while the user still speaks.", minimum=0, maximum=50)
+    max_early_asks: int = setting(
+        3,
+        "Of these, while the user still speaks; the last one of several is kept for when the voice fades.",
+        minimum=0,
+        maximum=50,
+    )
     keep_over_inflection: bool = setting(
         True,
         "Keep a provisional reply where only the ending of the last word changes (call, calls); never with tools.",

@@ -48,13 +48,16 @@ class Call:
         self.said += decisions
         self.said_at += [self.now_s] * len(decisions)
 
-    def hear(self, windows: int, probability: float) -> Call:
+    def hear(self, windows: int, probability: float, *, fading: bool = False) -> Call:
         for _ in range(windows):
             self.windows += 1
             if probability > self.policy.config.speech_threshold:
                 self.speech_ended_s = self.now_s
-            self.note(self.policy.window(self.now_s, probability, W))
+            self.note(self.policy.window(self.now_s, probability, W, fading=fading))
         return self
+
+    def fading(self, windows: int) -> Call:
+        return self.hear(windows, 0.9, fading=True)
 
     def speech(self, windows: int = 20) -> Call:
         return self.hear(windows, 0.9)
@@ -292,8 +295,15 @@ class TestAskBudget:
         for i in range(80):
             call.text(f"What is the capital of country {i}?", SURE).speech(3)
         asked_at = [at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Ask)]
-        assert len(asked_at) == 4
+        assert len(asked_at) == 3  # the fourth is kept
         assert all(b - a >= 0.5 for a, b in itertools.pairwise(asked_at))
+        for _ in range(3):
+            call.fading(3).text("What is the capital of country 81?", SURE)
+        assert len(call.of(Ask)) == 4
+
+    def test_the_only_early_ask_is_not_kept(self) -> None:
+        call = Call(configured(max_early_asks=1, early_ask_spacing_s=0.0)).speech(5).text(score=SURE).speech(3)
+        assert len(call.text(score=SURE).of(Ask)) == 1
 
     def test_none_allowed(self) -> None:
         call = Call(configured(max_asks=0)).speech().text(score=SURE).hear(1, 0.1).text(score=SURE).silence(1.0)

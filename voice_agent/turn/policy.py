@@ -327,7 +327,10 @@ class TurnPolicy:
         stable = self._covers_s - self._stable_from_s >= c.early_ask_stable_s
         fading = self._speech_ended_s > self._loud_until_s
         heard_all = self._covers_s >= self._loud_until_s - c.fading_final_before_s
-        if (stable and score >= c.score_ask_early) or (fading and heard_all and score >= c.score_ask_fading):
+        if fading and heard_all and score >= c.score_ask_fading:
+            return self._ask(early=True)
+        # The last of them is kept for when the voice fades: a text that was whole in mid-speech seldom is the last one.
+        if stable and score >= c.score_ask_early and (fading or self._asks_early < max(1, c.max_early_asks - 1)):
             return self._ask(early=True)
         return ()
 
