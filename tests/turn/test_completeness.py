@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from voice_agent import models
+from voice_agent.config import TurnConfig
 from voice_agent.llm.embedded import EmbeddedModel
 from voice_agent.turn import ModelJudge, RuleJudge
-from voice_agent.turn.completeness import FLOOR, grammar_penalty, without_last_stop
+from voice_agent.turn.completeness import FLOOR, adjusted, grammar_penalty, without_last_stop
 
 PAIRS = [
     ("What is the capital of France?", "What is the capital of"),
@@ -53,6 +54,12 @@ def test_the_last_stop_is_taken_off(text: str, bare: str) -> None:
 )
 def test_a_condition_without_its_main_clause(text: str, unfinished: bool) -> None:
     assert (grammar_penalty(text) > 0) is unfinished
+
+
+def test_a_condition_is_unfinished_however_whole_a_question_the_model_finds_it() -> None:
+    """SmolLM2 gives "Had he married a more amiable woman" -0.7."""
+    assert adjusted(-0.5, "Had he married a more amiable woman?") < TurnConfig().score_unsure
+    assert adjusted(-0.7, "Had he married a more amiable woman?") < TurnConfig().score_unfinished
 
 
 class TestRules:

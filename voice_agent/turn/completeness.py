@@ -52,8 +52,9 @@ def last_sentence(text: str) -> list[str]:
 def grammar_penalty(text: str) -> float:
     """What a small model overlooks, as log-probability to subtract: 0, or more.
 
-    2.5 for an opening clause whose main clause has not begun ("To mute yourself", "Had he married a ..."), 2 for a
-    label without its value ("message from extension"). English; other texts are left alone.
+    For an opening clause whose main clause has not begun 2.5 ("To mute yourself"), or 4 where the model takes it for a
+    whole question ("Had he married a more amiable woman"); 2 for a label without its value ("message from extension").
+    English; other texts are left alone.
     """
     words = last_sentence(text)
     if len(words) < 2:
@@ -62,7 +63,7 @@ def grammar_penalty(text: str) -> float:
     asked_of_us = words[1] == "you" and text.rstrip().endswith("?")  # of a third person "had he ...?" is rarely asked
     condition = words[0] == "had" and words[1] in _SUBJECTS and not asked_of_us
     if (words[0] in _OPENERS or condition) and not _MAIN_CLAUSE.search(" ".join(words[2:])):
-        penalty += 2.5
+        penalty += 4.0 if condition else 2.5
     if words[-1] in _LABELS and not _DETERMINERS & set(words[-4:-1]):
         penalty += 2.0
     return penalty
