@@ -29,7 +29,7 @@ def held(lanes: Lanes) -> threading.Event:
 
 
 def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
-    lanes = Lanes(clock)
+    lanes = Lanes(clock, width=1)
     done: list[str] = []
     urgent: set[str] = set()
     go = held(lanes)
@@ -45,8 +45,47 @@ def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
     lanes.close()
 
 
+def test_urgent_work_finds_a_thread_while_other_work_runs(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)
+    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    go.set()
+    lanes.close()
+
+
+def test_the_last_free_thread_is_for_urgent_work(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)
+    later = lanes.lane().submit(lambda: "mid-speech")
+    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    assert not later.running()
+    assert not later.done()
+    go.set()
+    assert later.result(10) == "mid-speech"
+    lanes.close()
+
+
+def test_a_call_is_never_heard_on_two_threads_at_once(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=3)
+    lane = lanes.lane(lambda: True)
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+
+    first = lane.submit(work)
+    assert begun.wait(10)
+    second = lane.submit(lambda: first.done())
+    assert lanes.lane(lambda: True).submit(lambda: "another call").result(10) == "another call"
+    assert not second.done()
+    go.set()
+    assert second.result(10)
+    lanes.close()
+
+
 def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> None:
-    lanes = Lanes(clock)
+    lanes = Lanes(clock, width=1)
     lane = lanes.lane()
     done: list[int] = []
     lane.submit(done.append, 1)
@@ -59,7 +98,7 @@ def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> 
 
 
 def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
-    lanes = Lanes(clock)
+    lanes = Lanes(clock, width=1)
     go = held(lanes)
     gone, there = lanes.lane(), lanes.lane()
     dropped, kept = gone.submit(int), there.submit(int)
@@ -76,7 +115,7 @@ def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
 
 
 def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
-    lanes = Lanes(clock)
+    lanes = Lanes(clock, width=1)
     go = held(lanes)
     patient, urgent = lanes.lane(), lanes.lane(lambda: True)
     waits = patient.submit(int)
@@ -92,7 +131,7 @@ def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
 
 
 def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=2)
+    lanes = Lanes(clock, cores=2, width=1)
     go = held(lanes)  # the first of five lanes
     patient, urgent = lanes.lane(), lanes.lane(lambda: True)
     lanes.lane(), lanes.lane()
@@ -110,7 +149,7 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
 
 
 def test_one_call_does_not_rest(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=1)
+    lanes = Lanes(clock, cores=1, width=1)
     lane = lanes.lane()
     lane.submit(clock.advance, 5.0).result(10)
     lane.submit(int).result(10)
@@ -200,7 +239,7 @@ def test_a_turn_that_fails_is_handed_on() -> None:
 
 
 def test_a_crowd_is_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=2)
+    lanes = Lanes(clock, cores=2, width=1)
     calls = [lanes.lane() for _ in range(3)]
     assert lanes.crowded(1.0)
     assert not lanes.crowded(1.5)

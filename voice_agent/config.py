@@ -146,7 +146,7 @@ class TurnConfig(_Section):
         -2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0
     )
     score_ask_fading: float = setting(
-        -3.2, "The same, when the voice is fading and the text has heard all that was loud.", maximum=0.0
+        -1.8, "The same, when the voice is fading and the text has heard all that was loud.", maximum=0.0
     )
     fading_db: float = setting(
         12.0, "So far below the loudest recent window speech counts as fading.", minimum=1.0, maximum=60.0

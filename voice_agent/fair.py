@@ -1,8 +1,8 @@
 """Who works next, when many calls share the models of one machine. Pure threads: no models, no asyncio.
 
-Two shapes. :class:`Lanes` is for the ears: one thread, one lane a call, at most a pass or two waiting in each; a lane
-whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for gets a
-smaller share of the machine the more calls there are. :class:`Turnstile` is for the mouth: each
+Two shapes. :class:`Lanes` is for the ears: a few threads, one lane a call, at most a pass or two waiting in each; a
+lane whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for leaves a
+thread free and gets a smaller share of the machine the more calls there are. :class:`Turnstile` is for the mouth: each
 call has its own thread, and asks for its turn a piece of sound at a time, and says by when it has to begin; what is not
 due yet leaves a place free. Neither interrupts what has begun: a pass or a piece takes 50 to 300 milliseconds.
 """
@@ -26,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
 REST = 0.5  # how long work that nobody waits for rests, in its own length: times the square of further calls on a core
+MOST_THREADS = 8
 ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
 
 
@@ -37,6 +38,7 @@ class Lane(Executor):
         self.urgent = urgent
         self.waiting: deque[tuple[int, float, Future[Any], Callable[[], Any]]] = deque()
         self.closed = False
+        self.running = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
@@ -49,27 +51,30 @@ class Lane(Executor):
 
 
 class Lanes:
-    """Runs what the lanes submit, one after the other, on one thread.
+    """Runs what the lanes submit on ``width`` threads (default: one a core, at most MOST_THREADS), a lane's in order.
 
     Among the lanes with work, those that are ``urgent`` right now go first; among equals, the one that has waited
-    longest. Urgency is asked when the thread is free, not when work is submitted: a pass that was begun to be wanted
-    while somebody spoke becomes urgent the moment they pause.
+    longest. Urgency is asked when a thread is free, not when work is submitted: a pass that was begun to be wanted
+    while somebody spoke becomes urgent the moment they pause. The last free thread takes urgent work only.
 
-    With one lane, work follows on work. With more, after a piece that was not urgent the thread takes only urgent ones
+    With one lane, work follows on work. With more, after a piece that was not urgent only urgent ones are taken
     for a while: texts during speech are good to have, but voices, VADs and networks need the same ``cores``.
     """
 
-    def __init__(self, clock: Clock = SYSTEM, *, cores: int | None = None) -> None:
+    def __init__(self, clock: Clock = SYSTEM, *, cores: int | None = None, width: int | None = None) -> None:
         self._clock = clock
         self._cores = cores or os.cpu_count() or 1
+        width = width or min(self._cores, MOST_THREADS)
+        self._places = max(1, width - 1)  # for what is not urgent
         self._rest_until = 0.0
         self._ready = threading.Condition()
         self._lanes: list[Lane] = []
         self._count = itertools.count()
         self._closed = False
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
-        self._thread = threading.Thread(target=self._work, name="ears", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name=f"ears {i}", daemon=True) for i in range(width)]
+        for thread in self._threads:
+            thread.start()
 
     def lane(self, urgent: Callable[[], bool] = lambda: False) -> Lane:
         """A lane for one call. ``urgent`` is called from the working thread and must not block."""
@@ -79,7 +84,7 @@ class Lanes:
         return lane
 
     def enqueue(self, lane: Lane, future: Future[Any], call: Callable[[], Any]) -> None:
-        """Wait for the thread in ``lane``. RuntimeError after :meth:`close` or the lane's ``shutdown``."""
+        """Wait for a thread in ``lane``. RuntimeError after :meth:`close` or the lane's ``shutdown``."""
         with self._ready:
             if self._closed or lane.closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -101,8 +106,9 @@ class Lanes:
         """Run nothing more."""
         with self._ready:
             self._closed = True
-            self._ready.notify()
-        self._thread.join()
+            self._ready.notify_all()
+        for thread in self._threads:
+            thread.join()
         for lane in tuple(self._lanes):
             self.remove(lane)
 
@@ -111,40 +117,56 @@ class Lanes:
         return len(self._lanes) > calls_per_core * self._cores
 
     def urgent_wait_s(self, within_s: float) -> float:
-        """The longest that urgent work waited for the thread in the last ``within_s`` seconds; 0 if there was none."""
+        """The longest that urgent work waited for a thread in the last ``within_s`` seconds; 0 if there was none."""
         since = self._clock.now() - within_s
         return max((wait for at, wait in tuple(self._waits) if at >= since), default=0.0)
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any], bool] | None:
+    def _next(self) -> _Job | None:
         with self._ready:
             while True:
                 if self._closed:
                     return None
-                waiting = [lane for lane in self._lanes if lane.waiting]
+                waiting = [lane for lane in self._lanes if lane.waiting and not lane.running]
                 if not waiting:
                     self._ready.wait()
                     continue
                 urgent = {id(lane): lane.urgent() for lane in waiting}
                 lane = min(waiting, key=lambda lane: (not urgent[id(lane)], lane.waiting[0][0]))
                 now = self._clock.now()
-                if urgent[id(lane)] or now >= self._rest_until:
+                if urgent[id(lane)] or (self._places and now >= self._rest_until):
                     break
                 self._ready.wait(ASK_AGAIN_S)
             _, since, future, call = lane.waiting.popleft()
-            if urgent[id(lane)]:
+            job = _Job(lane, future, call, urgent[id(lane)])
+            lane.running = True
+            if job.urgent:
                 self._waits.append((now, now - since))
-            return future, call, urgent[id(lane)]
+            else:
+                self._places -= 1
+            return job
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            future, call, urgent = job
             began = self._clock.now()
-            run(future, call)
-            if not urgent:
-                ended = self._clock.now()
-                # The square: twice as many calls leave half as much of the machine, and ask for twice as much of it.
-                self._rest_until = ended + (ended - began) * REST * ((len(self._lanes) - 1) / self._cores) ** 2
-            del job, future, call  # nothing of a finished call is kept until the next one comes
+            run(job.future, job.call)
+            with self._ready:
+                job.lane.running = False
+                if not job.urgent:
+                    ended = self._clock.now()
+                    # The square: twice as many calls leave half as much of the machine, and ask for twice of it.
+                    rest = REST * ((len(self._lanes) - 1) / self._cores) ** 2
+                    self._rest_until = max(self._rest_until, ended + (ended - began) * rest)
+                    self._places += 1
+                self._ready.notify()
+            del job  # nothing of a finished call is kept until the next one comes
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    lane: Lane
+    future: Future[Any]
+    call: Callable[[], Any]
+    urgent: bool
 
 
 def run(future: Future[Any], call: Callable[[], Any]) -> None:

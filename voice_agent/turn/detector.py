@@ -181,14 +181,14 @@ class TurnDetector:
             self._emit(d)
 
     def _first_guess(self, now_s: float) -> tuple[Decision, ...]:
-        """Where the user may have finished, the request goes out on what the rules say; the judge, some 30 ms later,
-        says how long to wait (until then: not sure)."""
+        """In a pause the request goes out on what the rules say; the judge, some 30 ms later, says how long to wait
+        (until then: not sure). While the voice fades there is time to ask the judge, and fewer requests are in vain.
+        """
         policy = self._policy
         text = policy.present_text
-        may_have_finished = policy.in_speech and policy.speech_ended_s > policy.loud_until_s
-        if not (may_have_finished or policy.state is State.PAUSED) or words_of(text) in self._judged:
+        if policy.state is not State.PAUSED or words_of(text) in self._judged:
             return ()
-        guess = max(policy.config.score_unsure, policy.config.score_ask_fading)  # enough to ask on, not to be sure
+        guess = policy.config.score_unsure  # enough to ask on, not to be sure
         if not ends_with_stop(text) or self._rules.score(text) - grammar_penalty(text) < guess:
             return ()
         return policy.completeness(text, guess, now_s)
