@@ -59,7 +59,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
     taker for each stream; None gives plain silence of ``final_silence_s``. ``on_turn`` is told of every committed turn,
     ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs;
-    then ``thread`` (ours to shut down) must see to it that only one pass runs at a time (:mod:`voice_agent.fair`).
+    then ``thread`` (ours to shut down) says who is heard first (:mod:`voice_agent.fair`).
     Raises ModelError (no such model) and ConfigError (language the model lacks).
     """
 

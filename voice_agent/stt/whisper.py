@@ -17,6 +17,7 @@ Nothing here knows about turns, streams or asyncio. Every call blocks; run it on
 from __future__ import annotations
 
 import re
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -113,7 +114,7 @@ def _likely(probabilities: Sequence[float], words: float = CONFIRM_WORDS) -> boo
 
 
 class WhisperEngine:
-    """One Whisper model, one pass at a time.
+    """One Whisper model. Passes of different calls may run on several threads at once.
 
     ``path``: a CTranslate2 model directory. ``device``/``compute_type``: as CTranslate2 takes them; only ``cpu`` with
     ``int8`` is tested here. ``runtime``: what runs it (:mod:`.runtime`). ``language``: an ISO code, or "auto" (detected
@@ -149,6 +150,7 @@ class WhisperEngine:
         self._min_window_s = default_window_s if min_window_s is None else min_window_s
         self._clock = clock
         self._blas = ThreadpoolController()
+        self._featuring = threading.Lock()
         self._tokenizers: dict[str, Tokenizer] = {}
         if language != "auto":
             self._tokenizer(language)
@@ -221,7 +223,8 @@ class WhisperEngine:
         samples = int(window_s * SAMPLE_RATE)
         padded = np.pad(pcm, (0, max(0, samples - len(pcm))))
         # OpenBLAS would spin a second thread for 2 ms of work, and slow everything else down for 10 (docs/hearing.md).
-        with self._blas.limit(limits=1, user_api="blas"):
+        # One at a time: the limit holds for the whole process.
+        with self._featuring, self._blas.limit(limits=1, user_api="blas"):
             features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
         return self._model.encode(features)
 
