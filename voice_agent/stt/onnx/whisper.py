@@ -47,7 +47,6 @@ class Encoded:
     """What the encoder makes of the sound: the keys and values of each decoder layer."""
 
     values: Values
-    positions: int
 
 
 @dataclass(slots=True)
@@ -132,7 +131,7 @@ class OnnxWhisper:
         """``features`` [bins, frames]."""
         mel = _value(np.ascontiguousarray(features[None], np.float32))
         made = self._encoder.run_with_ort_values(self._memory, {"mel": mel})
-        return Encoded(dict(zip(self._memory, made, strict=True)), made[0].shape()[-1])
+        return Encoded(dict(zip(self._memory, made, strict=True)))
 
     def _step(
         self, encoded: Encoded, said: _Said, ids: Sequence[int], *, first: int = 0, attention: bool = False
