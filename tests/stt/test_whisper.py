@@ -186,7 +186,7 @@ class TestConfirm:
         end = round(end_s * 16_000)
         early = engine.decode(pcm[:end])
         assert word_errors(early.text, clips["sense02"].text) > 0
-        assert confirmed(engine, pcm[: end + 1024], early, end_s) is None
+        assert confirmed(engine, pcm[: end + 800], early, end_s) is None
 
     @pytest.mark.parametrize(
         "name", ["sense01", "sense02", "sense03", "sense04", "sense05", "ask01", "ask02", "ask03", "ask04"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
+from threadpoolctl import ThreadpoolController
 
 from ..errors import ConfigError, ModelError
 
@@ -47,11 +49,10 @@ class Runtime(Protocol):
     """One Whisper model. ``Encoded`` values are its own and stay valid as long as it does. Everything blocks."""
 
     is_multilingual: bool
-    feature_extractor: Any
     hf_tokenizer: Any
 
-    def encode(self, features: Float32) -> Any:
-        """``features`` [bins, frames]."""
+    def encode(self, pcm: Float32, samples: int) -> Any:
+        """``pcm`` (mono, 16 kHz), and silence up to ``samples``."""
 
     def generate(self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:
         """Greedy decoding with timestamps, of at most ``bound`` tokens; ``draft``: what they may well be."""
@@ -80,10 +81,16 @@ class Ct2Whisper:
                 "Check stt.model, stt.device and stt.compute_type (cpu and int8 always work)."
             ) from e
         self.is_multilingual = bool(self._model.model.is_multilingual)
-        self.feature_extractor = self._model.feature_extractor
         self.hf_tokenizer = self._model.hf_tokenizer
+        self._blas = ThreadpoolController()
+        self._featuring = threading.Lock()
 
-    def encode(self, features: Float32) -> Any:
+    def encode(self, pcm: Float32, samples: int) -> Any:
+        padded = np.pad(pcm, (0, max(0, samples - len(pcm))))
+        # OpenBLAS would spin a second thread for 2 ms of work, and slow everything else down for 10 (docs/hearing.md).
+        # One at a time: the limit holds for the whole process.
+        with self._featuring, self._blas.limit(limits=1, user_api="blas"):
+            features = self._model.feature_extractor(padded, padding=0)
         return self._model.encode(features)
 
     def generate(self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:

@@ -17,7 +17,6 @@ Nothing here knows about turns, streams or asyncio. Every call blocks; run it on
 from __future__ import annotations
 
 import re
-import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from faster_whisper.tokenizer import Tokenizer
-from threadpoolctl import ThreadpoolController
 
 from ..clock import SYSTEM, Clock
 from ..errors import ConfigError
@@ -149,8 +147,6 @@ class WhisperEngine:
         self._margin_s = default_margin_s if margin_s is None else margin_s
         self._min_window_s = default_window_s if min_window_s is None else min_window_s
         self._clock = clock
-        self._blas = ThreadpoolController()
-        self._featuring = threading.Lock()
         self._tokenizers: dict[str, Tokenizer] = {}
         if language != "auto":
             self._tokenizer(language)
@@ -219,15 +215,6 @@ class WhisperEngine:
             decode_s=h.decode_s + rest.encode_s + rest.decode_s,
         )
 
-    def _features(self, pcm: Float32, window_s: float) -> Any:
-        samples = int(window_s * SAMPLE_RATE)
-        padded = np.pad(pcm, (0, max(0, samples - len(pcm))))
-        # OpenBLAS would spin a second thread for 2 ms of work, and slow everything else down for 10 (docs/hearing.md).
-        # One at a time: the limit holds for the whole process.
-        with self._featuring, self._blas.limit(limits=1, user_api="blas"):
-            features = self._model.feature_extractor(padded, padding=0)[:, : int(window_s * FRAMES_PER_S)]
-        return self._model.encode(features)
-
     def _pass(
         self,
         pcm: Float32,
@@ -240,7 +227,7 @@ class WhisperEngine:
         audio_s = len(pcm) / SAMPLE_RATE
         window_s = self._window_s(audio_s, margin_s)
         started = self._clock.now()
-        encoded = self._features(pcm, window_s)
+        encoded = self._model.encode(pcm, round(window_s * SAMPLE_RATE))
         encoded_at = self._clock.now()
         tokenizer = self._tokenizer(self._language if self._language != "auto" else self._detect(encoded))
         if before is not None and speech_s is not None:

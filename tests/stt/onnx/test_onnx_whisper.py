@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort
 import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 
 from voice_agent import models
 from voice_agent.audio import read_wav
 from voice_agent.errors import ConfigError, ModelError
+from voice_agent.inference import session_options
+from voice_agent.stt.onnx.graph import Graph, features
 from voice_agent.stt.onnx.whisper import OnnxWhisper
-from voice_agent.stt.runtime import Ct2Whisper, load, prompt_of
+from voice_agent.stt.runtime import Ct2Whisper, Runtime, load, prompt_of
+from voice_agent.stt.stream import to_float
 
 Float32 = npt.NDArray[np.float32]
 BOUND = 60
@@ -35,14 +41,32 @@ def tokenizer(ours: OnnxWhisper) -> Tokenizer:
     return Tokenizer(ours.hf_tokenizer, ours.is_multilingual, task="transcribe", language="en")
 
 
+@dataclass(frozen=True)
+class Sound:
+    pcm: Float32
+
+    def by(self, model: Runtime) -> Any:
+        """Encoded by ``model`` with 1.5 s of silence after it."""
+        return model.encode(self.pcm, len(self.pcm) + 24000)
+
+
 @pytest.fixture(scope="module")
-def features(theirs: Ct2Whisper) -> list[Float32]:
-    """Log-mel frames of three recorded sentences, 1.5 s of silence after each."""
-    found = []
-    for name in ("ask01", "ask02", "ask04"):
-        pcm = read_wav(models.assets() / "speech" / f"{name}.wav").samples.astype(np.float32) / 32768
-        found.append(theirs.feature_extractor(np.pad(pcm, (0, 24000)), padding=0))
-    return found
+def sounds() -> list[Sound]:
+    """Three recorded sentences."""
+    read = (read_wav(models.assets() / "speech" / f"{name}.wav") for name in ("ask01", "ask02", "ask04"))
+    return [Sound(to_float(wav.samples)) for wav in read]
+
+
+@pytest.mark.parametrize("bins", [80, 128])
+def test_the_same_spectrum_as_faster_whisper(sounds: list[Sound], bins: int) -> None:
+    g = Graph(signed=True)
+    g.output("mel", features(g, g.input("pcm"), g.input("silence", np.int64), bins))
+    session = ort.InferenceSession(g.model(), session_options(1))
+    for sound in sounds:
+        (ours,) = session.run(["mel"], {"pcm": sound.pcm, "silence": np.array([24000], np.int64)})
+        theirs = FeatureExtractor(feature_size=bins)(np.pad(sound.pcm, (0, 24000)), padding=0)
+        assert ours.shape == (1, *theirs.shape)
+        assert np.abs(ours[0] - theirs).max() < 1e-3
 
 
 def _segment(ids: tuple[int, ...], begin: int) -> tuple[int, ...]:
@@ -52,33 +76,33 @@ def _segment(ids: tuple[int, ...], begin: int) -> tuple[int, ...]:
 
 
 def test_the_same_text_as_ctranslate2_in_full_precision(
-    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, sounds: list[Sound]
 ) -> None:
     prompt = prompt_of(tokenizer, "", None)
-    for mel in features:
-        a = ours.generate(ours.encode(mel), prompt, BOUND)
-        b = theirs.generate(theirs.encode(mel), prompt, BOUND)
+    for sound in sounds:
+        a = ours.generate(sound.by(ours), prompt, BOUND)
+        b = theirs.generate(sound.by(theirs), prompt, BOUND)
         assert _segment(a.ids, tokenizer.timestamp_begin) == _segment(b.ids, tokenizer.timestamp_begin)
         assert a.no_speech_prob == pytest.approx(b.no_speech_prob, abs=0.1)
 
 
 def test_the_same_with_text_before_and_words_to_favour(
-    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, sounds: list[Sound]
 ) -> None:
     prompt = prompt_of(tokenizer, "We were talking about books.", "Austen")
-    mel = features[0]
-    a = ours.generate(ours.encode(mel), prompt, BOUND)
-    b = theirs.generate(theirs.encode(mel), prompt, BOUND)
+    sound = sounds[0]
+    a = ours.generate(sound.by(ours), prompt, BOUND)
+    b = theirs.generate(sound.by(theirs), prompt, BOUND)
     assert _segment(a.ids, tokenizer.timestamp_begin) == _segment(b.ids, tokenizer.timestamp_begin)
 
 
 def test_as_likely_and_in_the_same_place(
-    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, features: list[Float32]
+    ours: OnnxWhisper, theirs: Ct2Whisper, tokenizer: Tokenizer, sounds: list[Sound]
 ) -> None:
-    mel = features[0]
-    a, b = ours.encode(mel), theirs.encode(mel)
+    sound = sounds[0]
+    a, b = sound.by(ours), sound.by(theirs)
     text = _segment(ours.generate(a, prompt_of(tokenizer, "", None), BOUND).ids, tokenizer.timestamp_begin)[1:]
-    frames = mel.shape[1] - 150
+    frames = len(sound.pcm) // 160
     likely = ours.likelihood(a, tokenizer, text, frames)
     assert likely == pytest.approx(theirs.likelihood(b, tokenizer, text, frames), abs=0.2)
     unlikely = ours.likelihood(a, tokenizer, tokenizer.encode(" bananas swim"), frames)
@@ -89,18 +113,18 @@ def test_as_likely_and_in_the_same_place(
 
 
 @pytest.fixture(scope="module")
-def said(ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32]) -> list[tuple[int, ...]]:
+def said(ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound]) -> list[tuple[int, ...]]:
     """The first segment of each, decoded without a draft."""
     prompt = prompt_of(tokenizer, "", None)
-    found = [ours.generate(ours.encode(mel), prompt, BOUND).ids for mel in features]
+    found = [ours.generate(sound.by(ours), prompt, BOUND).ids for sound in sounds]
     return [_segment(ids, tokenizer.timestamp_begin) for ids in found]
 
 
 @pytest.mark.parametrize("seed", range(9))
 def test_no_draft_changes_the_text(
-    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]], seed: int
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], said: list[tuple[int, ...]], seed: int
 ) -> None:
-    encoded, prompt, alone = ours.encode(features[seed % 3]), prompt_of(tokenizer, "", None), said[seed % 3]
+    encoded, prompt, alone = sounds[seed % 3].by(ours), prompt_of(tokenizer, "", None), said[seed % 3]
     chance = random.Random(seed)
     draft = list(alone)
     for _ in range(3):  # another token, some too many, one too few
@@ -112,17 +136,17 @@ def test_no_draft_changes_the_text(
 
 
 def test_a_right_draft_takes_one_step(
-    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], said: list[tuple[int, ...]]
 ) -> None:
-    encoded, prompt, alone = ours.encode(features[0]), prompt_of(tokenizer, "", None), said[0]
+    encoded, prompt, alone = sounds[0].by(ours), prompt_of(tokenizer, "", None), said[0]
     assert ours.generate(encoded, prompt, len(alone)).steps == len(alone) > 8
     assert ours.generate(encoded, prompt, len(alone), alone).steps == 1
 
 
 def test_a_draft_with_one_wrong_word_takes_three_steps(
-    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], said: list[tuple[int, ...]]
 ) -> None:
-    encoded, prompt, alone = ours.encode(features[0]), prompt_of(tokenizer, "", None), said[0]
+    encoded, prompt, alone = sounds[0].by(ours), prompt_of(tokenizer, "", None), said[0]
     draft = [*alone[:3], 1234, *alone[4:]]
     helped = ours.generate(encoded, prompt, len(alone), draft)
     assert helped.ids == alone
@@ -130,17 +154,17 @@ def test_a_draft_with_one_wrong_word_takes_three_steps(
 
 
 def test_never_more_tokens_than_allowed(
-    ours: OnnxWhisper, tokenizer: Tokenizer, features: list[Float32], said: list[tuple[int, ...]]
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], said: list[tuple[int, ...]]
 ) -> None:
-    encoded, prompt = ours.encode(features[0]), prompt_of(tokenizer, "", None)
+    encoded, prompt = sounds[0].by(ours), prompt_of(tokenizer, "", None)
     for draft in ((), said[0]):
         assert ours.generate(encoded, prompt, 5, draft).ids == said[0][:5]
 
 
-def test_the_language_is_heard(features: list[Float32]) -> None:
+def test_the_language_is_heard(sounds: list[Sound]) -> None:
     base = OnnxWhisper(models.whisper("base"))
     assert base.is_multilingual
-    assert base.detect_language(base.encode(features[0])) == "en"
+    assert base.detect_language(sounds[0].by(base)) == "en"
 
 
 class TestLoading:

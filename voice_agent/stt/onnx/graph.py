@@ -12,9 +12,11 @@ import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
 from ... import protobuf
+from .rules import LEAST, Rules
 from .weights import Weights
 
 _IR_VERSION, _OPSET, _MICROSOFT = 9, 19, "com.microsoft"
@@ -27,7 +29,7 @@ _TYPES = {
 _LAYER_NORM_EPSILON = 1e-5
 _BLOCK = 1024  # rows
 
-Attribute = int | float | Sequence[int]
+Attribute = int | float | str | Sequence[int]
 
 
 def _attribute(name: str, value: Attribute) -> bytes:
@@ -36,6 +38,8 @@ def _attribute(name: str, value: Attribute) -> bytes:
         return body + b"\x15" + struct.pack("<f", value) + protobuf.number(20, 1)
     if isinstance(value, int):
         return body + protobuf.number(3, value) + protobuf.number(20, 2)
+    if isinstance(value, str):
+        return body + protobuf.delimited(4, value.encode()) + protobuf.number(20, 3)
     return body + b"".join(protobuf.number(8, v) for v in value) + protobuf.number(20, 7)
 
 
@@ -63,9 +67,9 @@ class Graph:
         self._inputs.append(_value(name, _TYPES[np.dtype(kind)]))
         return name
 
-    def output(self, name: str, tensor: str) -> None:
+    def output(self, name: str, tensor: str, kind: type[np.generic] = np.float32) -> None:
         self._nodes.append(self._node("Identity", (tensor,), (name,), "", {}))
-        self._outputs.append(_value(name, _TYPES[np.dtype(np.float32)]))
+        self._outputs.append(_value(name, _TYPES[np.dtype(kind)]))
 
     def constant(self, array: NDArray[np.generic]) -> str:
         """A weight, or a small constant (the same one is stored once)."""
@@ -197,14 +201,40 @@ def _projection(w: Weights, name: str, scaled: int = 0) -> tuple[NDArray[np.floa
     return weight, bias
 
 
-def encoder(w: Weights) -> bytes:
-    """``mel`` [1, bins, frames] to the keys and values of every decoder layer, for ``frames`` / 2 positions.
+def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
+    """``pcm`` [samples] at 16 kHz and ``silence`` [1] more samples, as Whisper's log-mel spectrum [1, bins, frames].
 
+    faster-whisper's (``FeatureExtractor``), a frame every 10 ms. Here, because numpy would take and give up Python's
+    lock a dozen times, and OpenBLAS would spin a second thread for 2 ms of work.
+    """
+    like = FeatureExtractor(feature_size=bins)
+    size = like.n_fft
+    angles = 2 * np.pi / size * np.outer(np.arange(size // 2 + 1), np.arange(size))
+    waves = np.concatenate([np.cos(angles), np.sin(angles)]) * np.hanning(size + 1)[:-1]
+    x = g.op("Pad", pcm, g.op("Concat", g.ints(0), silence, axis=0))
+    x = g.op("Unsqueeze", x, g.ints(0, 1))
+    x = g.op("Pad", x, g.ints(0, 0, size // 2, 0, 0, size // 2), mode="reflect")
+    kernel = g.constant(waves.astype(np.float32)[:, None])
+    x = g.op("Conv", x, kernel, kernel_shape=(size,), strides=(like.hop_length,))
+    x = g.op("Slice", x, g.ints(0), g.ints(-1), g.ints(2))  # the frame after the last
+    x = g.op("Reshape", g.op("Mul", x, x), g.ints(1, 2, size // 2 + 1, -1))
+    power = g.op("ReduceSum", x, g.ints(1), keepdims=0)
+    mel = g.op("MatMul", g.constant(like.mel_filters), power)
+    mel = g.op("Mul", g.op("Log", g.op("Max", mel, g.scalar(1e-10))), g.scalar(1 / np.log(10)))
+    mel = g.op("Max", mel, g.op("Sub", g.op("ReduceMax", mel), g.scalar(8.0)))
+    return g.op("Mul", g.op("Add", mel, g.scalar(4.0)), g.scalar(0.25))
+
+
+def encoder(w: Weights) -> bytes:
+    """Sound to the keys and values of every decoder layer, for 50 positions a second.
+
+    Inputs as :func:`features` has them: ``pcm`` and ``silence``.
     Outputs ``key_i`` [1, heads, 64, positions] and ``value_i`` [1, heads, positions, 64].
     """
     g = Graph(signed=True)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("encoder/num_heads"))
-    x = g.input("mel")
+    bins = w.raw("encoder/conv1/weight").shape[1]
+    x = features(g, g.input("pcm"), g.input("silence", np.int64), bins)
     for name, stride in (("conv1", 1), ("conv2", 2)):
         kernel, bias = g.constant(w.array(f"encoder/{name}/weight")), g.constant(w.array(f"encoder/{name}/bias"))
         x = g.op("Conv", x, kernel, bias, kernel_shape=(3,), pads=(1, 1), strides=(stride,))
@@ -231,25 +261,59 @@ def encoder(w: Weights) -> bytes:
     return g.model()
 
 
-def decoder(w: Weights, attention_of: Sequence[int] = ()) -> bytes:
+def best(g: Graph, logits: str, rules: Rules) -> None:
+    """What the rules read of ``logits`` [1, rows, vocabulary].
+
+    Inputs ``from`` and ``to`` [rows, 1]: the times allowed in each row, counted from the first (``Rules.times``).
+    Outputs ``ids`` [1, rows, 2] and ``scores`` [1, rows, 5], the numbers of :class:`.rules.Best` in their order.
+    """
+    begin, size = rules.timestamp_begin, rules.size
+    bias = np.zeros(begin, np.float32)
+    bias[list(rules.suppressed)] = LEAST
+    words = g.op("Add", g.op("Slice", logits, g.ints(0), g.ints(begin), g.ints(2)), g.constant(bias))
+    end = g.op("Slice", logits, g.ints(rules.eot), g.ints(rules.eot + 1), g.ints(2))
+    place = g.constant(np.arange(size - begin, dtype=np.int64)[None])
+    allowed = g.op(
+        "And",
+        g.op("GreaterOrEqual", place, g.input("from", np.int64)),
+        g.op("Less", place, g.input("to", np.int64)),
+    )
+    times = g.op("Where", allowed, g.op("Slice", logits, g.ints(begin), g.ints(size), g.ints(2)), g.scalar(LEAST))
+    found = []
+    for of in (words, times):
+        top, at = g.split("TopK", 2, of, g.ints(1), axis=-1)
+        # The likeliest one's log-probability is its logit less the sum that is looked for.
+        share = g.op("ReduceMax", g.op("LogSoftmax", of, axis=-1), g.ints(-1))
+        found.append((at, top, g.op("Sub", top, share)))
+    (word_id, word, all_words), (time_id, time, all_times) = found
+    time_id = g.op("Add", time_id, g.ints(begin))
+    g.output("ids", g.op("Concat", word_id, time_id, axis=-1), np.int64)
+    g.output("scores", g.op("Concat", word, all_words, end, time, all_times, axis=-1))
+
+
+def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes:
     """One step over any number of tokens.
 
     Inputs: ``x`` [1, tokens, width] (embeddings with their places), ``mask`` (added to the scores, [tokens, past +
-    tokens] or anything that becomes it), ``first`` [1] (logits are made from this token on), for each layer ``key_i``
-    and ``value_i`` of the encoder and ``past_key_i``, ``past_value_i`` [1, heads, past, 64].
-    Outputs: ``logits`` [1, tokens - first, vocabulary], ``past_*`` with this step's tokens as ``new_*``, and for the
-    layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
+    tokens] or anything that becomes it), ``rows`` [rows] (the tokens whose successors are asked for), ``from`` and
+    ``to`` as :func:`best` has them, for each layer ``key_i`` and ``value_i`` of the encoder and ``past_key_i``,
+    ``past_value_i`` [1, heads, past or more, 64], of which the first ``past`` [1] are taken; ``judged`` [1]: in so many
+    rows, the probability of each of ``asked`` [asked] is told.
+    Outputs: those of :func:`best`, ``likelihood`` [1, judged, asked], ``past_*`` with this step's tokens as ``new_*``,
+    and for the layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
     """
     g = Graph(signed=False)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("decoder/num_heads"))
-    x, mask, first = g.input("x"), g.input("mask"), g.input("first", np.int64)
+    x, mask, rows, past = g.input("x"), g.input("mask"), g.input("rows", np.int64), g.input("past", np.int64)
     for i in range(w.layers("decoder")):
         name = f"decoder/layer_{i}"
         own, cross = f"{name}/self_attention", f"{name}/attention"
         asked = g.linear(g.norm(x, w, f"{own}/layer_norm"), *_projection(w, f"{own}/linear_0", width))
-        query, key, value = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
-        key = g.op("Concat", g.input(f"past_key_{i}"), g.heads(key, heads), axis=2)
-        value = g.op("Concat", g.input(f"past_value_{i}"), g.heads(value, heads), axis=2)
+        query, *now = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
+        kept = [g.op("Slice", g.input(f"past_{kind}_{i}"), g.ints(0), past, g.ints(2)) for kind in ("key", "value")]
+        key, value = (
+            g.op("Concat", before, g.heads(new, heads), axis=2) for before, new in zip(kept, now, strict=True)
+        )
         g.output(f"new_key_{i}", key)
         g.output(f"new_value_{i}", value)
         scores = g.op("FusedMatMul", g.heads(query, heads), key, domain=_MICROSOFT, transB=1)
@@ -262,7 +326,9 @@ def decoder(w: Weights, attention_of: Sequence[int] = ()) -> bytes:
         seen = g.op("MatMul", heard, g.input(f"value_{i}"))
         x = g.op("Add", x, g.linear(g.together(seen, heads), *_projection(w, f"{cross}/linear_2")))
         x = g.feed_forward(x, w, f"{name}/ffn")
-    x = g.norm(x, w, "decoder/layer_norm")
-    x = g.op("Slice", x, first, g.ints(1 << 31), g.ints(1))
-    g.output("logits", g.linear(x, w.matrix("decoder/projection/weight")))
+    x = g.norm(g.op("Gather", x, rows, axis=1), w, "decoder/layer_norm")
+    logits = g.linear(x, w.matrix("decoder/projection/weight"))
+    best(g, logits, rules)
+    judged = g.op("Slice", logits, g.ints(0), g.input("judged", np.int64), g.ints(1))
+    g.output("likelihood", g.op("Gather", g.op("Softmax", judged, axis=-1), g.input("asked", np.int64), axis=2))
     return g.model()

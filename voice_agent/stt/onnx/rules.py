@@ -1,60 +1,86 @@
 """Which token may follow: Whisper's rules for a text with timestamps, as CTranslate2 and openai-whisper apply them.
 
-https://github.com/openai/whisper/blob/main/whisper/decoding.py, ``ApplyTimestampRules``. Pure: numbers in, numbers out.
+https://github.com/openai/whisper/blob/main/whisper/decoding.py, ``ApplyTimestampRules``. What they read of the 51,865
+logits is found by the model itself (:func:`.graph.best`): numpy would let go of Python's lock and wait for it again at
+each step, ten times a token, behind the event loops of all calls. Pure: numbers in, numbers out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+LEAST = -1e30
+"""The logit of what may not be said."""
 
-Float32 = NDArray[np.float32]
+
+class Best(NamedTuple):
+    """Of one position. ``word``: the likeliest token that is no time, and its logit; ``words``: the logarithm of the
+    sum of the exponentials of all of these; ``time``, ``times``: the same of the times that are allowed; ``end``: the
+    logit of the end mark. LEAST or less: none is allowed.
+    """
+
+    word_id: int
+    time_id: int
+    word: float
+    words: float
+    end: float
+    time: float
+    times: float
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``suppressed``: ids never said; ``suppressed_first``: nor as the first; timestamps are the ids from
-    ``timestamp_begin``, which follows ``no_timestamps``; ``first_timestamp``: the latest that a text may begin with.
+    """Times are the tokens from ``timestamp_begin``, which follows <|notimestamps|>, to ``size``; ``first_timestamp``:
+    the latest that a text may begin with. Of what stands between the end mark ``eot`` and the times nothing is said.
     """
 
     eot: int
     timestamp_begin: int
-    suppressed: NDArray[np.int64]
-    suppressed_first: NDArray[np.int64]
+    size: int
+    never: frozenset[int]
     first_timestamp: int
 
-    def choose(self, logits: Float32, said: Sequence[int]) -> tuple[int, float]:
-        """The likeliest token after ``said`` (without the prompt) and its log-probability among those allowed.
+    @property
+    def suppressed(self) -> Iterable[int]:
+        """The ids before the times that are never said."""
+        return {i for i in self.never if i < self.timestamp_begin} | set(range(self.eot + 1, self.timestamp_begin))
 
-        ``logits`` [vocabulary] is overwritten.
-        """
-        begin, eot = self.timestamp_begin, self.eot
-        logits[self.suppressed] = -np.inf
-        logits[begin - 1] = -np.inf  # <|notimestamps|>
+    def times(self, said: Sequence[int]) -> tuple[int, int]:
+        """The first time that may follow ``said`` (without the prompt), counted from ``timestamp_begin``, and the one
+        after the last."""
+        begin = self.timestamp_begin
         if not said:
-            logits[self.suppressed_first] = -np.inf
-            logits[:begin] = -np.inf
-            logits[begin + self.first_timestamp + 1 :] = -np.inf
-        else:
-            last_is_time = said[-1] >= begin
-            if last_is_time and (len(said) < 2 or said[-2] >= begin):
-                logits[begin:] = -np.inf
-            elif last_is_time:
-                logits[:eot] = -np.inf
-            latest = next((i for i in reversed(said) if i >= begin), None)
-            if latest is not None:  # time does not run backwards; a segment's end may be the next one's beginning
-                logits[begin : latest + (0 if last_is_time else 1)] = -np.inf
-        top = float(logits.max())
-        likelihood = np.exp(logits - top)
-        times = float(likelihood[begin:].sum())
-        total = times + float(likelihood[:begin].sum())
-        if times > 0 and times > float(likelihood[:begin].max()):
-            # Together the timestamps are likelier than any word: one of them it is.
-            logits, total = logits[begin:], times
-        else:
-            begin = 0
-        best = int(logits.argmax())
-        return begin + best, float(logits[best]) - top - float(np.log(total))
+            return 0, self.first_timestamp + 1
+        last_is_time = said[-1] >= begin
+        if last_is_time and not self._closed(said):
+            return 0, 0
+        latest = next((i for i in reversed(said) if i >= begin), begin)
+        # Time does not run backwards; a segment's end may be the next one's beginning.
+        return latest - begin + (0 if last_is_time else 1), self.size - begin
+
+    def choose(self, best: Best, said: Sequence[int]) -> tuple[int, float]:
+        """The likeliest token after ``said`` and its log-probability among those allowed.
+
+        ``best`` was found with the :meth:`times` of ``said``.
+        """
+        word_id, word, words = best.word_id, best.word, best.words
+        if not said:
+            word = words = LEAST
+        elif self._closed(said):  # after an end mark there is another time, or nothing
+            word_id, word, words = self.eot, best.end, best.end
+        if best.times > word:  # Together the times are likelier than any word: one of them it is.
+            return best.time_id, best.time - best.times
+        return word_id, word - _log_sum(words, best.times)
+
+    def _closed(self, said: Sequence[int]) -> bool:
+        """The last segment has its end; two times in a row are the end of one and the beginning of the next."""
+        begin = self.timestamp_begin
+        return len(said) > 1 and said[-1] >= begin > said[-2]
+
+
+def _log_sum(a: float, b: float) -> float:
+    """log(exp(a) + exp(b))."""
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))

@@ -20,7 +20,6 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime as ort
 from faster_whisper import WhisperModel
-from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as HfTokenizer
@@ -31,7 +30,7 @@ from ...memory import give_back
 from ..runtime import MAX_TOKENS, Generated
 from . import graph
 from .alignment import path
-from .rules import Rules
+from .rules import Best, Rules
 from .weights import Weights
 
 _HEAD = 64
@@ -51,15 +50,19 @@ class Encoded:
 
 @dataclass(slots=True)
 class _Said:
-    """The decoder's memory of the tokens so far."""
+    """The decoder's memory of the tokens so far: the first ``count`` of those in ``values``."""
 
     values: Values
     count: int
 
-    def forget(self, kept: int) -> None:
-        if kept < self.count:
-            self.values = {k: _value(v.numpy()[:, :, :kept]) for k, v in self.values.items()}
-            self.count = kept
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """``best`` for each row asked; ``likelihood`` [judged rows, asked tokens]; ``attention`` of the layers asked."""
+
+    best: list[Best]
+    likelihood: Float32
+    attention: list[Float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,6 @@ class OnnxWhisper:
         if not weights.layers("decoder") or "encoder/conv1/weight" not in weights:
             raise ModelError(f"{folder} is no Whisper model: choose one, such as tiny.en or base")
         self.is_multilingual = weights.raw("decoder/embeddings/weight").shape[0] >= 51865
-        self.feature_extractor = FeatureExtractor(feature_size=weights.raw("encoder/conv1/weight").shape[1])
         self.model = self  # faster-whisper's find_alignment asks here
         self._layers = weights.layers("decoder")
         self._heads = int(weights.raw("decoder/num_heads"))
@@ -99,16 +101,6 @@ class OnnxWhisper:
         # Rows of the file: a step takes a few of 51,865.
         self._embeddings = weights.raw("decoder/embeddings/weight")
         self._places = weights.array("decoder/position_encodings/encodings")
-        with ThreadPoolExecutor(2) as pool:  # packing the weights is most of it, and numpy's
-            encoder = pool.submit(lambda: _session(graph.encoder(weights), threads))
-            decoder = pool.submit(lambda: _session(graph.decoder(weights, self._aligning), threads))
-            self._encoder, self._decoder = encoder.result(), decoder.result()
-        weights.let_go()
-        give_back()  # what the models were written down in
-        self._memory = [f"{kind}_{i}" for i in range(self._layers) for kind in ("key", "value")]
-        self._empty = {
-            f"past_{name}": _value(np.zeros((1, self._heads, 0, _HEAD), np.float32)) for name in self._memory
-        }
         self.eot, self.sot, self._no_timestamps = (
             self._token(f"<|{name}|>") for name in ("endoftext", "startoftranscript", "notimestamps")
         )
@@ -116,10 +108,20 @@ class OnnxWhisper:
         self._rules = Rules(
             self.eot,
             self._no_timestamps + 1,
-            np.array(config.get("suppress_ids", ()), np.int64),
-            np.array(config.get("suppress_ids_begin", ()), np.int64),
+            len(self._embeddings),
+            frozenset(map(int, config.get("suppress_ids", ()))),
             first_timestamp=50,
         )
+        with ThreadPoolExecutor(2) as pool:  # packing the weights is most of it, and numpy's
+            encoder = pool.submit(lambda: _session(graph.encoder(weights), threads))
+            decoder = pool.submit(lambda: _session(graph.decoder(weights, self._rules, self._aligning), threads))
+            self._encoder, self._decoder = encoder.result(), decoder.result()
+        weights.let_go()
+        give_back()  # what the models were written down in
+        self._memory = [f"{kind}_{i}" for i in range(self._layers) for kind in ("key", "value")]
+        self._empty = {
+            f"past_{name}": _value(np.zeros((1, self._heads, 0, _HEAD), np.float32)) for name in self._memory
+        }
 
     def _token(self, name: str) -> int:
         number = self.hf_tokenizer.token_to_id(name)
@@ -127,16 +129,27 @@ class OnnxWhisper:
             raise ModelError(f"the tokenizer of the Whisper model has no {name}: fetch the model again")
         return number
 
-    def encode(self, features: Float32) -> Encoded:
-        """``features`` [bins, frames]."""
-        mel = _value(np.ascontiguousarray(features[None], np.float32))
-        made = self._encoder.run_with_ort_values(self._memory, {"mel": mel})
+    def encode(self, pcm: Float32, samples: int) -> Encoded:
+        """``pcm`` at 16 kHz, and silence up to ``samples``."""
+        feeds = {"pcm": _value(np.asarray(pcm, np.float32)), "silence": _ints([max(0, samples - len(pcm))])}
+        made = self._encoder.run_with_ort_values(self._memory, feeds)
         return Encoded(dict(zip(self._memory, made, strict=True)))
 
     def _step(
-        self, encoded: Encoded, said: _Said, ids: Sequence[int], *, first: int = 0, attention: bool = False
-    ) -> tuple[Float32, list[Float32]]:
-        """``ids`` after what was ``said``, which grows by them. Logits [len(ids) - first, vocabulary]."""
+        self,
+        encoded: Encoded,
+        said: _Said,
+        ids: Sequence[int],
+        rows: Sequence[int],
+        times: Sequence[tuple[int, int]],
+        *,
+        judged: int = 0,
+        asked: Sequence[int] = (),
+        attention: bool = False,
+    ) -> _Step:
+        """``ids`` after what was ``said``, which grows by them. What may follow those at ``rows``, if the ``times``
+        that :class:`Rules` tells for each are allowed there; in the first ``judged`` rows the probability of ``asked``.
+        """
         count, past = len(ids), said.count
         if past + count > MAX_TOKENS:
             raise ValueError(f"{past + count} tokens; Whisper takes {MAX_TOKENS}")
@@ -144,26 +157,48 @@ class OnnxWhisper:
         mask = np.triu(np.full((count, count), -np.inf, np.float32), 1) if count > 1 else np.zeros((1, 1), np.float32)
         if count > 1 and past:
             mask = np.concatenate([np.zeros((count, past), np.float32), mask], axis=1)
-        feeds = {"x": _value(x[None]), "mask": _value(mask), "first": _value(np.array([first], np.int64))}
-        wanted = ["logits", *(f"new_{name}" for name in self._memory)]
+        feeds = {
+            "x": _value(x[None]),
+            "mask": _value(mask),
+            "rows": _ints(rows),
+            "from": _value(np.array([[first] for first, _ in times], np.int64)),
+            "to": _value(np.array([[end] for _, end in times], np.int64)),
+            "past": _ints([past]),
+            "judged": _ints([judged]),
+            "asked": _ints(asked),
+        }
+        wanted = ["ids", "scores", "likelihood", *(f"new_{name}" for name in self._memory)]
         if attention:
             wanted += [f"attention_{i}" for i in self._aligning]
         made = self._decoder.run_with_ort_values(wanted, feeds | encoded.values | said.values)
-        said.values = {f"past_{n}": v for n, v in zip(self._memory, made[1:], strict=False)}
+        found, scores, likelihood, *rest = made
+        said.values = {f"past_{n}": v for n, v in zip(self._memory, rest, strict=False)}
         said.count += count
-        return made[0].numpy()[0], [v.numpy()[0] for v in made[1 + len(self._memory) :]]
+        return _Step(
+            [Best(*i, *s) for i, s in zip(found.numpy()[0].tolist(), scores.numpy()[0].tolist(), strict=True)],
+            likelihood.numpy()[0],
+            [v.numpy()[0] for v in rest[len(self._memory) :]],
+        )
 
     def generate(self, encoded: Encoded, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:
         """The likeliest text after ``prompt``, at most ``bound`` tokens; ``draft``: what it may be."""
         bound = min(bound, MAX_TOKENS - len(prompt) - 1)
-        begin = prompt.index(self.sot)
         said = _Said(dict(self._empty), 0)
         asked = list(draft[:bound])
         left = list(draft)
-        rows, _ = self._step(encoded, said, [*prompt, *asked], first=begin)
-        no_speech = float(_softmax(rows[0])[self._no_speech])
-        rows = rows[len(prompt) - 1 - begin :]
         ids: list[int] = []
+        last = len(prompt) - 1
+        step = self._step(
+            encoded,
+            said,
+            [*prompt, *asked],
+            [prompt.index(self.sot), *range(last, last + 1 + len(asked))],
+            [(0, 0), *self._times(ids, asked)],
+            judged=1,
+            asked=[self._no_speech],
+        )
+        no_speech = float(step.likelihood[0, 0])
+        rows = step.best[1:]
         score, steps = 0.0, 1
         while True:
             # Row by row as long as the draft is right; the row after it gives the token that stands there instead.
@@ -182,9 +217,14 @@ class OnnxWhisper:
             found = next((at for at, other in enumerate(left[:_REDRAFT_WITHIN]) if other == token), None)
             left = left if found is None else left[found + 1 :]
             asked = left[: bound - len(ids)] if found is not None and len(left) >= _REDRAFT_FROM else []
-            said.forget(len(prompt) + len(ids) - 1)
-            rows, _ = self._step(encoded, said, [token, *asked])
+            said.count = last + len(ids)
+            rows = self._step(encoded, said, [token, *asked], range(1 + len(asked)), self._times(ids, asked)).best
             steps += 1
+
+    def _times(self, ids: Sequence[int], asked: Sequence[int]) -> list[tuple[int, int]]:
+        """What times may follow ``ids``, and each of ``asked`` after them."""
+        together = [*ids, *asked]
+        return [self._rules.times(together[:at]) for at in range(len(ids), len(together) + 1)]
 
     def align(
         self,
@@ -205,13 +245,18 @@ class OnnxWhisper:
         self, encoded: Encoded, start: list[int], text: list[int], frames: int, median_filter_width: int
     ) -> Aligned:
         ids = [*start, *text, self.eot][:MAX_TOKENS]
-        logits, heard = self._step(
-            encoded, _Said(dict(self._empty), 0), ids, first=len(start) - 1, attention=median_filter_width > 0
+        told = ids[len(start) : -1]
+        rows = range(len(start) - 1, len(start) - 1 + len(told))
+        step = self._step(
+            *(encoded, _Said(dict(self._empty), 0), ids, rows, [(0, 0)] * len(rows)),
+            judged=len(rows),
+            asked=told,
+            attention=median_filter_width > 0,
         )
-        probabilities = [float(_softmax(row)[token]) for row, token in zip(logits, text, strict=False)]
+        probabilities = step.likelihood.diagonal().tolist()
         if not median_filter_width:
             return Aligned([], probabilities)
-        of_layer = dict(zip(self._aligning, heard, strict=True))
+        of_layer = dict(zip(self._aligning, step.attention, strict=True))
         weights = np.stack([of_layer[layer][head] for layer, head in self._positions])
         weights = weights[:, :, : max(1, frames // 2)]
         return Aligned(path(weights, len(start) - 1, median_filter_width), probabilities)
@@ -231,15 +276,14 @@ class OnnxWhisper:
 
     def detect_language(self, encoded: Encoded) -> str:
         """The likeliest language's code."""
-        logits, _ = self._step(encoded, _Said(dict(self._empty), 0), [self.sot])
-        best = max(self._languages, key=lambda i: float(logits[0][i]))
+        said = _Said(dict(self._empty), 0)
+        step = self._step(encoded, said, [self.sot], [0], [(0, 0)], judged=1, asked=self._languages)
+        best = self._languages[int(step.likelihood[0].argmax())]
         return str(self.hf_tokenizer.id_to_token(best))[2:-2]
 
 
-def _softmax(logits: Float32) -> Float32:
-    likelihood = np.exp(logits - logits.max())
-    result: Float32 = likelihood / likelihood.sum()
-    return result
+def _ints(values: Sequence[int]) -> Any:
+    return _value(np.array(values, np.int64))
 
 
 def _value(array: NDArray[Any]) -> Any:
