@@ -59,10 +59,19 @@ class Lanes:
 
     With one lane, work follows on work. With more, after a piece that was not urgent only urgent ones are taken
     for a while: texts during speech are good to have, but voices, VADs and networks need the same ``cores``.
+    ``starting`` is called on each thread first.
     """
 
-    def __init__(self, clock: Clock = SYSTEM, *, cores: int | None = None, width: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock = SYSTEM,
+        *,
+        cores: int | None = None,
+        width: int | None = None,
+        starting: Callable[[], None] = lambda: None,
+    ) -> None:
         self._clock = clock
+        self._starting = starting
         self._cores = cores or os.cpu_count() or 1
         width = width or min(self._cores, MOST_THREADS)
         self._places = max(1, width - 1)  # for what is not urgent
@@ -146,6 +155,7 @@ class Lanes:
             return job
 
     def _work(self) -> None:
+        self._starting()
         while (job := self._next()) is not None:
             began = self._clock.now()
             run(job.future, job.call)

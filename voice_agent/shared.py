@@ -27,6 +27,7 @@ from .llm.client import ChatLLM
 from .llm.embedded import EmbeddedModel
 from .llm.providers import Endpoint, resolve
 from .llm.start import running
+from .priority import stand_back
 from .stt import FastWhisperSTT
 from .stt.whisper import SAMPLE_RATE, WhisperEngine
 from .tts import Delivery, Piece, PiperTTS, Stop, Voice
@@ -50,21 +51,30 @@ LOOK_S = 0.01
 class FairVoice:
     """A voice that several calls use at once: each piece of sound is made in its turn, the most urgent first.
 
-    ``crowded()``: there are so many calls that nothing is made before it is needed.
+    ``crowded()``: there are so many calls that nothing is made before it is needed. ``computing()`` is called on each
+    thread that makes sound.
     """
 
     def __init__(
-        self, voice: Voice, turnstile: Turnstile, crowded: Callable[[], bool] = lambda: False, clock: Clock = SYSTEM
+        self,
+        voice: Voice,
+        turnstile: Turnstile,
+        crowded: Callable[[], bool] = lambda: False,
+        clock: Clock = SYSTEM,
+        *,
+        computing: Callable[[], None] = lambda: None,
     ) -> None:
         self._voice = voice
         self._turnstile = turnstile
         self._crowded = crowded
+        self._computing = computing
         self._clock = clock
 
     def speak(
         self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
     ) -> Iterator[Piece]:
         """As :meth:`voice_agent.tts.Voice.speak`."""
+        self._computing()
         stop = stop or Stop()
         pieces = self._voice.speak(text, delivery, hurry=hurry, stop=stop)
         asked_at = self._clock.now()
@@ -104,7 +114,14 @@ class Shared:
     """Loaded parts. Make one with :func:`loaded`; every method may be called from any thread."""
 
     def __init__(
-        self, config: Config, endpoint: Endpoint, model: EmbeddedModel | None, notes: list[str], clock: Clock
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        model: EmbeddedModel | None,
+        notes: list[str],
+        clock: Clock,
+        *,
+        several: bool = False,
     ) -> None:
         self.config = config
         self.endpoint = endpoint
@@ -113,7 +130,8 @@ class Shared:
         """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
         self._said_ahead: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
-        self.lanes = Lanes(clock)
+        self._computing = stand_back if several else lambda: None
+        self.lanes = Lanes(clock, starting=self._computing)
         self._clock = clock
         self._model = model
         self._free_judges = list(range(model.judges)) if model is not None else []
@@ -177,8 +195,9 @@ class Shared:
         """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
         with self._lock:
             if name not in self._voices:
+                voice = Voice.load(*models.piper(name))
                 self._voices[name] = FairVoice(
-                    Voice.load(*models.piper(name)), self._turnstile, self.crowded, self._clock
+                    voice, self._turnstile, self.crowded, self._clock, computing=self._computing
                 )
             return self._voices[name]
 
@@ -227,7 +246,7 @@ async def loaded(
         if model is not None:
             stack.enter_context(model)
         endpoint = stack.enter_context(running(endpoint, models.smollm2))
-        shared = Shared(config, endpoint, model, notes, clock)
+        shared = Shared(config, endpoint, model, notes, clock, several=calls > 1)
         if (second := hedge_settings(config.llm)) is not None and config.ladder.hedge:
             shared.hedge = stack.enter_context(running(resolve(second, provider_key), models.smollm2))
         stack.callback(shared.lanes.close)

@@ -19,7 +19,7 @@ import clips as material
 
 from voice_agent.clock import SYSTEM
 from voice_agent.room.caller import Caller, token
-from voice_agent.room.ffi import narrow_audio, narrow_room
+from voice_agent.room.ffi import narrow_events, narrow_room
 
 SETTLE_S = 1.0
 PATIENCE_S = 12.0
@@ -116,7 +116,7 @@ async def main() -> None:
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
-    narrow_audio()
+    narrow_events()
     said = material.utterances(options.clips)
     began = SYSTEM.now(), time.process_time()
     await asyncio.gather(*(one_call(options, int(n), said) for n in options.numbers.split(",")))

@@ -23,6 +23,7 @@ from .ffi import narrow_room
 from .keys import Keypad
 from .output import RoomOutput
 from .people import People
+from .words import by_told_times
 
 log = logging.getLogger("voice_agent.room")
 
@@ -154,6 +155,7 @@ async def call(
                 ),
                 record=False,
             )
+            by_told_times(r.session)
             room.on("connection_state_changed", held.connection)
             room.local_participant.register_rpc_method(RPC_INTERRUPT, held.interrupt)
             telling = asyncio.create_task(published.UsageTold(room).follow())

@@ -2,40 +2,64 @@
 
 LiveKit's Python SDK (1.1.21) hands every event of the native library to every subscriber whose filter lets it through,
 and the filters ask for the kind of an event, not for whose it is: with N calls, each of the N event loops is woken for
-each audio frame of all N, and for each piece of sound that any of them hands on. For one call a process, as LiveKit
-runs them, this does not matter. Here the filters are made to ask whose it is. Nothing else changes, and where the SDK
-looks different, nothing at all.
+each audio frame of all N, and for each piece of sound and each word that any of them hands on, once for every request
+of its own that is still under way. With 8 calls each event went to 30 queues, 3,600 times a second (docs/rooms.md). For
+one call a process, as LiveKit runs them, this does not matter. Here the filters are made to ask whose it is. Nothing
+else changes, and where the SDK looks different, nothing at all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient  # no public name (1.1.21)
+from livekit.rtc._proto import ffi_pb2
 
 _narrowed = False
 
 
 _FRAMES = ("audio_stream_event", "video_stream_event")
+_ANSWERS = frozenset(
+    field.name
+    for field in ffi_pb2.FfiEvent.DESCRIPTOR.fields
+    if field.message_type is not None and "async_id" in field.message_type.fields_by_name
+)
+_ROOMS_OWN = ("publish_track", "unpublish_track")  # a room waits for these answers in its own queue
 
 
-def narrow_audio() -> None:
-    """From now on frames are told to the ``rtc.AudioStream`` that they belong to, and to nobody else: not to the other
-    streams, and not to who waits for the answer to a request. For this process; once is enough."""
+def narrow_events() -> None:
+    """From now on frames are told to the ``rtc.AudioStream`` that they belong to, the answer to a request to who waits
+    for it, and neither to anybody else but connected rooms (:func:`narrow_room`). For this process; once is enough."""
     global _narrowed
     if _narrowed:
         return
     _narrowed = True
-    ffi = FfiClient.instance.queue
+    client = FfiClient.instance
+    ffi, request = client.queue, client.request
     subscribe = ffi.subscribe
+    asking = threading.local()
 
     def narrower(loop: asyncio.AbstractEventLoop | None = None, filter_fn: Callable[[Any], bool] | None = None) -> Any:
-        return subscribe(loop, filter_fn or (lambda e: e.WhichOneof("message") not in _FRAMES))
+        if filter_fn is not None:
+            return subscribe(loop, filter_fn)
+        # Who waits for an answer subscribes without a filter, and asks in the next line.
+        asking.queue = queue = subscribe(loop, lambda e: e.WhichOneof("message") in _ANSWERS)
+        return queue
+
+    def requested(message: Any) -> Any:
+        queue, asking.queue = getattr(asking, "queue", None), None
+        response = request(message)
+        number = _number(response)
+        if queue is not None and number is not None:
+            _narrow(queue, lambda e: _number(e) == number)
+        return response
 
     ffi.subscribe = narrower
+    client.request = requested
     original = rtc.AudioStream.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -53,10 +77,7 @@ def narrow_audio() -> None:
 
 
 def narrow_room(room: rtc.Room) -> None:
-    """A connected room is not told of other rooms' events, nor that a piece of sound has been taken: both are many.
-
-    The answers to other requests stay: a room waits for some of its own (``publish_track``) in its queue.
-    """
+    """A connected room is not told of other rooms' events, nor of answers that it does not wait for: both are many."""
     queue, handle = getattr(room, "_ffi_queue", None), getattr(getattr(room, "_ffi_handle", None), "handle", None)
     if queue is None or handle is None:
         return
@@ -65,9 +86,16 @@ def narrow_room(room: rtc.Room) -> None:
         kind = event.WhichOneof("message")
         if kind == "room_event":
             return bool(event.room_event.room_handle == handle)
-        return kind not in (*_FRAMES, "capture_audio_frame")
+        return kind in _ROOMS_OWN or kind not in (*_FRAMES, *_ANSWERS)
 
     _narrow(queue, own)
+
+
+def _number(message: Any) -> int | None:
+    """Of a request's response, and of the event that is its answer later; they are not given twice."""
+    kind = message.WhichOneof("message")
+    number = getattr(getattr(message, kind, None), "async_id", None) if kind else None
+    return None if number is None else int(number)
 
 
 def _narrow(queue: Any, own: Callable[[Any], bool]) -> None:

@@ -30,7 +30,7 @@ from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
-from .ffi import narrow_audio
+from .ffi import narrow_events
 from .load import Meter
 from .metadata import configured
 from .published import ended_call
@@ -146,7 +146,7 @@ class Worker:
         """
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
-        narrow_audio()
+        narrow_events()
         # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
         async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:

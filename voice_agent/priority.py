@@ -1,0 +1,21 @@
+"""Threads that compute stand back behind those that only hand things on.
+
+Where several calls share a machine, its cores are busy with Whisper and the voices, and an event loop that has 0.1 ms
+of work waits 10 ms for its turn. The kernel is told which is which (figures: docs/rooms.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+
+NICENESS = 5  # a third of an event loop's share
+
+
+def stand_back() -> None:
+    """The calling thread computes. Linux alone gives threads a priority of their own; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # not allowed, where a sandbox says so
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
