@@ -140,7 +140,7 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
     go.set()
     for _ in range(3):  # the rest lets in who is waited for
         urgent.submit(int).result(10)
-    clock.advance(0.79)  # four further calls on two cores, two a core: four times half of what the work took
+    clock.advance(3.19)  # four further calls on two cores, two a core: four times twice what the work took
     urgent.submit(int).result(10)
     assert not waits.done()
     clock.advance(0.02)

@@ -25,7 +25,7 @@ from .clock import SYSTEM, Clock
 P = ParamSpec("P")
 T = TypeVar("T")
 WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
-REST = 0.5  # how long work that nobody waits for rests, in its own length: times the square of further calls on a core
+REST = 2.0  # how long work that nobody waits for rests, in its own length: times the square of further calls on a core
 MOST_THREADS = 8
 ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
 

@@ -155,7 +155,9 @@ class Voice:
         self._durations_name = parts.durations
         self._text = _Model(_session(parts.text.model, threads, bounded=False), _without_model(parts.text))
         self._flow = _Model(_session(parts.flow.model, threads, bounded=True), _without_model(parts.flow))
-        self._decoder = _Model(_session(parts.decoder.model, threads, bounded=True), _without_model(parts.decoder))
+        self._decoder = _Model(
+            _session(parts.decoder.model, threads, bounded=True, images=True), _without_model(parts.decoder)
+        )
         # Piper's class is used for what it does best, text to phoneme ids in all of its languages.
         self._piper = PiperVoice(session=self._text.session, config=config)
         self._gain = 1.0
@@ -346,12 +348,14 @@ def speaker_id(config: PiperConfig, number: int | None) -> int:
     return number
 
 
-def _session(model: bytes, threads: int, *, bounded: bool) -> Any:
+def _session(model: bytes, threads: int, *, bounded: bool, images: bool = False) -> Any:
     """``bounded``: the tensors have a largest size, so that keeping their memory for the next run costs little."""
     options = session_options(threads)
     # The arena keeps the memory of the largest run for ever. That is 330 MB after one undivided run on 190 characters,
     # but it spares the decoder 12 % of its time (a piece of 192 frames has 6,000 page faults without it).
     options.enable_cpu_mem_arena = bounded
+    if images:  # this brings the layout that graph.py wants; the basic ones are as fast for the rest
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         return open_session(model, options)
     except Exception as e:  # onnxruntime's exceptions share no base class but this
