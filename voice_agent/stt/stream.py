@@ -65,7 +65,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "tiny.en",
         *,
         device: str = "cpu",
         compute_type: str = "int8",
