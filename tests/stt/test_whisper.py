@@ -16,7 +16,17 @@ from voice_agent.errors import ConfigError, ModelError
 from voice_agent.stt import WhisperEngine, transcribe
 from voice_agent.stt.inflection import inflections
 from voice_agent.stt.loops import repetitions_removed, strip_restart
-from voice_agent.stt.whisper import CONFIRM_MORE_S, MAX_AUDIO_S, TOKENS, Hypothesis, words_key
+from voice_agent.stt.whisper import (
+    CONFIRM_MORE_S,
+    ENGLISH_WINDOW,
+    MAX_AUDIO_S,
+    MULTILINGUAL_WINDOW,
+    SHORT_S,
+    SHORT_WINDOW_S,
+    TOKENS,
+    Hypothesis,
+    words_key,
+)
 
 Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
@@ -136,6 +146,20 @@ class TestClips:
         assert short.window_s < long.window_s < 12
         assert short.audio_s == pytest.approx(len(clips["ask02"].float32) / 16_000)
 
+    def test_the_last_pass_over_a_word_or_two_has_a_wider_window(self, clips: dict[str, Clip]) -> None:
+        """In 3 s base writes one word as two or not, by the 20 ms at which the sound begins (docs/hearing.md)."""
+        base, pcm = WhisperEngine(models.whisper("base")), clips["sense01"].float32
+        short, longer = pcm[: round(SHORT_S * 16_000)], pcm[: round((SHORT_S + 0.1) * 16_000)]
+        assert base.decode(short).window_s == SHORT_WINDOW_S
+        assert base.decode(short, speech_s=1.8, thorough=False).window_s == SHORT_WINDOW_S  # the voice fades
+        assert base.decode(short, thorough=False).window_s == MULTILINGUAL_WINDOW[1]  # in mid-speech a pass is quick
+        assert base.decode(longer).window_s == MULTILINGUAL_WINDOW[1]
+        asked_for = WhisperEngine(models.whisper("base"), min_window_s=2.5)
+        assert asked_for.decode(pcm[:16_000]).window_s == 2.5
+
+    def test_an_english_model_needs_no_wider_one(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
+        assert engine.decode(clips["sense01"].float32[:16_000]).window_s == ENGLISH_WINDOW[1]
+
     def test_the_same_audio_gives_the_same_text(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:
         pcm = clips["sense02"].float32
         assert engine.decode(pcm).tokens == engine.decode(pcm).tokens
@@ -234,6 +258,26 @@ class TestConfirm:
             wrong = replace(whole, text=text + ".", tokens=tuple(tokenizer.encode(f" {text}.")))
             found = confirmed(engine, pcm, wrong, end_s)
             assert found is None or found.key == whole.key
+
+
+class Doubtful(WhisperEngine):
+    """Whose decoder gives the first of two words 0.45: less than half, so that another token may be likelier."""
+
+    def _likelihood(self, text: str, audio_s: float, encoded: object, tokenizer: object) -> tuple[list[float], int]:
+        return [0.45, 0.9, 0.5], 1
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "sure"), [("base", 1.5, False), ("base", 2.5, True), ("tiny.en", 1.5, True)]
+)
+def test_a_doubtful_word_or_two_are_decoded_and_not_confirmed(
+    clips: dict[str, Clip], name: str, seconds: float, sure: bool
+) -> None:
+    doubtful = Doubtful(models.whisper(name))
+    pcm = clips["sense01"].float32[: round(seconds * 16_000)]
+    early = doubtful.decode(pcm[: -round(0.1 * 16_000)])
+    assert early.text
+    assert (confirmed(doubtful, pcm, early, seconds) is not None) == sure
 
 
 def without_ending(text: str) -> str:

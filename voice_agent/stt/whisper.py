@@ -40,10 +40,14 @@ WIDE_MARGIN_S = 4.0
 MULTILINGUAL_WINDOW, ENGLISH_WINDOW = (0.6, 3.0), (1.5, 4.0)
 """(silence after the speech, least window) in s. On 38 clips base makes the same 11 errors with 0.4 to 1.5 s after the
 speech, and never loops; tiny.en loops on 5 of 114 passes with 1.5 s, on 11 to 21 with less (docs/hearing.md)."""
+SHORT_S, SHORT_WINDOW_S = 2.0, 5.0
+"""A multilingual model's least window where at most so much sound (s) may be all that was said. With 3 s base hears
+"Good bye" for "Goodbye", or not, by the 20 ms at which the sound begins (docs/hearing.md)."""
 UNHEARD_S = 1.0  # more sound than this after the last segment is decoded as well
 CONFIRM_MORE_S = 0.4  # at most this much new speech
 CONFIRM_STOP = 0.2
 CONFIRM_WORDS = 0.4
+CONFIRM_FEW_WORDS = 0.5  # less, and decoding might choose another token; over a word or two it costs as little
 LOOP_WORDS = 0.15
 TOKENS, TOKENS_PER_S = 5, 6  # more than anybody says
 LOOP_GAP_S = 0.5
@@ -118,7 +122,8 @@ class WhisperEngine:
     ``int8`` is tested here. ``runtime``: what runs it (:mod:`.runtime`). ``language``: an ISO code, or "auto" (detected
     each pass, multilingual models only).
     ``hotwords``: words to favour, given to the model as preceding text. The window is ``margin_s`` longer than the
-    speech and at least ``min_window_s``; None: what suits the model. Raises ModelError when the model does not load.
+    speech and at least ``min_window_s``; None: what suits the model, and more for the last pass over a word or two.
+    Raises ModelError when the model does not load.
     """
 
     def __init__(
@@ -146,6 +151,7 @@ class WhisperEngine:
         default_margin_s, default_window_s = MULTILINGUAL_WINDOW if self.multilingual else ENGLISH_WINDOW
         self._margin_s = default_margin_s if margin_s is None else margin_s
         self._min_window_s = default_window_s if min_window_s is None else min_window_s
+        self._short_window_s = SHORT_WINDOW_S if self.multilingual and min_window_s is None else self._min_window_s
         self._clock = clock
         self._tokenizers: dict[str, Tokenizer] = {}
         if language != "auto":
@@ -225,7 +231,7 @@ class WhisperEngine:
         thorough: bool = True,
     ) -> Hypothesis:
         audio_s = len(pcm) / SAMPLE_RATE
-        window_s = self._window_s(audio_s, margin_s)
+        window_s = self._window_s(audio_s, margin_s, last=thorough or speech_s is not None)
         started = self._clock.now()
         encoded = self._model.encode(pcm, round(window_s * SAMPLE_RATE))
         encoded_at = self._clock.now()
@@ -390,16 +396,17 @@ class WhisperEngine:
             return None
         probabilities, last = self._likelihood(h.text, audio_s, encoded, tokenizer)
         text = h.text
-        if not _likely(probabilities):
+        words = CONFIRM_FEW_WORDS if self.multilingual and audio_s <= SHORT_S else CONFIRM_WORDS
+        if not _likely(probabilities, words):
             if (
                 not thorough
                 or tokenizer.language_code != "en"
-                or min(probabilities[-1 - last - 3 : -1 - last], default=1.0) < CONFIRM_WORDS
+                or min(probabilities[-1 - last - 3 : -1 - last], default=1.0) < words
             ):
                 return None
             spoken_out = (other + stop_of(h.text) for other in inflections(h.text))
             asked = ((t, self._likelihood(t, audio_s, encoded, tokenizer)[0]) for t in spoken_out)
-            found = next((t for t, likelihood in asked if _likely(likelihood)), None)
+            found = next((t for t, likelihood in asked if _likely(likelihood, words)), None)
             if found is None:
                 return None
             text = found
@@ -415,5 +422,7 @@ class WhisperEngine:
             encoded=encoded,
         )
 
-    def _window_s(self, audio_s: float, margin_s: float) -> float:
-        return round(min(30.0, max(self._min_window_s, audio_s + margin_s)), 2)
+    def _window_s(self, audio_s: float, margin_s: float, last: bool) -> float:
+        """``last``: this text may be the one that counts; those before it may be had for less."""
+        least_s = self._short_window_s if last and audio_s <= SHORT_S else self._min_window_s
+        return round(min(30.0, max(least_s, audio_s + margin_s)), 2)
