@@ -126,6 +126,11 @@ class TestRestart:
         kept, cut = strip_restart("We will call you back" + " as soon as" * 3, 3.0)
         assert (kept, cut) == ("We will call you back as soon as", True)
 
+    def test_a_loop_that_is_cut_short_leaves_a_whole_sentence(self) -> None:
+        """tiny.en, 4.5 s of a telephone menu: the word before the first round is the last of a round as well."""
+        loop = "3 for advanced options." + " Press 0 for mailbox options." * 3 + " Press 0 for mailbox"
+        assert strip_restart(loop, 4.5) == ("3 for advanced options. Press 0 for mailbox options.", True)
+
 
 class TestClips:
     def test_as_right_as_faster_whisper_itself(self, engine: WhisperEngine, clips: dict[str, Clip]) -> None:

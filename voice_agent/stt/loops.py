@@ -18,7 +18,7 @@ def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) ->
     words = [re.sub(r"[^\w']", "", w.casefold()) for w in written]
     n = len(words)
     if n < 4 or n / max(audio_s, 0.1) <= max_words_per_s:
-        looped_tail = _tail_round(words)
+        looped_tail = _tail_round(words, written)
         if looped_tail is None:
             return text, False
     for round_ in range(2, n - 1):
@@ -35,17 +35,25 @@ def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) ->
             if stops and stops[-1] >= 2:  # the loop began in mid-sentence ("... found. There are no matches found")
                 kept = kept[: stops[-1] + 1]
             return " ".join(kept), True
-    if (tail := _tail_round(words)) is not None:
+    if (tail := _tail_round(words, written)) is not None:
         return " ".join(written[:tail]), True
     return text, False
 
 
-def _tail_round(words: Sequence[str]) -> int | None:
-    """Where a phrase of >= 3 words said three times over at the end begins its second round (None if it does not)."""
+def _tail_round(words: Sequence[str], written: Sequence[str]) -> int | None:
+    """Where the second round begins of a phrase of >= 3 words said three times over at the end (None: there is none).
+
+    The last round may be cut short ("Press 0 for options. Press 0 for options. Press 0 for options. Press 0"), and the
+    word before the first may look like the last of a round: the cut is made after a full stop, if there is one.
+    """
     n = len(words)
     for size in range(3, n // 3 + 1):
         if words[n - size :] == words[n - 2 * size : n - size] == words[n - 3 * size : n - 2 * size]:
-            return n - 2 * size
+            start = n - 3 * size
+            while start and words[start - 1] == words[start - 1 + size]:
+                start -= 1
+            second = start + size
+            return next((at for at in range(second, second + size) if written[at - 1][-1] in ".?!"), second)
     return None
 
 
