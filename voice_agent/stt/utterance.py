@@ -13,7 +13,7 @@ import numpy as np
 
 from .whisper import MAX_AUDIO_S, SAMPLE_RATE, Float32, Hypothesis, WhisperEngine, Word, words_key
 
-FREEZE_FROM_S = 7.0  # a tail longer than this is shortened ...
+FREEZE_FROM_S = 9.0  # a tail longer than this is shortened ...
 KEEP_S = 2.6  # ... but keeps at least this much, so that the words at its end keep their context
 
 
