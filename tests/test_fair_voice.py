@@ -134,3 +134,11 @@ def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
     begin, steady = 100.0 + later_s, 100.0 - SLACK_S + sum(LENGTHS_S[:3])
     assert spoken.turnstile.by == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
     spoken.end()
+
+
+def test_who_makes_sound_is_told_first(clock: ManualClock) -> None:
+    made_before: list[int] = []
+    voice = Pieces()
+    fair = FairVoice(voice, Turnstile(clock=clock), clock=clock, computing=lambda: made_before.append(voice.made))  # type: ignore[arg-type]
+    assert len(list(fair.speak("text"))) == len(LENGTHS_S)
+    assert made_before == [0]

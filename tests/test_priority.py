@@ -10,16 +10,20 @@ from voice_agent.priority import NICENESS, stand_back
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
-def test_only_the_thread_that_asks_stands_back() -> None:
+@pytest.mark.parametrize("niceness", [0, NICENESS + 7])
+def test_only_the_thread_that_asks_stands_back_and_never_comes_forward(niceness: int) -> None:
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    before = max(mine, niceness)
     theirs: list[int] = []
 
     def work() -> None:
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, before)
         stand_back()
-        theirs.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        theirs.append(os.getpriority(os.PRIO_PROCESS, me))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert theirs == [max(mine, NICENESS)]
+    assert theirs == [max(before, NICENESS)]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine

@@ -17,5 +17,6 @@ NICENESS = 5  # a third of an event loop's share
 def stand_back() -> None:
     """The calling thread computes. Linux alone gives threads a priority of their own; elsewhere nothing happens."""
     if sys.platform == "linux":
+        me = threading.get_native_id()
         with contextlib.suppress(OSError):  # not allowed, where a sandbox says so
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            os.setpriority(os.PRIO_PROCESS, me, max(NICENESS, os.getpriority(os.PRIO_PROCESS, me)))

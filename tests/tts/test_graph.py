@@ -34,6 +34,15 @@ def test_the_reach_is_what_the_layers_add_up_to(model: bytes) -> None:
     assert parts.text.reach_frames >= 0
 
 
+def test_a_decoder_that_needs_its_axes_keeps_them(model: bytes) -> None:
+    whole = graph.split(model).decoder
+    assert b"as image" in whole.model
+    # an operation that is not known to work on any shape
+    other = graph.split(model.replace(b"LeakyRelu", b"LeakyRelX")).decoder
+    assert b"as image" not in other.model
+    assert (other.reach_frames, other.upsampling) == (whole.reach_frames, whole.upsampling)
+
+
 def test_a_voice_without_its_decoder_is_named(model: bytes) -> None:
     broken = model.replace(b"dec.conv_pre.weight", b"dec.conv_prX.weight")
     with pytest.raises(ModelError, match="conv_pre"):

@@ -28,7 +28,7 @@ _ANSWERS = frozenset(
     for field in ffi_pb2.FfiEvent.DESCRIPTOR.fields
     if field.message_type is not None and "async_id" in field.message_type.fields_by_name
 )
-_ROOMS_OWN = ("publish_track", "unpublish_track")  # a room waits for these answers in its own queue
+_NOT_FOR_ROOMS = (_ANSWERS | set(_FRAMES)) - {"publish_track", "unpublish_track"}  # those a room awaits in its queue
 
 
 def narrow_events() -> None:
@@ -86,7 +86,7 @@ def narrow_room(room: rtc.Room) -> None:
         kind = event.WhichOneof("message")
         if kind == "room_event":
             return bool(event.room_event.room_handle == handle)
-        return kind in _ROOMS_OWN or kind not in (*_FRAMES, *_ANSWERS)
+        return kind not in _NOT_FOR_ROOMS
 
     _narrow(queue, own)
 

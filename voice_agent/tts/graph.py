@@ -191,7 +191,9 @@ def _as_image(graph: _Graph, nodes: list[_Node]) -> list[_Node]:
     the axes as they are. The weights in ``graph`` get the axis too."""
     convolutions = [n for n in nodes if n.op in ("Conv", "ConvTranspose")]
     known = all(n.inputs[1] in graph.initializers and len(n.ints.get("kernel_shape", ())) == 1 for n in convolutions)
-    if not known or any(n.op not in _ANY_SHAPE for n in nodes if n not in convolutions):
+    others = [n for n in nodes if n not in convolutions]
+    constants = [graph.initializers[name] for n in others for name in n.inputs if name in graph.initializers]
+    if not known or any(n.op not in _ANY_SHAPE for n in others) or any(math.prod(_shape(c)) != 1 for c in constants):
         return nodes
     made = {name for n in nodes for name in n.outputs}
     read = dict.fromkeys(name for n in nodes for name in n.inputs if name not in made)
@@ -206,10 +208,8 @@ def _as_image(graph: _Graph, nodes: list[_Node]) -> list[_Node]:
     lifted = [_node("Unsqueeze", (name, axis), (image,)) for name, image in flat.items()]
     for n in convolutions:
         weights = graph.initializers[n.inputs[1]]
-        fields = list(protobuf.fields(weights))
-        shape = [size for number, raw, value in fields if number == _TENSOR_DIMS for size in _ints(raw, value)]
-        if len(shape) == 3:
-            rest = b"".join(raw for number, raw, _ in fields if number != _TENSOR_DIMS)
+        if len(shape := _shape(weights)) == 3:  # not yet: another one may read the same
+            rest = b"".join(raw for number, raw, _ in protobuf.fields(weights) if number != _TENSOR_DIMS)
             dims = b"".join(protobuf.number(_TENSOR_DIMS, size) for size in (*shape[:2], 1, shape[2]))
             graph.initializers[n.inputs[1]] = memoryview(dims + rest)
     return lifted + [_imaged(n, flat) for n in nodes]
@@ -244,6 +244,10 @@ def _ints_attribute(name: str, values: Iterable[int]) -> bytes:
         + b"".join(protobuf.number(_ATTRIBUTE_INTS, value) for value in values)
         + protobuf.number(_ATTRIBUTE_TYPE, _INTS)
     )
+
+
+def _shape(tensor: memoryview) -> list[int]:
+    return [size for n, raw, value in protobuf.fields(tensor) if n == _TENSOR_DIMS for size in _ints(raw, value)]
 
 
 def _ints(raw: memoryview, value: memoryview) -> Iterable[int]:
