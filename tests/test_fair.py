@@ -148,14 +148,6 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
     lanes.close()
 
 
-def test_each_thread_is_told_to_start(clock: ManualClock) -> None:
-    started: list[str] = []
-    lanes = Lanes(clock, cores=2, width=2, starting=lambda: started.append(threading.current_thread().name))
-    lanes.lane(lambda: True).submit(int).result(10)
-    lanes.close()
-    assert sorted(started) == ["ears 0", "ears 1"]
-
-
 def test_one_call_does_not_rest(clock: ManualClock) -> None:
     lanes = Lanes(clock, cores=1, width=1)
     lane = lanes.lane()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from voice_agent.clock import ManualClock
 from voice_agent.fair import Turnstile
 from voice_agent.shared import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, FairVoice
-from voice_agent.tts.vits import Delivery, Piece, Stop
+from voice_agent.tts.vits import CROWDED_FRAMES, HURRIED_FRAMES, Delivery, Piece, Stop
 
 RATE = 1000
 LENGTHS_S = (0.2, 0.3, 1.2, 2.0, 2.0)
@@ -24,10 +26,18 @@ class Pieces:
 
     def __init__(self) -> None:
         self.made = 0
+        self.first: Sequence[int] = ()
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+        self,
+        text: str,
+        delivery: Delivery | None = None,
+        *,
+        hurry: bool = True,
+        first: Sequence[int] = (),
+        stop: Stop | None = None,
     ) -> Iterator[Piece]:
+        self.first = first
         for number, length_s in enumerate(LENGTHS_S, start=1):
             self.made = number
             yield Piece(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
@@ -136,9 +146,25 @@ def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
     spoken.end()
 
 
-def test_who_makes_sound_is_told_first(clock: ManualClock) -> None:
-    made_before: list[int] = []
+@pytest.mark.parametrize(("crowded", "first"), [(False, HURRIED_FRAMES), (True, CROWDED_FRAMES)])
+def test_in_a_crowd_the_first_pieces_are_longer(clock: ManualClock, crowded: bool, first: tuple[int, ...]) -> None:
     voice = Pieces()
-    fair = FairVoice(voice, Turnstile(clock=clock), clock=clock, computing=lambda: made_before.append(voice.made))  # type: ignore[arg-type]
-    assert len(list(fair.speak("text"))) == len(LENGTHS_S)
-    assert made_before == [0]
+    fair = FairVoice(voice, Turnstile(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
+    next(iter(fair.speak("text")))
+    assert voice.first == first
+
+
+def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock: ManualClock) -> None:
+    made_on: list[str] = []
+
+    class Where(Pieces):
+        def speak(self, *args: Any, **kwargs: Any) -> Iterator[Piece]:
+            for piece in super().speak(*args, **kwargs):
+                made_on.append(threading.current_thread().name)
+                yield piece
+
+    with ThreadPoolExecutor(1, "later") as later:
+        fair = FairVoice(Where(), Turnstile(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
+        assert len(list(fair.speak("text"))) == len(LENGTHS_S)
+    here = threading.current_thread().name
+    assert made_on == [here, here, here, "later_0", "later_0"]

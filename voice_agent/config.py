@@ -736,6 +736,11 @@ def child_environment(config: Config, extra: Mapping[str, str]) -> dict[str, str
     return found | dict(extra)
 
 
+def environment_switch(name: str) -> bool:
+    """Whether a library's switch is on: ``1`` or ``true``."""
+    return os.environ.get(name, "").strip().lower() in ("1", "true")
+
+
 def environment_default(name: str, value: str) -> None:
     """Tell a library in this process what it only reads from the environment, unless the user has told it."""
     os.environ.setdefault(name, value)

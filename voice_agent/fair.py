@@ -36,6 +36,7 @@ class Lane(Executor):
     def __init__(self, lanes: Lanes, urgent: Callable[[], bool]) -> None:
         self._lanes = lanes
         self.urgent = urgent
+        self.urgent_since: float | None = None
         self.waiting: deque[tuple[int, float, Future[Any], Callable[[], Any]]] = deque()
         self.closed = False
         self.running = False
@@ -44,6 +45,10 @@ class Lane(Executor):
         future: Future[T] = Future()
         self._lanes.enqueue(self, future, lambda: fn(*args, **kwargs))
         return future
+
+    def look(self, now: float) -> None:
+        """Is it urgent, and since when? Looked at when work comes, and when a thread is free or asks again."""
+        self.urgent_since = (now if self.urgent_since is None else self.urgent_since) if self.urgent() else None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; what waits is cancelled, whatever ``cancel_futures`` says. ``wait`` has nothing to wait for."""
@@ -59,7 +64,6 @@ class Lanes:
 
     With one lane, work follows on work. With more, after a piece that was not urgent only urgent ones are taken
     for a while: texts during speech are good to have, but voices, VADs and networks need the same ``cores``.
-    ``starting`` is called on each thread first.
     """
 
     def __init__(
@@ -68,10 +72,8 @@ class Lanes:
         *,
         cores: int | None = None,
         width: int | None = None,
-        starting: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
-        self._starting = starting
         self._cores = cores or os.cpu_count() or 1
         width = width or min(self._cores, MOST_THREADS)
         self._places = max(1, width - 1)  # for what is not urgent
@@ -79,7 +81,7 @@ class Lanes:
         self._ready = threading.Condition()
         self._lanes: list[Lane] = []
         self._count = itertools.count()
-        self._closed = False
+        self._closed = self._asking = False
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
         self._threads = [threading.Thread(target=self._work, name=f"ears {i}", daemon=True) for i in range(width)]
         for thread in self._threads:
@@ -97,7 +99,9 @@ class Lanes:
         with self._ready:
             if self._closed or lane.closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            lane.waiting.append((next(self._count), self._clock.now(), future, call))
+            now = self._clock.now()
+            lane.waiting.append((next(self._count), now, future, call))
+            lane.look(now)
             self._ready.notify()
 
     def remove(self, lane: Lane) -> None:
@@ -139,23 +143,31 @@ class Lanes:
                 if not waiting:
                     self._ready.wait()
                     continue
-                urgent = {id(lane): lane.urgent() for lane in waiting}
-                lane = min(waiting, key=lambda lane: (not urgent[id(lane)], lane.waiting[0][0]))
                 now = self._clock.now()
-                if urgent[id(lane)] or (self._places and now >= self._rest_until):
+                for one in waiting:
+                    one.look(now)
+                lane = min(waiting, key=lambda lane: (lane.urgent_since is None, lane.waiting[0][0]))
+                if lane.urgent_since is not None or (self._places and now >= self._rest_until):
                     break
+                if self._asking:
+                    self._ready.wait()  # another thread looks
+                    continue
+                self._asking = True
                 self._ready.wait(ASK_AGAIN_S)
-            _, since, future, call = lane.waiting.popleft()
-            job = _Job(lane, future, call, urgent[id(lane)])
+                self._asking = False
+            self._ready.notify()  # there may be more, or somebody to ask again for it
+            _, wanted_at, future, call = lane.waiting.popleft()
+            job = _Job(lane, future, call, lane.urgent_since is not None)
             lane.running = True
-            if job.urgent:
-                self._waits.append((now, now - since))
+            if lane.urgent_since is not None:
+                # Nobody waited for what was wanted in mid-speech before the speaker paused.
+                self._waits.append((now, now - max(wanted_at, lane.urgent_since)))
             else:
                 self._places -= 1
+            lane.urgent_since = None
             return job
 
     def _work(self) -> None:
-        self._starting()
         while (job := self._next()) is not None:
             began = self._clock.now()
             run(job.future, job.call)

@@ -1,7 +1,8 @@
-"""Threads that compute stand back behind those that only hand things on.
+"""Threads that make what is not needed yet stand back behind all others.
 
-Where several calls share a machine, its cores are busy with Whisper and the voices, and an event loop that has 0.1 ms
-of work waits 10 ms for its turn. The kernel is told which is which (figures: docs/rooms.md).
+Where several calls share a machine, its cores are busy, and a thread that has 0.1 ms of work waits 10 ms for its turn.
+The kernel is told which work can wait: sound for the middle of a reply, not its beginning, nor a text that somebody
+waits for (docs/rooms.md).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 
@@ -32,9 +33,11 @@ from .stt import FastWhisperSTT
 from .stt.whisper import SAMPLE_RATE, WhisperEngine
 from .tts import Delivery, Piece, PiperTTS, Stop, Voice
 from .tts.acknowledge import Sound
+from .tts.vits import CROWDED_FRAMES, HURRIED_FRAMES
 from .turn import Judge, ModelJudge, RuleJudge
 
 Progress = Callable[[str], None]
+TOGETHER = 2  # pieces of sound that are made at the same time
 HURRIED_PIECES = 3
 """The first pieces of a hurried text: with the third there is sound for more than a second."""
 SLACK_S = 0.7
@@ -51,8 +54,8 @@ LOOK_S = 0.01
 class FairVoice:
     """A voice that several calls use at once: each piece of sound is made in its turn, the most urgent first.
 
-    ``crowded()``: there are so many calls that nothing is made before it is needed. ``computing()`` is called on each
-    thread that makes sound.
+    ``crowded()``: there are so many calls that nothing is made before it is needed. ``later``: threads that make what
+    is not due yet.
     """
 
     def __init__(
@@ -62,21 +65,21 @@ class FairVoice:
         crowded: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM,
         *,
-        computing: Callable[[], None] = lambda: None,
+        later: Executor | None = None,
     ) -> None:
         self._voice = voice
         self._turnstile = turnstile
         self._crowded = crowded
-        self._computing = computing
+        self._later = later
         self._clock = clock
 
     def speak(
         self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
     ) -> Iterator[Piece]:
         """As :meth:`voice_agent.tts.Voice.speak`."""
-        self._computing()
         stop = stop or Stop()
-        pieces = self._voice.speak(text, delivery, hurry=hurry, stop=stop)
+        first = CROWDED_FRAMES if self._crowded() else HURRIED_FRAMES
+        pieces = self._voice.speak(text, delivery, hurry=hurry, first=first, stop=stop)
         asked_at = self._clock.now()
         dry_at, made_s = asked_at if stop.due_at is None else stop.due_at, 0.0
         for number in itertools.count():
@@ -87,7 +90,10 @@ class FairVoice:
             else:
                 by = asked_at + (LATER_S if stop.provisional() else 0.0)
             with self._turnstile.turn(by):
-                piece = next(pieces, None)
+                if self._later is not None and by > self._clock.now():
+                    piece = self._later.submit(next, pieces, None).result()
+                else:
+                    piece = next(pieces, None)
             if piece is None:
                 return
             if number == 0 and stop.due_at is None:
@@ -130,12 +136,12 @@ class Shared:
         """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
         self._said_ahead: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
-        self._computing = stand_back if several else lambda: None
-        self.lanes = Lanes(clock, starting=self._computing)
+        self._later = ThreadPoolExecutor(TOGETHER, "voice later", stand_back) if several else None
+        self.lanes = Lanes(clock)
         self._clock = clock
         self._model = model
         self._free_judges = list(range(model.judges)) if model is not None else []
-        self._turnstile = Turnstile(clock=clock)
+        self._turnstile = Turnstile(TOGETHER, clock=clock)
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, FairVoice] = {}
@@ -196,9 +202,7 @@ class Shared:
         with self._lock:
             if name not in self._voices:
                 voice = Voice.load(*models.piper(name))
-                self._voices[name] = FairVoice(
-                    voice, self._turnstile, self.crowded, self._clock, computing=self._computing
-                )
+                self._voices[name] = FairVoice(voice, self._turnstile, self.crowded, self._clock, later=self._later)
             return self._voices[name]
 
     @contextlib.contextmanager

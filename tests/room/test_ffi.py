@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pytest
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
-from voice_agent.room.ffi import narrow_events
+from voice_agent.room.ffi import narrow_events, narrow_room
 from voice_agent.room.output import SAMPLE_RATE, KeepingSource
 
 
@@ -50,7 +55,9 @@ async def test_an_answer_is_told_to_who_asked_and_to_nobody_else() -> None:
     first, second = ask(), ask()
     try:
         for queue, number in (first, second):
-            assert (await asyncio.wait_for(queue.get(), 5)).capture_audio_frame.async_id == number
+            # Until its request has been answered with a number, a queue hears the answers to others.
+            while (await asyncio.wait_for(queue.get(), 5)).capture_audio_frame.async_id != number:
+                pass
         later, number = ask()
         client.queue.unsubscribe(later)
         other = ffi_pb2.FfiEvent()
@@ -62,6 +69,69 @@ async def test_an_answer_is_told_to_who_asked_and_to_nobody_else() -> None:
         for queue, _ in (first, second):
             client.queue.unsubscribe(queue)
         await source.aclose()
+
+
+async def test_only_who_it_belongs_to_is_told_of_a_room_s_events_and_a_stream_s_frames() -> None:
+    narrow_events()
+    ffi = FfiClient.instance.queue
+    rooms = [SimpleNamespace(_ffi_queue=ffi.subscribe(None, lambda _: True), _ffi_handle=SimpleNamespace(handle=n))
+             for n in (11_000_001, 11_000_002)]  # fmt: skip
+    for room in rooms:
+        narrow_room(cast("rtc.Room", room))
+    try:
+        mine, published, everybodys = ffi_pb2.FfiEvent(), ffi_pb2.FfiEvent(), ffi_pb2.FfiEvent()
+        mine.room_event.room_handle = 11_000_001
+        published.publish_track.async_id = 12_000_000
+        everybodys.rpc_method_invocation.invocation_id = 13_000_000
+        frame = ffi_pb2.FfiEvent()
+        frame.audio_stream_event.stream_handle = 11_000_001
+        for event in (mine, published, everybodys, frame):
+            ffi.put(event)
+        await asyncio.sleep(0.1)
+        told = [[room._ffi_queue.get_nowait() for _ in range(room._ffi_queue.qsize())] for room in rooms]
+        assert told == [[mine, published, everybodys], [published, everybodys]]
+    finally:
+        for room in rooms:
+            ffi.unsubscribe(room._ffi_queue)
+    ffi.put(mine)
+    await asyncio.sleep(0.05)
+    assert [room._ffi_queue.qsize() for room in rooms] == [0, 0]
+
+
+QUIET = """
+import asyncio, time
+from livekit import rtc
+from livekit.rtc import _ffi_client
+lines = []
+_ffi_client.to_python_level = lambda level: lines.append(level)
+from voice_agent.room.ffi import quiet_logs
+quiet_logs()
+time.sleep(1.5)  # what was on its way
+lines.clear()
+
+async def main():
+    source = rtc.AudioSource(24000, 1, 200)
+    try:
+        await rtc.Room().connect("ws://127.0.0.1:9", "x")
+    except rtc.ConnectError:
+        pass
+    await source.aclose()
+    await asyncio.sleep(1.5)
+
+asyncio.run(main())
+print(len(lines))
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_library_s_lines_come_to_python_only_where_they_are_asked_for(debug: bool) -> None:
+    """In a process of its own: the library reads RUST_LOG once."""
+    env = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "LIVEKIT_RTC_DEBUG")}
+    env |= {"LIVEKIT_RTC_DEBUG": "1"} if debug else {}
+    done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout.split()[-1]) > 0) is debug
+    assert ("WARN" in done.stderr) is not debug  # what goes wrong is told all the same
 
 
 async def sound(source: KeepingSource, ms: int) -> None:

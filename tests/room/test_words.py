@@ -10,7 +10,6 @@ from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
-from livekit.agents.voice.transcription.synchronizer import _SegmentSynchronizerImpl
 
 from voice_agent.room.words import by_told_times
 
@@ -37,7 +36,8 @@ async def test_a_reply_is_measured_only_where_the_voice_does_not_tell(told: bool
     if told:
         session = SimpleNamespace(room_io=SimpleNamespace(_tr_synchronizer=synchronizer))
         by_told_times(cast("AgentSession[Any]", session))
-    reply = _SegmentSynchronizerImpl(options=synchronizer._opts, next_in_chain=None)
+    await synchronizer.barrier()
+    reply = synchronizer._impl  # the first one
     pcm = (8000 * np.sin(np.arange(3 * RATE) / 20)).astype(np.int16)
     reply.push_audio(rtc.AudioFrame(pcm.tobytes(), RATE, 1, len(pcm)))
     reply.end_audio_input()
@@ -46,7 +46,6 @@ async def test_a_reply_is_measured_only_where_the_voice_does_not_tell(told: bool
             break
         await asyncio.sleep(0.01)
     assert bool(reply._audio_data.estimated_rate.timestamps) is not told
-    await asyncio.wait_for(reply.aclose(), 5)
     await asyncio.wait_for(synchronizer.aclose(), 5)
 
 

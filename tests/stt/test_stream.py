@@ -267,6 +267,59 @@ async def test_passes_run_one_at_a_time_on_a_thread_of_their_own(clips: dict[str
     assert line.texts(Kind.INTERIM_TRANSCRIPT) == ["who wrote it"]  # the same words are not sent again
 
 
+async def test_a_pass_that_has_to_wait_hears_what_has_come_until_its_turn(clips: dict[str, Clip]) -> None:
+    heard_s: list[float] = []
+
+    class Noting(FailingEngine):
+        def decode(self, pcm: npt.NDArray[np.float32], *, thorough: bool = True, **more: object) -> Hypothesis:
+            heard_s.append(len(pcm) / 16_000)
+            return super().decode(pcm, thorough=thorough, **more)
+
+    engine = Noting()
+    engine.failing = False
+    ears = FastWhisperSTT("waiting", engine=engine)  # type: ignore[arg-type]
+    free = threading.Event()
+    others = ears.thread.submit(free.wait, 20)  # another call's pass
+    async with listening(ears) as line:
+        pcm = clips["sense05"].pcm
+        await line.feed(pcm)
+        await line.feed(np.zeros(3200, np.int16))
+        assert heard_s == []
+        free.set()
+        await line.until(finals(1))
+    await asyncio.wrap_future(others)
+    await ears.aclose()
+    assert heard_s[0] > 0.8 * len(pcm) / 16_000
+    assert len(heard_s) <= 2
+
+
+async def test_a_pass_whose_turn_comes_when_nobody_speaks_any_more_is_none(clips: dict[str, Clip]) -> None:
+    class Forgetful(SilenceTaker):
+        forgot = False
+
+        @property
+        def in_speech(self) -> bool:
+            return super().in_speech and not self.forgot
+
+    engine, taker = FailingEngine(), Forgetful()
+    engine.failing = False
+    ears = FastWhisperSTT("late", engine=engine, taker=lambda: taker)  # type: ignore[arg-type]
+    free = threading.Event()
+    others = ears.thread.submit(free.wait, 20)
+    async with listening(ears) as line:
+        await line.feed(clips["ask02"].pcm)
+        assert taker.in_speech
+        taker.forgot = True  # it was a cough
+        await line.feed(np.zeros(3200, np.int16))
+        free.set()
+        await asyncio.wrap_future(others)
+        await line.feed(np.zeros(3200, np.int16))
+        assert engine.decoded == 0
+        taker.forgot = False
+        await line.until(finals(1))
+    await ears.aclose()
+
+
 class TestWrongUse:
     def test_a_model_that_does_not_exist(self) -> None:
         with pytest.raises(ModelError, match="large-v9"):

@@ -27,6 +27,7 @@ from livekit import api, rtc
 
 from ..clock import SYSTEM, Clock
 from ..decisions import Int16
+from .track import publish_options
 
 RATE = 16_000
 FRAME = 160  # samples: 10 ms, the step of the line
@@ -117,8 +118,7 @@ class Caller:
             await room.connect(url, ticket)
         self._source = rtc.AudioSource(RATE, 1, queue_size_ms=300)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        await room.local_participant.publish_track(track, options)
+        await room.local_participant.publish_track(track, publish_options())
         # From here on the line is the microphone's; what came before is before 0.
         joined = self._clock.now()
         if self.agent_joined_s is not None:

@@ -20,6 +20,7 @@ from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 
 from ..clock import SYSTEM, Clock
 from ..io.line import AUDIBLE
+from .track import publish_options
 
 SAMPLE_RATE = 24_000
 PIECE_MS = 100  # at most; the first has 20
@@ -88,7 +89,7 @@ class RoomOutput(_ParticipantAudioOutput):
             room,
             sample_rate=SAMPLE_RATE,
             num_channels=1,
-            track_publish_options=rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
+            track_publish_options=publish_options(),
         )
         self._audio_bstream = utils.audio.AudioByteStream(
             SAMPLE_RATE, 1, samples_per_channel=SAMPLE_RATE * PIECE_MS // 1000, progressive=True

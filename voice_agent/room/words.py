@@ -39,7 +39,8 @@ class _NoDetector:
 
 
 def by_told_times(session: AgentSession[Any]) -> None:
-    """From the next reply on, go by the times that the voice tells alone. The session has started in a room."""
+    """Go by the times that the voice tells alone. The session has just started in a room: nothing has been said yet."""
     synchronizer = getattr(session.room_io, "_tr_synchronizer", None)  # no public name (1.8.9)
     if synchronizer is not None and hasattr(synchronizer._opts, "speaking_rate_detector"):
         synchronizer._opts.speaking_rate_detector = _NoDetector()
+        synchronizer.rotate_segment()  # what is there for the first reply measures as before

@@ -26,11 +26,12 @@ from livekit.agents.worker import ServerEnvOption
 
 from ..access import Access
 from ..clock import SYSTEM, Clock
+from ..collecting import short_collections
 from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
-from .ffi import narrow_events
+from .ffi import narrow_events, quiet_logs
 from .load import Meter
 from .metadata import configured
 from .published import ended_call
@@ -146,6 +147,7 @@ class Worker:
         """
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
+        quiet_logs()
         narrow_events()
         # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
@@ -155,25 +157,29 @@ class Worker:
             for note in shared.notes:
                 self._progress(note)
             self.shared = shared
-            machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.lanes)
-            self.server.load_fnc = lambda: told(machine.load(), self._full)
-            running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
-            ending = asyncio.create_task(ended.wait())
-            try:
-                if self._room is not None:
-                    await self._join(self._room, ended)
-                await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if ended.is_set() and self._full:
-                    await self._drain()
-            finally:
-                ending.cancel()
-                if self._watching is not None:
-                    self._watching.cancel()
-                await self.server.aclose()
-                await asyncio.gather(running, ending, return_exceptions=True)
-                self.shared = None
-            if running.done() and not running.cancelled() and (error := running.exception()) is not None:
-                raise error
+            with short_collections():
+                await self._serve(shared, ended)
+
+    async def _serve(self, shared: Shared, ended: asyncio.Event) -> None:
+        machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.lanes)
+        self.server.load_fnc = lambda: told(machine.load(), self._full)
+        running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
+        ending = asyncio.create_task(ended.wait())
+        try:
+            if self._room is not None:
+                await self._join(self._room, ended)
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.is_set() and self._full:
+                await self._drain()
+        finally:
+            ending.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+            await self.server.aclose()
+            await asyncio.gather(running, ending, return_exceptions=True)
+            self.shared = None
+        if running.done() and not running.cancelled() and (error := running.exception()) is not None:
+            raise error
 
     async def _join(self, room: str, ended: asyncio.Event) -> None:
         """Join without being dispatched; ``ended`` is set when the call is over."""

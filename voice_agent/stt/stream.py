@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Never
 
 import numpy as np
@@ -187,6 +188,40 @@ def wants_pass(
     return ended_s > loud_s > covers_s or here_s - covers_s >= last_took_s / PASS_SHARE
 
 
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """What a pass may hear: an utterance so far, as windows, up to ``here_s``; its speech has ended at ``ended_s``."""
+
+    utterance: Utterance
+    tail: tuple[Int16, ...]
+    here_s: float
+    ended_s: float
+    may_have_finished: bool
+
+    def hear(self) -> Heard:
+        pcm = to_float(np.concatenate(self.tail))
+        paused = self.here_s > self.ended_s
+        silence_s = self.here_s - self.ended_s
+        speech_s = len(pcm) / SAMPLE_RATE - silence_s if self.may_have_finished or paused else None
+        return self.utterance.hear(pcm, final=paused, speech_s=speech_s)
+
+
+class _Pass:
+    """A pass that is wanted: it may wait for others, and hears what there is when it begins."""
+
+    def __init__(self, sound: _Sound | None, clock: Clock) -> None:
+        self._clock = clock
+        self.sound = sound  # set anew as long as the pass has not begun
+        self.heard: _Sound | None = None
+        self.begun_at: float | None = None
+
+    def run(self) -> Heard | None:
+        """On the ears' thread."""
+        self.begun_at = self._clock.now()
+        sound = self.heard = self.sound
+        return sound.hear() if sound is not None else None
+
+
 class WhisperStream(stt.RecognizeStream):
     """One speaker's stream. Positions are seconds of audio since it began; ``_at`` places them on the clock."""
 
@@ -200,7 +235,7 @@ class WhisperStream(stt.RecognizeStream):
         self._pre_roll: deque[Int16] = deque(maxlen=PRE_ROLL_WINDOWS)
         self._tail: list[Int16] = []
         self._utterance: Utterance | None = None
-        self._busy = False
+        self._pass: _Pass | None = None
         self._covers_s = -1.0
         self._text = ""
         self._text_since = 0.0
@@ -246,7 +281,7 @@ class WhisperStream(stt.RecognizeStream):
         """The input has ended: what was said is still heard to its end, and committed."""
         silent = np.zeros(WINDOW, np.int16)
         while self._utterance is not None and self._taker.in_speech:
-            if self._busy:
+            if self._pass is not None:
                 await asyncio.sleep(0.005)
                 continue
             self._samples += WINDOW
@@ -303,7 +338,7 @@ class WhisperStream(stt.RecognizeStream):
         if (
             resumed
             and self._utterance is not None
-            and not self._busy
+            and self._pass is None
             and here - paused_at >= SETTLE_AFTER_S
             and self._covers_s >= paused_at
             and self._heard_text
@@ -312,34 +347,43 @@ class WhisperStream(stt.RecognizeStream):
             self._tail = self._tail[-PRE_ROLL_WINDOWS // 2 :]
 
     def _maybe_pass(self) -> None:
-        if self._busy or self._utterance is None or not self._taker.in_speech or not self._tail:
+        if self._pass is not None:
+            if self._pass.begun_at is None:  # others are heard first; it will hear what has come until its turn
+                self._pass.sound = self._sound()
             return
-        here = self._samples / SAMPLE_RATE
-        ended = self._taker.speech_ended_s
-        paused = here > ended
+        sound = self._sound()
+        if sound is None:
+            return
         loud, sure = self._taker.loud_until_s, self._taker.wants_to_be_sure
-        if not wants_pass(here, ended, loud, self._covers_s, self._pass_s, sure):
+        if not wants_pass(sound.here_s, sound.ended_s, loud, self._covers_s, self._pass_s, sure):
             return
-        self._busy = True
-        self._passes += 1
-        pcm = to_float(np.concatenate(self._tail))
-        may_have_finished = ended > loud or sure
-        speech_s = len(pcm) / SAMPLE_RATE - (here - ended) if may_have_finished or paused else None
-        utterance = self._utterance
-        future = asyncio.get_running_loop().run_in_executor(
-            self._ears.thread, lambda: utterance.hear(pcm, final=paused, speech_s=speech_s)
-        )
-        began = self._clock.now()
-        future.add_done_callback(lambda f: self._heard(utterance, here, began, f))
+        self._pass = wanted = _Pass(sound, self._clock)
+        future = asyncio.get_running_loop().run_in_executor(self._ears.thread, wanted.run)
+        future.add_done_callback(lambda f: self._heard(wanted, f))
 
-    def _heard(self, utterance: Utterance, covers_s: float, began: float, future: asyncio.Future[Heard]) -> None:
-        self._busy = False
-        self._pass_s = self._clock.now() - began
+    def _sound(self) -> _Sound | None:
+        """All that has been said and not been dropped yet, if somebody is speaking or has just stopped."""
+        if self._utterance is None or not self._taker.in_speech or not self._tail:
+            return None
+        ended = self._taker.speech_ended_s
+        may_have_finished = ended > self._taker.loud_until_s or self._taker.wants_to_be_sure
+        return _Sound(self._utterance, tuple(self._tail), self._samples / SAMPLE_RATE, ended, may_have_finished)
+
+    def _heard(self, done: _Pass, future: asyncio.Future[Heard | None]) -> None:
+        self._pass = None
         if self._event_ch.closed or future.cancelled():
             return
-        if utterance is not self._utterance or not self._taker.in_speech:
+        sound = done.heard
+        if sound is None:
+            self._maybe_pass()
+            return
+        if done.begun_at is not None:
+            self._pass_s = self._clock.now() - done.begun_at
+        if sound.utterance is not self._utterance or not self._taker.in_speech:
             self._maybe_pass()  # a dead turn's text is dropped; the present one may be waiting
             return
+        self._passes += 1
+        covers_s = sound.here_s
         if (error := future.exception()) is not None:
             # One bad pass must not end the call (in the stock agent it does): report, forget the utterance, go on.
             self._emit_error(error if isinstance(error, Exception) else RuntimeError(str(error)), recoverable=True)
@@ -347,6 +391,8 @@ class WhisperStream(stt.RecognizeStream):
             self._taker.text("", covers_s, self._now_s())
             return
         heard = future.result()
+        if heard is None:
+            return
         self._drop(heard.drop_samples)
         if heard.hypothesis.guard == "hasty":  # not to be taken for all that was said, if the speech ends here
             covers_s -= WINDOW / SAMPLE_RATE

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from livekit.agents.voice import (
 
 from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
+from ..collecting import short_collections
 from ..config import Config
 from ..errors import VoiceAgentError
 from ..io.line import Line
@@ -60,21 +60,6 @@ class Microphone(Protocol):
 
 
 OpenMicrophone = Callable[..., contextlib.AbstractAsyncContextManager[Microphone]]
-
-
-@contextlib.contextmanager
-def short_collections() -> Iterator[None]:
-    """What there is by now (modules, models) is not looked through again by each full garbage collection.
-
-    One would hold the interpreter for up to 200 ms on a busy machine, the sound card's callbacks with it. LiveKit's
-    workers do the same before they fork.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @dataclass(slots=True)

@@ -32,10 +32,16 @@ from .words import Group
 HURRIED_FRAMES = (14, 28, 96)
 """Frames (11.6 ms each) of the first pieces when sound is wanted at once, STEADY_FRAMES after them. 14 frames are
 163 ms, of which ~45 are the silence that a voice starts with; the next piece takes ~50 ms to make, half of the rest."""
+CROWDED_FRAMES = (28, 112)
+"""The same where several calls share the cores: sound for three times as long, because the next piece may take 0.2 s,
+and a piece less to make."""
 STEADY_FRAMES = 192
 """Frames of a piece when there is sound enough: 2.2 s, of the decoder's work a tenth is overlap."""
 _FLOW_AHEAD_FRAMES = 256
 """How far the flow, which reaches 32 frames to either side but costs a quarter of the decoder, then runs ahead."""
+_FLOW_LEAST_FRAMES = 65
+"""No window of the flow is narrower, unless the sentence is: up to 64 frames onnxruntime multiplies in another order on
+processors with AVX-512, and where the flow is steep its rounding came to 1.6 steps of 16 bits."""
 MAX_PHONEME_IDS = 2000
 """The text half is quadratic in these (~0.3 ms each at 400); a thousand characters are about 2,000."""
 _PEAK = 0.65
@@ -199,19 +205,25 @@ class Voice:
         self._gain = min(max(_PEAK / max(peaks), 0.25), 4.0) if max(peaks) > 0 else 1.0
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+        self,
+        text: str,
+        delivery: Delivery | None = None,
+        *,
+        hurry: bool = True,
+        first: Sequence[int] = HURRIED_FRAMES,
+        stop: Stop | None = None,
     ) -> Iterator[Piece]:
         """``text`` as sound at :attr:`sample_rate`, in pieces; nothing for a text without sounds.
 
-        ``hurry`` makes the first pieces small; without it less work is done in all. Ends early, with no error, once
-        ``stop`` is set. Raises SpeechError for a text that cannot be spoken.
+        ``hurry`` makes the first pieces small (``first``, in frames); without it less work is done in all. Ends early,
+        with no error, once ``stop`` is set. Raises SpeechError for a text that cannot be spoken.
         """
         stop, sentences = stop or Stop(), self.phoneme_ids(text)
         split = [self._groups(ids) for ids in sentences]
         phonemes = tuple(len(group) for groups in split for group in groups)
         first_group = 0
         for number, ids in enumerate(sentences):
-            sizes = HURRIED_FRAMES if hurry and number == 0 else ()
+            sizes = first if hurry and number == 0 else ()
             try:
                 prior = self.prior(ids, delivery, stop=stop)
                 left = prior.frames * self.hop_samples
@@ -316,7 +328,8 @@ class Voice:
             end = until if hurry and latents.runs < 2 else max(until, latents.end + _FLOW_AHEAD_FRAMES)
             end = latents.frames if latents.frames - end <= reach else end
             start = latents.end
-            first, last = max(start - reach, 0), min(end + reach, latents.frames)
+            first = max(start - reach, 0)
+            last = min(max(end + reach, first + _FLOW_LEAST_FRAMES), latents.frames)
             latent = self._flow.run(self._feed(self._flow, prior, first, last), stop)[0]
             latents.append(latent[..., start - first : end - first], keep_from)
 

@@ -132,7 +132,9 @@ class TurnDetector:
             self.recorder.text(self._policy.present_text, covers_s, now_s)
         if self._floor is not None and self._floor.holding:
             self._floor_out(self._floor.text(text, covers_s, now_s, agent_text=self._agent().text))
-        if self._policy.in_speech and text:
+        # Where nothing is asked in mid-speech, as with many calls, a score of what is said then would be for nothing.
+        wanted = self._policy.config.max_early_asks > 0 or self._policy.state is State.PAUSED
+        if self._policy.in_speech and text and wanted:
             self._want_score(self._policy.present_text)
 
     def advance(self, now_s: float) -> None:

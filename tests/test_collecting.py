@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from voice_agent.talk.run import short_collections
+from voice_agent.collecting import short_collections
 
 
 class Loop:
