@@ -95,7 +95,8 @@ class Baseline:
             for measure, items in self.samples.items()
         }
         data["calibration_ms"] = [round(ms, 2) for ms in self.calibration_ms]
-        text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+        # A line is broken after the item that passes the width.
+        text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=85, allow_unicode=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(path.name + ".part")
