@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
@@ -127,6 +128,44 @@ def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
     clock.advance(5.0)
     waits.result(10)
     assert lanes.urgent_wait_s(1.0) == 0.0
+    lanes.close()
+
+
+def test_a_wait_counts_from_when_it_became_urgent(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)  # the thread for what is not urgent
+    paused = threading.Event()
+    future = lanes.lane(paused.is_set).submit(int)
+    clock.advance(5.0)  # in mid-speech nobody waits
+    paused.set()
+    future.result(10)
+    assert lanes.urgent_wait_s(1.0) == 0.0
+    go.set()
+    lanes.close()
+
+
+def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2, width=3)
+    holds = [held(lanes)]
+    lanes.lane(lambda: True).submit(int).result(10)
+    paused = [threading.Event(), threading.Event()]
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+
+    lanes._rest_until = 1e9  # a rest without end: only what is urgent is taken
+    first = lanes.lane(paused[0].is_set).submit(work)
+    second = lanes.lane(paused[1].is_set).submit(int)
+    time.sleep(0.1)
+    paused[0].set()
+    assert begun.wait(10)
+    paused[1].set()
+    assert second.result(5) == 0
+    for one in (*holds, go):
+        one.set()
+    first.result(10)
     lanes.close()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -67,8 +68,8 @@ class Ear:
 
 
 class Call:
-    def __init__(self, judge: Judge, ear: AcousticModel | None = None) -> None:
-        self.detector = TurnDetector(CONFIG, judge, ear)
+    def __init__(self, judge: Judge, ear: AcousticModel | None = None, config: TurnConfig = CONFIG) -> None:
+        self.detector = TurnDetector(config, judge, ear)
         self.said: list[Decision] = []
         self.detector.bind(self.said.append)
         self.windows = 0
@@ -108,8 +109,8 @@ async def until(true: Callable[[], bool]) -> None:
 async def make() -> AsyncIterator[Callable[..., Call]]:
     calls: list[Call] = []
 
-    def new(judge: Judge, ear: AcousticModel | None = None) -> Call:
-        calls.append(Call(judge, ear))
+    def new(judge: Judge, ear: AcousticModel | None = None, config: TurnConfig = CONFIG) -> Call:
+        calls.append(Call(judge, ear, config))
         return calls[-1]
 
     yield new
@@ -118,6 +119,22 @@ async def make() -> AsyncIterator[Callable[..., Call]]:
 
 
 MakeCall = Callable[..., Call]
+
+
+@pytest.mark.parametrize("early", [0, 2])
+async def test_where_nothing_is_asked_in_mid_speech_the_judge_is_asked_in_the_pause(make: MakeCall, early: int) -> None:
+    judge = SlowJudge({TEXT: -1.5})
+    judge.at_once = True
+    call = make(judge, config=dataclasses.replace(CONFIG, max_early_asks=early))
+    await call.speech()
+    call.text()
+    await asyncio.sleep(0.05)
+    assert judge.asked == ([TEXT] if early else [])
+    await call.silence(0.064)  # no further text comes: that one has heard all
+    await until(lambda: bool(judge.asked))
+    await until(lambda: call.detector.policy.wait_s() < 0.3)
+    await call.silence(0.064)
+    assert judge.asked == [TEXT]
 
 
 async def test_a_turn_from_start_to_commit(make: MakeCall) -> None:

@@ -123,6 +123,9 @@ class TurnDetector:
                 )
             )
         self._maybe_acoustic(end_s)
+        text = self._policy.present_text
+        if text and self._policy.state is State.PAUSED and not self._judging and words_of(text) not in self._judged:
+            self._want_score(text)  # it was not wanted while somebody spoke
 
     def text(self, text: str, covers_s: float, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
@@ -132,10 +135,13 @@ class TurnDetector:
             self.recorder.text(self._policy.present_text, covers_s, now_s)
         if self._floor is not None and self._floor.holding:
             self._floor_out(self._floor.text(text, covers_s, now_s, agent_text=self._agent().text))
-        # Where nothing is asked in mid-speech, as with many calls, a score of what is said then would be for nothing.
-        wanted = self._policy.config.max_early_asks > 0 or self._policy.state is State.PAUSED
-        if self._policy.in_speech and text and wanted:
+        if self._policy.in_speech and text and self._scores_help:
             self._want_score(self._policy.present_text)
+
+    @property
+    def _scores_help(self) -> bool:
+        """Where nothing is asked in mid-speech, as with many calls, a score of what is said then is for nothing."""
+        return self._policy.config.max_early_asks > 0 or self._policy.state is State.PAUSED
 
     def advance(self, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
