@@ -88,7 +88,7 @@ class Lanes:
             thread.start()
 
     def lane(self, urgent: Callable[[], bool] = lambda: False) -> Lane:
-        """A lane for one call. ``urgent`` is called from the working thread and must not block."""
+        """A lane for one call. ``urgent`` is called from the working threads and by who submits; it must not block."""
         lane = Lane(self, urgent)
         with self._ready:
             self._lanes.append(lane)

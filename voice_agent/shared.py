@@ -37,7 +37,6 @@ from .tts.vits import CROWDED_FRAMES, HURRIED_FRAMES
 from .turn import Judge, ModelJudge, RuleJudge
 
 Progress = Callable[[str], None]
-TOGETHER = 2  # pieces of sound that are made at the same time
 HURRIED_PIECES = 3
 """The first pieces of a hurried text: with the third there is sound for more than a second."""
 SLACK_S = 0.7
@@ -54,8 +53,8 @@ LOOK_S = 0.01
 class FairVoice:
     """A voice that several calls use at once: each piece of sound is made in its turn, the most urgent first.
 
-    ``crowded()``: there are so many calls that nothing is made before it is needed. ``later``: threads that make what
-    is not due yet.
+    ``crowded()``: there are so many calls that nothing is made before it is needed. ``later``: makes what is not
+    due yet; the turnstile lets one such piece through at a time.
     """
 
     def __init__(
@@ -136,12 +135,12 @@ class Shared:
         """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
         self._said_ahead: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
-        self._later = ThreadPoolExecutor(TOGETHER, "voice later", stand_back) if several else None
+        self._later = ThreadPoolExecutor(1, "voice later", stand_back) if several else None
         self.lanes = Lanes(clock)
         self._clock = clock
         self._model = model
         self._free_judges = list(range(model.judges)) if model is not None else []
-        self._turnstile = Turnstile(TOGETHER, clock=clock)
+        self._turnstile = Turnstile(clock=clock)
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, FairVoice] = {}
@@ -150,6 +149,12 @@ class Shared:
         self.ears: Callable[..., FastWhisperSTT] = FastWhisperSTT
         self.mouth: Callable[..., PiperTTS] = PiperTTS
         self.mind: Callable[..., ChatLLM] = ChatLLM.from_config
+
+    def close(self) -> None:
+        """End the threads of the ears and of the voices."""
+        self.lanes.close()
+        if self._later is not None:
+            self._later.shutdown()
 
     async def choose(self) -> None:
         """Ask the provider once which model it is to be: calls then need not wait for that. Raises ProviderError."""
@@ -253,7 +258,7 @@ async def loaded(
         shared = Shared(config, endpoint, model, notes, clock, several=calls > 1)
         if (second := hedge_settings(config.llm)) is not None and config.ladder.hedge:
             shared.hedge = stack.enter_context(running(resolve(second, provider_key), models.smollm2))
-        stack.callback(shared.lanes.close)
+        stack.callback(shared.close)
         await asyncio.gather(
             loop.run_in_executor(None, shared.engine, config.stt.language),
             loop.run_in_executor(None, _voice_too, shared, config.tts.voice),

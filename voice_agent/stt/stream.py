@@ -374,11 +374,10 @@ class WhisperStream(stt.RecognizeStream):
         if self._event_ch.closed or future.cancelled():
             return
         sound = done.heard
-        if sound is None:
+        if sound is None or done.begun_at is None:  # nobody spoke any more when its turn came
             self._maybe_pass()
             return
-        if done.begun_at is not None:
-            self._pass_s = self._clock.now() - done.begun_at
+        self._pass_s = self._clock.now() - done.begun_at
         if sound.utterance is not self._utterance or not self._taker.in_speech:
             self._maybe_pass()  # a dead turn's text is dropped; the present one may be waiting
             return

@@ -123,9 +123,9 @@ class TurnDetector:
                 )
             )
         self._maybe_acoustic(end_s)
-        text = self._policy.present_text
-        if text and self._policy.state is State.PAUSED and not self._judging and words_of(text) not in self._judged:
-            self._want_score(text)  # it was not wanted while somebody spoke
+        text, paused = self._policy.present_text, self._policy.state is State.PAUSED
+        if text and paused and self._judges_late and not self._judging and words_of(text) not in self._judged:
+            self._want_score(text)  # no further text may come
 
     def text(self, text: str, covers_s: float, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
@@ -135,13 +135,13 @@ class TurnDetector:
             self.recorder.text(self._policy.present_text, covers_s, now_s)
         if self._floor is not None and self._floor.holding:
             self._floor_out(self._floor.text(text, covers_s, now_s, agent_text=self._agent().text))
-        if self._policy.in_speech and text and self._scores_help:
+        if self._policy.in_speech and text and (not self._judges_late or self._policy.state is State.PAUSED):
             self._want_score(self._policy.present_text)
 
     @property
-    def _scores_help(self) -> bool:
+    def _judges_late(self) -> bool:
         """Where nothing is asked in mid-speech, as with many calls, a score of what is said then is for nothing."""
-        return self._policy.config.max_early_asks > 0 or self._policy.state is State.PAUSED
+        return self._policy.config.max_early_asks == 0
 
     def advance(self, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
