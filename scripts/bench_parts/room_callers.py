@@ -18,13 +18,14 @@ from typing import Any
 import clips as material
 
 from voice_agent.clock import SYSTEM
-from voice_agent.room.caller import Caller, token
+from voice_agent.room.caller import Caller, Concealed, token
 from voice_agent.room.ffi import narrow_events, narrow_room, quiet_logs
 
 SETTLE_S = 1.0
 PATIENCE_S = 12.0
 JOIN_S = 15.0
-HEAR_MS = 50  # what measures must not take the processor from what is measured
+HEAR_MS = 100  # what measures must not take the processor from what is measured
+LEAD_S = 0.2  # nor must it be heard when it stalls
 
 
 async def one_call(options: argparse.Namespace, number: int, said: list[material.Clip]) -> None:
@@ -35,7 +36,7 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
     await asyncio.sleep(options.stagger * number)
     ledger_gaps: list[float] = []
     answered = asked = 0
-    async with Caller.joined(options.url, ticket, hear_ms=HEAR_MS) as caller:
+    async with Caller.joined(options.url, ticket, hear_ms=HEAR_MS, lead_s=LEAD_S) as caller:
         narrow_room(caller.room)
         rows: set[asyncio.Task[None]] = set()
 
@@ -53,7 +54,7 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
         caller.room.register_text_stream_handler("voice_agent.turn", row)
         there = await caller.agent_there(JOIN_S)
         joined_s = caller.agent_joined_s
-        gone = False
+        gone, concealed = False, Concealed()
         if there:
             await asyncio.sleep(options.settle)
             began = caller.now_s()
@@ -82,6 +83,7 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
                     flush=True,
                 )
             await caller.quiet(SETTLE_S)
+            concealed = await caller.concealed()
             gone = not await caller.agent_there(0.01)
         print(
             json.dumps(
@@ -93,6 +95,8 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
                     "asked": asked,
                     "answered": answered,
                     "gaps": len(caller.gaps()),
+                    "concealed_ms": round(concealed.seconds * 1000),
+                    "concealments": concealed.events,
                     "track_gaps_ms": [round(ms, 1) for ms in ledger_gaps],
                     "lag_ms": round(caller.worst_lag_s * 1000),
                 }

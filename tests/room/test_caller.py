@@ -30,6 +30,28 @@ async def test_a_hole_in_what_arrives_is_counted_from_the_beginning_of_the_next_
     assert (gap.at_s, gap.length_s) == pytest.approx((1.10, 0.08))
 
 
+async def test_sound_that_came_late_and_caught_up_was_not_away() -> None:
+    caller = Caller(ManualClock())
+    loud = np.full(RATE // 20, 5000, np.int16)
+    for end_s in (1.05, 1.10, 1.23, 1.235, 1.25, 1.30):
+        caller._heard.append((end_s, loud))
+        caller._loud += _loud_ends(loud, end_s)
+    assert caller.gaps() == []
+
+
+async def test_silence_in_the_middle_of_a_word_is_a_gap_a_pause_is_none() -> None:
+    caller = Caller(ManualClock())
+    word, silence = np.full(RATE // 10, 5000, np.int16), np.zeros(RATE // 10, np.int16)
+    fading = np.linspace(5000, 0, RATE // 10).astype(np.int16)
+    fading[-RATE // 20 :] = 40  # a voice's own pause is never this quiet for long
+    breath = np.full(RATE // 10, 40, np.int16)
+    for i, pcm in enumerate((word, silence, word, fading, breath, silence, word, silence)):
+        caller._heard.append((1.0 + 0.1 * (i + 1), pcm))
+        caller._loud += _loud_ends(pcm, 1.0 + 0.1 * (i + 1))
+    (gap,) = caller.gaps()  # neither the one behind the breath nor the end of the reply
+    assert (gap.at_s, gap.length_s) == pytest.approx((1.1, 0.1))
+
+
 class Taken(rtc.AudioSource):
     """Takes sound, and ends the test when it has enough."""
 
@@ -63,3 +85,29 @@ async def test_sound_is_handed_on_in_pieces_and_the_line_says_when_it_is_spoken(
     assert not caller.speaking
     assert caller.say(np.ones(FRAME, np.int16)) == pytest.approx(3 * PIECE * FRAME / RATE), "after what was handed on"
     assert LEAD_S < PIECE * FRAME / RATE
+
+
+async def test_sound_may_be_handed_on_further_ahead() -> None:
+    handed = []
+    for lead_s in (LEAD_S, 0.2):
+        clock = ManualClock()
+        caller = Caller(clock, lead_s=lead_s)
+        source = Taken(clock, 3)
+        caller._source = cast(rtc.AudioSource, source)
+        caller.say(np.ones(30 * FRAME, np.int16))
+        with pytest.raises(EOFError):
+            await caller._feed()
+        handed.append(caller.worst_lag_s)
+    assert handed == [0.0, 0.0]
+
+
+async def test_a_stall_in_speech_is_a_lag() -> None:
+    clock = ManualClock()
+    caller = Caller(clock)
+    caller._source = cast(rtc.AudioSource, Taken(clock, 3))
+    caller.say(np.ones(30 * FRAME, np.int16))
+    caller._spoken = [np.ones(FRAME, np.int16)] * 5
+    clock.advance(0.25)
+    with pytest.raises(EOFError):
+        await caller._feed()
+    assert caller.worst_lag_s == pytest.approx(0.2)

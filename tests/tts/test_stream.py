@@ -67,6 +67,14 @@ async def test_a_reply_starts_with_sound_and_in_a_small_frame(piper: PiperTTS) -
     assert events[0].frame.duration <= 0.02
 
 
+async def test_its_frames_grow_and_each_piece_leaves_whole(piper: PiperTTS) -> None:
+    events = await speak(piper, ["The quick brown fox jumps over the lazy dog near the old stone bridge by the river."])
+    durations = [e.frame.duration for e in events]
+    assert sum(durations) > 3.0
+    assert max(durations) == pytest.approx(0.2, abs=0.011)  # LiveKit keeps 10 ms back, to mark the last
+    assert len(durations) < sum(durations) / 0.06
+
+
 async def test_the_first_clause_sounds_while_the_model_still_writes(piper: PiperTTS) -> None:
     async with piper.stream() as stream:
         stream.push_text("Of course,")

@@ -148,7 +148,7 @@ async def call(
             await r.start(
                 room=room,
                 room_options=room_io.RoomOptions(
-                    audio_input=ears.options(config.room),
+                    audio_input=ears.options(config.room, crowded=shared.crowded()),
                     audio_output=False,  # ours is set already
                     text_input=room_io.TextInputOptions(text_input_cb=held.chat),
                     close_on_disconnect=False,  # people come back; see People

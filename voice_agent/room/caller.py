@@ -35,6 +35,10 @@ PIECE = 10  # steps handed to the track at once: each piece costs the same
 LEAD_S = 0.05  # so long before they are due, so that a busy moment makes no hole in what is said
 CONNECT_S = 20.0
 LOUD = 300  # a sample above this is heard; Opus leaves a noise of a few units in silence
+DEAD = 4  # no sample of a run above this: nothing was sent; a voice that pauses is not so quiet
+SAME_REPLY_S = 2.0  # sound that comes back within this is the same reply's
+CAUGHT_UP_S = 0.5  # what arrives late and is made up for within this was late here, not on its way
+OPUS_RATE = 48_000  # of WebRTC's counts of samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,14 @@ class Gap:
 
     at_s: float
     length_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Concealed:
+    """Sound that WebRTC made up because packets came late or not at all (pauses not counted)."""
+
+    seconds: float = 0.0
+    events: int = 0
 
 
 def token(
@@ -73,36 +85,42 @@ def token(
 class Caller:
     """Make one with :meth:`joined`."""
 
-    def __init__(self, clock: Clock = SYSTEM, *, hear_ms: int = 10) -> None:
+    def __init__(self, clock: Clock = SYSTEM, *, hear_ms: int = 10, lead_s: float = LEAD_S) -> None:
         self.room = rtc.Room()
         self._clock = clock
         self._hear_ms = hear_ms
+        self._lead_s = lead_s
         self._source: rtc.AudioSource | None = None
         self._queue: list[Int16] = []
         self._spoken: list[Int16] = []
         self._heard: list[tuple[float, Int16]] = []  # end on the line as it arrived, sound
         self._loud: list[float] = []  # ends of the frames that were heard
         self._first_loud: float | None = None
+        self._audible = asyncio.Event()  # _first_loud is known
         self._since = 0.0
         self._began = 0.0
         self._speech_until_s = 0.0
+        self._track: rtc.Track | None = None
         self._agent = asyncio.Event()
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.agent_joined_s: float | None = None
         """When the agent's track was there, on the line."""
         self.worst_lag_s = 0.0
-        """How late this caller itself was: a figure of a caller that lagged is worth nothing."""
+        """How late its sound was handed on: a figure of a caller that lagged is worth nothing."""
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def joined(cls, url: str, ticket: str, *, hear_ms: int = 10, clock: Clock = SYSTEM) -> AsyncIterator[Caller]:
+    async def joined(
+        cls, url: str, ticket: str, *, hear_ms: int = 10, lead_s: float = LEAD_S, clock: Clock = SYSTEM
+    ) -> AsyncIterator[Caller]:
         """Join, with a microphone that is silent until :meth:`say`; leave at the end.
 
         ``hear_ms`` (a multiple of 10): what is heard comes in pieces of that length, and is known that much later. The
-        times are those of 10 ms all the same, and many callers in one process cost less.
+        times are those of 10 ms all the same, and many callers in one process cost less. ``lead_s`` (0.2 at most): so
+        long before it is due sound is handed on; a stall of this process that is shorter is not heard.
         """
-        caller = cls(clock, hear_ms=hear_ms)
+        caller = cls(clock, hear_ms=hear_ms, lead_s=lead_s)
         await caller._join(url, ticket)
         try:
             yield caller
@@ -164,11 +182,11 @@ class Caller:
             # After a stall in silence the line jumps; else it would lag for ever, and every later figure with it.
             while not self._queue and self.now_s() > (len(self._spoken) + 2) * FRAME / RATE:
                 self._spoken.append(silence)
-            wait_s = len(self._spoken) * FRAME / RATE - LEAD_S - self.now_s()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            left_s = len(self._spoken) * FRAME / RATE - self.now_s()
+            if left_s > self._lead_s:
+                await asyncio.sleep(left_s - self._lead_s)
             elif self._spoken and self._queue:
-                self.worst_lag_s = max(self.worst_lag_s, -wait_s)
+                self.worst_lag_s = max(self.worst_lag_s, -left_s)
             steps, self._queue = self._queue[:PIECE], self._queue[PIECE:]
             steps += [silence] * (PIECE - len(steps))
             piece = np.concatenate(steps)
@@ -182,6 +200,7 @@ class Caller:
             self.agent_joined_s = self.now_s()
             self._gone.clear()
             self._agent.set()
+            self._track = track
             self._spawn(self._listen(track))
 
     def _left(self, who: rtc.RemoteParticipant) -> None:
@@ -202,6 +221,7 @@ class Caller:
                     self._loud.append(at)
                     if self._first_loud is None and at > self._since:
                         self._first_loud = at
+                        self._audible.set()
         finally:
             await stream.aclose()
 
@@ -231,11 +251,11 @@ class Caller:
     def listen_from_now(self) -> None:
         """:meth:`reply` counts from here on."""
         self._since, self._first_loud = self.now_s(), None
+        self._audible.clear()
 
     async def reply(self, until_s: float) -> float | None:
         """When the agent was first heard since :meth:`listen_from_now`; None if not before ``until_s`` on the line."""
-        while self._first_loud is None and self.now_s() < until_s:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(FRAME / RATE)
+        await self._within(self._audible.wait, max(0.0, until_s - self.now_s()))
         return self._first_loud
 
     @property
@@ -251,9 +271,10 @@ class Caller:
         """Return when nobody has been heard for that long; False if that does not come within ``within_s``."""
         began = self.now_s()
         while (now := self.now_s()) - began < within_s:
-            if not self.speaking and now - max(self.last_heard_s, began) >= for_s:
+            left_s = max(self._speech_until_s, max(self.last_heard_s, began) + for_s) - now
+            if left_s <= 0:
                 return True
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(max(left_s, FRAME / RATE))
         return False
 
     async def stopped(self, onset_s: float, *, hush_s: float = 0.4, within_s: float = 6.0) -> float | None:
@@ -265,16 +286,49 @@ class Caller:
         return None
 
     def gaps(self, longest_s: float = 0.06) -> list[Gap]:
-        """Where nothing of the agent's sound arrived for longer than that, while it was audible."""
-        found = []
-        loud = np.asarray(self._loud)
-        for (before, _), (after, pcm) in zip(self._heard, self._heard[1:], strict=False):
-            begins = after - len(pcm) / RATE
-            if begins - before <= longest_s or not len(loud):
-                continue
-            if float(np.abs(loud - before).min()) < 0.03 and bool((loud > begins).any()):
-                found.append(Gap(before, begins - before))
+        """Where the agent's sound was away for longer than that while it spoke: silence that begins within 30 ms of
+        sound, and pieces that came late without the next ones making up for it (those were late in this process)."""
+        return sorted([*self._silences(longest_s), *self._missing(longest_s)], key=lambda gap: gap.at_s)
+
+    def _silences(self, longest_s: float) -> list[Gap]:
+        found: list[Gap] = []
+        if not self._heard:
+            return found
+        pcm = np.concatenate([pcm for _, pcm in self._heard])
+        ends_at = np.cumsum([len(pcm) for _, pcm in self._heard])
+        level = np.abs(pcm.astype(np.int32))
+        edges = np.diff(np.concatenate([[0], (level <= DEAD).astype(np.int8), [0]]))
+        for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+            before, after = level[max(0, start - 3 * FRAME) : start], level[end : end + int(SAME_REPLY_S * RATE)]
+            if end - start > longest_s * RATE and before.max(initial=0) > LOUD and after.max(initial=0) > LOUD:
+                piece = int(np.searchsorted(ends_at, start, side="right"))
+                at_s = self._heard[piece][0] - float(ends_at[piece] - start) / RATE
+                found.append(Gap(at_s, float(end - start) / RATE))
         return found
+
+    def _missing(self, longest_s: float) -> list[Gap]:
+        found: list[Gap] = []
+        loud = np.asarray(self._loud)
+        ends = np.array([end for end, _ in self._heard])
+        late = ends - np.cumsum([len(pcm) for _, pcm in self._heard]) / RATE
+        for i in range(1, len(ends)):
+            soon = late[i : int(np.searchsorted(ends, ends[i] + CAUGHT_UP_S, side="right"))]
+            length_s = float(soon.min() - late[i - 1])
+            if length_s <= longest_s or not len(loud):
+                continue
+            before = float(ends[i - 1])
+            if float(np.abs(loud - before).min()) < 0.03 and bool((loud > before + length_s).any()):
+                found.append(Gap(before, length_s))
+        return found
+
+    async def concealed(self) -> Concealed:
+        """What of the agent's sound was made up so far."""
+        for one in await self._track.get_stats() if self._track is not None else ():
+            if one.WhichOneof("stats") == "inbound_rtp":
+                counted = one.inbound_rtp.inbound
+                samples = counted.concealed_samples - counted.silent_concealed_samples
+                return Concealed(samples / OPUS_RATE, int(counted.concealment_events))
+        return Concealed()
 
     # --- the recording ------------------------------------------------------------------------------------------------
 

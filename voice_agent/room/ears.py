@@ -9,6 +9,9 @@ from ..config import RoomConfig
 
 SAMPLE_RATE = 16_000
 FRAME_MS = 32
+CROWDED_FRAME_MS = 64
+"""Two windows at once for a call that joins many others: 16 ms later on average, and each frame's way through the
+native library, the loop and its tasks is gone half as often."""
 
 
 class NoiseSuppression(rtc.FrameProcessor[rtc.AudioFrame]):
@@ -36,12 +39,13 @@ class NoiseSuppression(rtc.FrameProcessor[rtc.AudioFrame]):
         self._enabled = False
 
 
-def options(config: RoomConfig) -> room_io.AudioInputOptions:
+def options(config: RoomConfig, *, crowded: bool = False) -> room_io.AudioInputOptions:
     """LiveKit's defaults are 24 kHz, 50 ms and automatic gain: 25 ms later on average, and resampled twice."""
+    frame_ms = CROWDED_FRAME_MS if crowded else FRAME_MS
     return room_io.AudioInputOptions(
         sample_rate=SAMPLE_RATE,
         num_channels=1,
-        frame_size_ms=10 if config.noise_suppression else FRAME_MS,  # what the module takes
+        frame_size_ms=10 if config.noise_suppression else frame_ms,  # what the module takes
         noise_cancellation=NoiseSuppression() if config.noise_suppression else None,
         auto_gain_control=False,
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from livekit import api
-from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest
+from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest, tokenize
 from livekit.agents.telemetry.loop_monitor import ENV_WARN_THRESHOLD_MS
 from livekit.agents.telemetry.metrics import job_ended, job_started
 from livekit.agents.utils.hw import get_cpu_monitor
@@ -157,6 +157,8 @@ class Worker:
             for note in shared.notes:
                 self._progress(note)
             self.shared = shared
+            # The first reply's words would load it: 0.1 s in which no other call gets on, and once a thread.
+            await asyncio.get_running_loop().run_in_executor(None, tokenize.basic.hyphenate_word, "")
             with short_collections():
                 await self._serve(shared, ended)
 

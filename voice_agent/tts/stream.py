@@ -40,8 +40,8 @@ PROVISIONAL_S = 0.7
 """So much sound is made of a reply that may be thrown away; the next chunk needs less than that until it sounds."""
 FIRST_SOUND_S = 0.3
 """Until the longest hungry chunk sounds (see HUNGRY_S): what few words must last for."""
-_FRAME_MS = 20
-"""LiveKit's default of 200 ms would be filled before a frame leaves."""
+_FRAME_MS = 200
+"""At most: each piece of sound begins with a frame of 20 ms, and its rest leaves with it (:meth:`_Mouth._emit`)."""
 
 
 @dataclass(frozen=True, slots=True)

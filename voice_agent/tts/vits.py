@@ -37,7 +37,7 @@ CROWDED_FRAMES = (28, 112)
 and a piece less to make."""
 STEADY_FRAMES = 192
 """Frames of a piece when there is sound enough: 2.2 s, of the decoder's work a tenth is overlap."""
-_FLOW_AHEAD_FRAMES = 256
+_FLOW_AHEAD_FRAMES = 448
 """How far the flow, which reaches 32 frames to either side but costs a quarter of the decoder, then runs ahead."""
 _FLOW_LEAST_FRAMES = 65
 """No window of the flow is narrower, unless the sentence is: up to 64 frames onnxruntime multiplies in another order on
