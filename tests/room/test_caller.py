@@ -10,7 +10,7 @@ import pytest
 from livekit import rtc
 
 from voice_agent.clock import ManualClock
-from voice_agent.room.caller import FRAME, LEAD_S, PIECE, RATE, Caller, _loud_ends
+from voice_agent.room.caller import FRAME, LEAD_S, PIECE, RATE, Caller, Concealed, _loud_ends
 
 
 def test_the_times_of_a_long_piece_are_those_of_its_10_ms_steps() -> None:
@@ -110,3 +110,23 @@ async def test_a_stall_in_speech_is_a_lag() -> None:
     with pytest.raises(EOFError):
         await caller._feed()
     assert caller.worst_lag_s == pytest.approx(0.2)
+
+
+async def test_waiting_for_quiet_ends_when_it_was_told_to() -> None:
+    caller = Caller()
+    caller._speech_until_s = caller.now_s() + 60.0
+    assert not await asyncio.wait_for(caller.quiet(0.5, within_s=0.05), 10.0)
+
+
+async def test_of_an_agent_that_has_left_nothing_is_asked() -> None:
+    class Ended:
+        async def get_stats(self) -> list[object]:
+            raise RuntimeError("the track has ended")
+
+    class Agent:
+        kind = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+
+    caller = Caller(ManualClock())
+    caller._track = cast(rtc.Track, Ended())
+    caller._left(cast(rtc.RemoteParticipant, Agent()))
+    assert await caller.concealed() == Concealed()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -67,12 +68,37 @@ async def test_a_reply_starts_with_sound_and_in_a_small_frame(piper: PiperTTS) -
     assert events[0].frame.duration <= 0.02
 
 
-async def test_its_frames_grow_and_each_piece_leaves_whole(piper: PiperTTS) -> None:
+async def test_its_frames_grow(piper: PiperTTS) -> None:
     events = await speak(piper, ["The quick brown fox jumps over the lazy dog near the old stone bridge by the river."])
     durations = [e.frame.duration for e in events]
     assert sum(durations) > 3.0
     assert max(durations) == pytest.approx(0.2, abs=0.011)  # LiveKit keeps 10 ms back, to mark the last
     assert len(durations) < sum(durations) / 0.06
+
+
+async def test_a_piece_leaves_whole_before_the_next_is_made() -> None:
+    """LiveKit would let go of the rest of it a moment before its sound ends: here after a minute."""
+    more = threading.Event()
+    loud = np.full(round(61.15 * 22_050), 5_000, np.int16)
+
+    class Slow:
+        def speak(self, *args: object, **kwargs: object) -> Iterator[Piece]:
+            yield Piece(loud, last=False)
+            more.wait(30)
+            yield Piece(loud[:2_205], last=True)
+
+    mouth = PiperTTS(loaded=Slow())
+    async with mouth.stream() as stream:
+        stream.push_text("Well.")
+        stream.end_input()
+        left_s = 61.15 - 0.005
+        try:
+            async with asyncio.timeout(20):
+                while left_s > 0:
+                    left_s -= (await anext(stream)).frame.duration
+        finally:
+            more.set()
+    await mouth.aclose()
 
 
 async def test_the_first_clause_sounds_while_the_model_still_writes(piper: PiperTTS) -> None:

@@ -207,6 +207,7 @@ class Caller:
         if who.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
             self._agent.clear()
             self._gone.set()
+            self._track = None
 
     async def _listen(self, track: rtc.Track) -> None:
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=self._hear_ms)
@@ -274,7 +275,7 @@ class Caller:
             left_s = max(self._speech_until_s, max(self.last_heard_s, began) + for_s) - now
             if left_s <= 0:
                 return True
-            await asyncio.sleep(max(left_s, FRAME / RATE))
+            await asyncio.sleep(min(max(left_s, FRAME / RATE), began + within_s - now))
         return False
 
     async def stopped(self, onset_s: float, *, hush_s: float = 0.4, within_s: float = 6.0) -> float | None:

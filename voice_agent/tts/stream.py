@@ -40,8 +40,6 @@ PROVISIONAL_S = 0.7
 """So much sound is made of a reply that may be thrown away; the next chunk needs less than that until it sounds."""
 FIRST_SOUND_S = 0.3
 """Until the longest hungry chunk sounds (see HUNGRY_S): what few words must last for."""
-_FRAME_MS = 200
-"""At most: each piece of sound begins with a frame of 20 ms, and its rest leaves with it (:meth:`_Mouth._emit`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +278,7 @@ class _Mouth:
             probe.mark("tts_first_audio", made_at_s)
         self.write_captions()
         self._emitter.push(samples.tobytes())
-        self._emitter.flush()  # else the last 10 ms of every piece would wait for the next one
+        self._emitter.flush()  # it fills frames of up to 200 ms, and keeps 10 back: the rest of a piece would wait
         now = self._clock.now()
         self._made_s += samples.size / self._owner.sample_rate
         self._sounds_until_s = max(self._sounds_until_s, now) + samples.size / self._owner.sample_rate
@@ -298,7 +296,6 @@ class _PiperStream(tts.SynthesizeStream):
             sample_rate=self._owner.sample_rate,
             num_channels=1,
             mime_type="audio/pcm",
-            frame_size_ms=_FRAME_MS,
             stream=True,
         )
         output_emitter.start_segment(segment_id=utils.shortuuid())
@@ -340,7 +337,6 @@ class _PiperChunkedStream(tts.ChunkedStream):
             sample_rate=self._owner.sample_rate,
             num_channels=1,
             mime_type="audio/pcm",
-            frame_size_ms=_FRAME_MS,
         )
         with _as_livekit_errors():
             mouth = _Mouth(self._owner, output_emitter, chunker, asyncio.Event())

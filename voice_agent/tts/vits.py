@@ -38,7 +38,8 @@ and a piece less to make."""
 STEADY_FRAMES = 192
 """Frames of a piece when there is sound enough: 2.2 s, of the decoder's work a tenth is overlap."""
 _FLOW_AHEAD_FRAMES = 448
-"""How far the flow, which reaches 32 frames to either side but costs a quarter of the decoder, then runs ahead."""
+"""How far the flow, which reaches 32 frames to either side but costs a quarter of the decoder, then runs ahead: most
+sentences in one go (4.1 s of sound take 3 % less than with 256, n = 15)."""
 _FLOW_LEAST_FRAMES = 65
 """No window of the flow is narrower, unless the sentence is: up to 64 frames onnxruntime multiplies in another order on
 processors with AVX-512, and where the flow is steep its rounding came to 1.6 steps of 16 bits."""
