@@ -341,6 +341,13 @@ class TtsConfig(_Section):
     length_scale: float | None = setting(
         None, "Slower above 1, faster below. Left out: the voice's own.", minimum=0.25, maximum=4.0
     )
+    runtime: str = setting(
+        "auto",
+        "What runs the voice: `onnx` (onnxruntime, float32: the samples of Piper's own graph), or `openvino` (bfloat16,"
+        " less than half the time on a processor with AMX, for 350 MB and some 3 s at the start). `auto`: `openvino` in"
+        " a room's worker where there is AMX, else `onnx`.",
+        choices=("auto", "onnx", "openvino"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,7 +468,7 @@ class RoomConfig(_Section):
         4.0, "Calls that one free processor core carries; a machine with more is full.", minimum=0.1, maximum=100.0
     )
     eager_calls_per_core: float = setting(
-        1.0,
+        2.0,
         "With more calls than this on a core less is done ahead: no sound before it is needed, and in mid-speech only"
         " `room.crowd_early_asks` requests.",
         minimum=0.0,

@@ -15,6 +15,7 @@ convolutions are written as those of an image of height 1 (:func:`_as_image`).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ class Part:
     """How many input frames on either side can change an output frame. 0 for the text part, which runs whole."""
     upsampling: int = 1
     """Output steps an input frame (the decoder: samples a frame, 256)."""
+
+
+def without_model(part: Part) -> Part:
+    """``part`` for whoever has loaded its model, and needs the bytes no more."""
+    return dataclasses.replace(part, model=b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,23 @@ def split(model: bytes) -> Parts:
     return Parts(text_part, flow_part, decoder_part, prior, latent, durations)
 
 
+def halves(text: Part) -> tuple[Part, Part]:
+    """The text part in two: the encoder of phonemes, a column each, and what makes durations and ``z_p`` of it.
+
+    Both read the lengths; the second also the first's output. Raises ModelError as :func:`split`.
+    """
+    graph = _parse(memoryview(text.model))
+    reads = next((n.inputs[0] for n in graph.nodes if n.op == "Conv" and "enc_p.proj.weight" in n.inputs), None)
+    if reads is None:
+        raise _unknown("no convolution enc_p.proj")
+    before = _ancestors(graph.nodes, {reads})
+    encoder = [n for n in graph.nodes if id(n) in before]
+    # What does not come out of the encoder, such as the mask, is made again: it is small.
+    behind = _ancestors(graph.nodes, set(text.outputs), given=reads)
+    after = [n for n in graph.nodes if id(n) in behind]
+    return _part(graph, encoder, (reads,)), _part(graph, after, text.outputs)
+
+
 def _unknown(what: str) -> ModelError:
     return ModelError(f"the voice's graph is not one that Piper exports ({what}): use a voice made by Piper's export")
 
@@ -158,11 +181,11 @@ def _descendants(nodes: list[_Node], names: set[str]) -> set[int]:
     return found
 
 
-def _ancestors(nodes: list[_Node], names: set[str]) -> set[int]:
-    """The ids of the nodes that ``names`` depend on."""
+def _ancestors(nodes: list[_Node], names: set[str], given: str = "") -> set[int]:
+    """The ids of the nodes that ``names`` depend on, where the tensor ``given`` is there already."""
     needed, found = set(names), set[int]()
     for node in reversed(nodes):
-        if not needed.isdisjoint(node.outputs):
+        if given not in node.outputs and not needed.isdisjoint(node.outputs):
             needed.update(node.inputs)
             found.add(id(node))
     return found

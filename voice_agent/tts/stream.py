@@ -29,7 +29,7 @@ from ..errors import VoiceAgentError
 from .seam import Seam
 from .spoken import speakable
 from .text import FEW, Chunk, Chunker, Limits
-from .vits import Delivery, Piece, Stop, Voice, load_config, speaker_id
+from .vits import Delivery, Piece, Stop, Voice, check_runtime, load_config, speaker_id
 from .words import WordTimes
 
 DEFAULT_VOICE = "en_US-joe-medium"
@@ -61,9 +61,10 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
 
     ``voice`` is an embedded name, the name of a Piper voice, or the path of an ``.onnx`` with its ``.onnx.json``
     beside it. The model is loaded (~1 s) by :meth:`prewarm`, or else by the first text, on a thread of its own, which
-    also does the speaking; ``loaded`` is that voice, loaded already (safe for several threads, if it is shared). Raises
-    ModelError for a voice that is not there, SpeechError for a speaker it has not; what goes wrong later reaches
-    LiveKit as an APIError whose cause is ours.
+    also does the speaking; ``loaded`` is that voice, loaded already (safe for several threads, if it is shared).
+    ``runtime``: what runs it, ``onnx``, ``openvino`` or ``auto`` (:meth:`Voice.load`). Raises ModelError for a voice
+    that is not there, SpeechError for a speaker it has not; what goes wrong later reaches LiveKit as an APIError whose
+    cause is ours.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         length_scale: float | None = None,
         limits: Limits | None = None,
         loaded: Speaker | None = None,
+        runtime: str = "onnx",
         clock: Clock = SYSTEM,
     ) -> None:
+        check_runtime(runtime)
         self._model_path, self._config_path = models.piper(str(voice))
         config = load_config(self._config_path)
         speaker_id(config, speaker)
@@ -87,7 +90,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         self.language: str = config.espeak_voice
         self._name = Path(voice).stem if str(voice).endswith(".onnx") else str(voice)
         self._delivery = Delivery(speaker=speaker, length_scale=length_scale)
-        self._limits, self._clock = limits, clock
+        self._limits, self._runtime, self._clock = limits, runtime, clock
         self._voice = loaded
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
         self._stops: set[Stop] = set()
@@ -135,7 +138,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
     def _loaded(self) -> Speaker:
         """The voice. Only on the voice's thread, as long as it is not loaded."""
         if self._voice is None:
-            self._voice = Voice.load(self._model_path, self._config_path)
+            self._voice = Voice.load(self._model_path, self._config_path, runtime=self._runtime)
         return self._voice
 
     async def _pieces(self, text: str, *, hurry: bool, due_at: float | None = None) -> AsyncGenerator[_Made, None]:

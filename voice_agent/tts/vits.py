@@ -6,17 +6,18 @@ equal those of the whole; the first is small so that it is heard soon, and they 
 
 Blocking; :mod:`.stream` runs it on a thread of its own. Several threads may use one voice: what belongs to a text is
 not kept in it, onnxruntime's sessions allow it, and espeak has a lock. A :class:`Stop` set from another thread ends the
-work within the model's current operator (a few milliseconds).
+work within the model's current operator (a few milliseconds), or within a window on tiles (:mod:`.tiles`, 15 ms).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -24,11 +25,16 @@ from numpy.typing import NDArray
 from piper import PiperVoice
 from piper.config import PiperConfig
 
-from ..errors import ModelError, SpeechError
+from ..errors import ConfigError, ModelError, SpeechError
 from ..inference import open_session, session_options
+from ..memory import give_back
 from . import graph
+from .tiles import Tiles, has_tiles, openvino
 from .words import Group
 
+_log = logging.getLogger(__name__)
+
+RUNTIMES = ("auto", "onnx", "openvino")
 HURRIED_FRAMES = (14, 28, 96)
 """Frames (11.6 ms each) of the first pieces when sound is wanted at once, STEADY_FRAMES after them. 14 frames are
 163 ms, of which ~45 are the silence that a voice starts with; the next piece takes ~50 ms to make, half of the rest."""
@@ -43,6 +49,14 @@ sentences in one go (4.1 s of sound take 3 % less than with 256, n = 15)."""
 _FLOW_LEAST_FRAMES = 65
 """No window of the flow is narrower, unless the sentence is: up to 64 frames onnxruntime multiplies in another order on
 processors with AVX-512, and where the flow is steep its rounding came to 1.6 steps of 16 bits."""
+_TILED_FRAMES = 96
+"""The same on tiles (:mod:`.tiles`), where a longer window is hardly cheaper a frame."""
+_TILED_PHONEMES = (128, 256, 480)
+"""Widths of the text half on tiles, in phoneme ids: 480 for the longest chunk (``Limits.max_chars``). What is longer
+runs as it does without tiles."""
+_LATENT_AGREES_DB, _SOUND_AGREES_DB = 30.0, 25.0
+"""A voice is not run in bfloat16 if that differs by more than this from float32: the latents by 42 to 46 dB and the
+decoder's samples by 40 dB with the embedded voice."""
 MAX_PHONEME_IDS = 2000
 """The text half is quadratic in these (~0.3 ms each at 400); a thousand characters are about 2,000."""
 _PEAK = 0.65
@@ -62,6 +76,9 @@ class Delivery:
     """Variation of the sound; 0 with ``noise_w`` 0 makes the samples repeat exactly."""
     noise_w: float | None = None
     """Variation of the rhythm."""
+
+
+_STILL = Delivery(noise_scale=0.0, noise_w=0.0)
 
 
 class Stop:
@@ -117,12 +134,25 @@ class Prior:
     frames: int
 
 
+class _Runs(Protocol):
+    """What runs a part of the graph. ``widths``: the frames that a run may have; empty: any number."""
+
+    @property
+    def part(self) -> graph.Part: ...
+
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+
+    def run(self, feed: dict[str, NDArray[Any]], stop: Stop) -> list[NDArray[np.float32]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Model:
     """A part of the graph in its session."""
 
     session: Any
     part: graph.Part
+    widths: tuple[int, ...] = ()
 
     def run(self, feed: dict[str, NDArray[Any]], stop: Stop) -> list[NDArray[np.float32]]:
         outputs: list[NDArray[np.float32]] = self.session.run(list(self.part.outputs), feed, stop.run_options)
@@ -131,24 +161,11 @@ class _Model:
 
 @dataclass(slots=True)
 class _Latents:
-    """``z`` so far: a piece is computed when the decoder first needs it, and what it no longer needs is dropped."""
+    """``z`` so far: a piece is computed when the decoder first needs it."""
 
-    frames: int
-    start: int = 0
-    pieces: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1, 0, 0), np.float32))
+    all: NDArray[np.float32]
+    end: int = 0
     runs: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.start + int(self.pieces.shape[-1])
-
-    def append(self, more: NDArray[np.float32], keep_from: int) -> None:
-        if not self.runs:
-            self.pieces = more
-        else:
-            self.pieces = np.concatenate([self.pieces[..., keep_from - self.start :], more], axis=-1)
-            self.start = keep_from
-        self.runs += 1
 
 
 class Voice:
@@ -160,30 +177,77 @@ class Voice:
         """Hertz."""
         self._prior_name, self._latent_name = parts.prior, parts.latent
         self._durations_name = parts.durations
-        self._text = _Model(_session(parts.text.model, threads, bounded=False), _without_model(parts.text))
-        self._flow = _Model(_session(parts.flow.model, threads, bounded=True), _without_model(parts.flow))
-        self._decoder = _Model(
-            _session(parts.decoder.model, threads, bounded=True, images=True), _without_model(parts.decoder)
+        self._text = _Model(_session(parts.text.model, threads, bounded=False), graph.without_model(parts.text))
+        flow, decoder = parts.flow, parts.decoder
+        self._flow: _Runs = _Model(_session(flow.model, threads, bounded=True), graph.without_model(flow))
+        self._decoder: _Runs = _Model(
+            _session(decoder.model, threads, bounded=True, images=True), graph.without_model(decoder)
         )
         # Piper's class is used for what it does best, text to phoneme ids in all of its languages.
         self._piper = PiperVoice(session=self._text.session, config=config)
+        self._halves: tuple[Tiles, _Model] | None = None
+        """The text half in two, where the encoder of phonemes runs on tiles."""
         self._gain = 1.0
 
     @classmethod
-    def load(cls, model_path: Path, config_path: Path | None = None, *, threads: int = 1) -> Voice:
-        """Load and warm up a voice (~1 s). ``config_path`` defaults to the model's path with ``.json`` appended.
+    def load(
+        cls, model_path: Path, config_path: Path | None = None, *, threads: int = 1, runtime: str = "onnx"
+    ) -> Voice:
+        """Load and warm up a voice (1 to 4 s). ``config_path`` defaults to the model's path with ``.json`` appended.
 
-        Raises ModelError if a file is missing, broken, or no Piper voice.
+        ``runtime``: ``onnx`` gives the samples that Piper's own graph gives; ``openvino`` computes in bfloat16 what
+        takes most of the time; ``auto`` does that where the processor has tiles for it, OpenVINO is there, and the
+        sound agrees.
+        Raises ModelError if a file is missing, broken, or no Piper voice, or one that ``openvino`` was asked for and
+        cannot be done with; ConfigError for another runtime.
         """
+        check_runtime(runtime)
         config = load_config(config_path or Path(f"{model_path}.json"))
         try:
             model = model_path.read_bytes()
         except OSError as e:
             raise ModelError(f"{model_path}: cannot read the voice ({e.strerror}): give a path to an .onnx") from e
-        voice = cls(config, graph.split(model), threads=threads)
+        parts = graph.split(model)
+        voice = cls(config, parts, threads=threads)
         del model
+        if runtime == "openvino" or (runtime == "auto" and has_tiles() and openvino() is not None):
+            try:
+                voice._lay_tiles(parts, threads)
+            except (RuntimeError, SpeechError) as e:  # OpenVINO raises plain RuntimeErrors
+                why = f"{model_path.name} does not run in bfloat16 ({e})"
+                if runtime == "openvino":
+                    raise ModelError(f"{why}: use tts.runtime=onnx") from e
+                _log.warning("%s: it runs in float32, which takes three times as long", why)
+        del parts
         voice.warm_up()
+        give_back()  # what the models were written down in
         return voice
+
+    def _lay_tiles(self, parts: graph.Parts, threads: int) -> None:
+        """Compute in bfloat16 from now on. Raises RuntimeError if that cannot be, or does not sound the same."""
+        ids = self.phoneme_ids(_WARM_UP[-1])[-1]
+        feed: dict[str, NDArray[Any]] = {"input": np.array([ids], np.int64), "input_lengths": np.array([len(ids)])}
+        prior = self.prior(ids, _STILL)
+        first, rest = graph.halves(parts.text)
+        encoder = Tiles(first, feed, _TILED_PHONEMES)
+        exact = _Model(_session(first.model, threads, bounded=False), first)
+        _agree("phonemes", exact.run(feed, Stop())[0], encoder.run(feed)[0], _LATENT_AGREES_DB)
+
+        reach = self._flow.part.reach_frames
+        # Behind the end there is silence in the mask too, by which the flow multiplies.
+        flow = Tiles(parts.flow, prior.tensors, (2 * reach + _TILED_FRAMES,))
+        feed = self._feed(self._flow, prior, 0, min(prior.frames, flow.widths[-1]))
+        latent = self._flow.run(feed, Stop())[0]
+        _agree("latents", latent, flow.run(feed)[0], _LATENT_AGREES_DB)
+
+        reach = self._decoder.part.reach_frames
+        before, *later = HURRIED_FRAMES
+        widths = (before + reach, *(size + 2 * reach for size in later))
+        feed = {self._latent_name: latent[..., : widths[1]]}
+        decoder = Tiles(parts.decoder, {self._latent_name: latent}, widths, "the last column")
+        _agree("samples", self._decoder.run(feed, Stop())[0], decoder.run(feed)[0], _SOUND_AGREES_DB)
+        self._halves = encoder, _Model(_session(rest.model, threads, bounded=False), graph.without_model(rest))
+        self._flow, self._decoder = flow, decoder
 
     @property
     def hop_samples(self) -> int:
@@ -197,12 +261,11 @@ class Voice:
         gain a voice is measured instead, so that its peaks lie near 0.65 of full range (3.7 dB of headroom: peaks of
         single sentences were seen to vary by up to 3.3 dB).
         """
-        still = Delivery(noise_scale=0.0, noise_w=0.0)
         peaks = [0.0]
         for text in _WARM_UP:
             for ids in self.phoneme_ids(text):
                 for sizes in (HURRIED_FRAMES, ()):
-                    peaks += (float(np.abs(x).max()) for x in self.decode(self.prior(ids, still), sizes))
+                    peaks += (float(np.abs(x).max()) for x in self.decode(self.prior(ids, _STILL), sizes))
         self._gain = min(max(_PEAK / max(peaks), 0.25), 4.0) if max(peaks) > 0 else 1.0
 
     def speak(
@@ -295,8 +358,12 @@ class Voice:
         }
         if "sid" in self._text.part.inputs:
             feed["sid"] = np.array([speaker_id(config, delivery.speaker)], np.int64)
-        outputs = self._text.run({name: feed[name] for name in self._text.part.inputs}, stop or Stop())
-        tensors = dict(zip(self._text.part.outputs, outputs, strict=True))
+        stop, text = stop or Stop(), self._text
+        if self._halves is not None and len(ids) <= self._halves[0].widths[-1]:
+            encoder, text = self._halves
+            feed[encoder.part.outputs[0]] = encoder.run({name: feed[name] for name in encoder.part.inputs})[0]
+        outputs = text.run({name: feed[name] for name in text.part.inputs}, stop)
+        tensors = dict(zip(text.part.outputs, outputs, strict=True))
         return Prior(tensors, tensors[self._prior_name].shape[-1])
 
     def decode(
@@ -304,43 +371,50 @@ class Voice:
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (float32, unscaled) of ``prior`` in pieces of ``sizes`` frames, then of STEADY_FRAMES.
 
-        However it is cut, the pieces put together are what the whole graph gives for that prior.
+        However it is cut, the pieces put together are what the whole graph gives for that prior. On tiles a piece has
+        as many frames as one run can give.
         """
         stop, reach, total = stop or Stop(), self._decoder.part.reach_frames, prior.frames
-        latents, start, step = _Latents(total), 0, 0
-        while start < total:
+        latents, start, step = _Latents(np.zeros_like(prior.tensors[self._prior_name])), 0, 0
+        while start < total and not stop.is_set:
             size = sizes[step] if step < len(sizes) else STEADY_FRAMES
             # A last piece shorter than the overlap would cost more than it gives.
             end = total if total - start - size <= reach else start + size
-            first, last = max(start - reach, 0), min(end + reach, total)
-            self._extend(latents, prior, last, first, stop, hurry=bool(sizes))
-            window = latents.pieces[..., first - latents.start : last - latents.start]
-            feed = self._feed(self._decoder, prior, first, last) | {self._latent_name: window}
+            first, last, end = _window(self._decoder, start, end, total)
+            self._extend(latents, prior, last, stop, hurry=bool(sizes))
+            feed = self._feed(self._decoder, prior, first, last) | {self._latent_name: latents.all[..., first:last]}
             samples = self._decoder.run(feed, stop)[0].reshape(-1)
             hop = self.hop_samples
             yield samples[(start - first) * hop : (end - first) * hop]
             start, step = end, step + 1
 
-    def _extend(self, latents: _Latents, prior: Prior, until: int, keep_from: int, stop: Stop, *, hurry: bool) -> None:
+    def _extend(self, latents: _Latents, prior: Prior, until: int, stop: Stop, *, hurry: bool) -> None:
         """Make ``z`` known up to frame ``until``."""
-        reach = self._flow.part.reach_frames
-        while latents.end < until:
+        reach, total = self._flow.part.reach_frames, prior.frames
+        while latents.end < until and not stop.is_set:
             # Twice exactly what is needed, for speed; then ahead, because the flow reaches far and overlap costs.
-            end = until if hurry and latents.runs < 2 else max(until, latents.end + _FLOW_AHEAD_FRAMES)
-            end = latents.frames if latents.frames - end <= reach else end
-            start = latents.end
-            first = max(start - reach, 0)
-            last = min(max(end + reach, first + _FLOW_LEAST_FRAMES), latents.frames)
+            ahead = latents.end + (_TILED_FRAMES if self._flow.widths else _FLOW_AHEAD_FRAMES)
+            end = until if hurry and latents.runs < 2 else max(until, ahead)
+            end = total if total - end <= reach else end
+            first, last, end = _window(self._flow, latents.end, end, total)
+            last = min(max(last, first + _FLOW_LEAST_FRAMES), total)
             latent = self._flow.run(self._feed(self._flow, prior, first, last), stop)[0]
-            latents.append(latent[..., start - first : end - first], keep_from)
+            latents.all[..., latents.end : end] = latent[..., latents.end - first : end - first]
+            latents.end, latents.runs = end, latents.runs + 1
 
-    def _feed(self, model: _Model, prior: Prior, first: int, last: int) -> dict[str, NDArray[Any]]:
+    def _feed(self, model: _Runs, prior: Prior, first: int, last: int) -> dict[str, NDArray[Any]]:
         """The inputs of ``model`` for frames [first, last): what has a column a frame is cut, the speaker is not."""
         return {
             name: tensor[..., first:last] if tensor.shape[-1] == prior.frames else tensor
             for name in model.part.inputs
             if (tensor := prior.tensors.get(name)) is not None
         }
+
+
+def check_runtime(name: str) -> None:
+    """Raises ConfigError unless ``name`` is one of RUNTIMES."""
+    if name not in RUNTIMES:
+        raise ConfigError(f"tts.runtime={name!r}: one of {', '.join(RUNTIMES)}")
 
 
 def load_config(path: Path) -> PiperConfig:
@@ -376,8 +450,26 @@ def _session(model: bytes, threads: int, *, bounded: bool, images: bool = False)
         raise ModelError(f"onnxruntime refuses the voice ({e}): download it again, or use one made by Piper") from e
 
 
-def _without_model(part: graph.Part) -> graph.Part:
-    return graph.Part(b"", part.inputs, part.outputs, part.reach_frames, part.upsampling)
+def _window(model: _Runs, start: int, end: int, total: int) -> tuple[int, int, int]:
+    """(first, last, end): the frames [first, last) that ``model`` must see for its output of [start, end), of which it
+    gives less where its widths end, and more where there is room in one."""
+    reach = model.part.reach_frames
+    first, last = max(start - reach, 0), min(end + reach, total)
+    if model.widths:
+        width = next((w for w in model.widths if w >= last - first), model.widths[-1])
+        last = min(first + width, total)
+        end = total if last == total else last - reach
+    return first, last, end
+
+
+def _agree(what: str, exact: NDArray[np.float32], got: NDArray[np.float32], least_db: float) -> None:
+    """Raises RuntimeError unless ``got`` differs from ``exact`` by ``least_db`` at least (power, dB)."""
+    exact, got = exact.reshape(-1), got.reshape(-1)
+    if exact.shape != got.shape:
+        raise RuntimeError(f"{got.size} {what} for {exact.size}")
+    power, error = float(np.square(exact).sum()), float(np.square(exact - got).sum())
+    if not error <= power / 10 ** (least_db / 10):
+        raise RuntimeError(f"its {what} come out as others, {10 * np.log10(power / error):.0f} dB from the right ones")
 
 
 def _or(value: float | None, default: float) -> float:
