@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from types import ModuleType
 from typing import cast
 
 import numpy as np
@@ -205,14 +206,53 @@ def test_nothing_is_reported_home() -> None:
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
 
 
-def test_a_voice_that_sounds_otherwise_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_signals_on_the_main_thread_do_not_end_the_process() -> None:
+    """They did where it had used tiles, faulthandler was on, and two came at once."""
+    code = """
+import faulthandler, os, signal
+from voice_agent import models
+from voice_agent.tts import Voice
+
+faulthandler.enable()
+list(Voice.load(*models.piper("en_US-joe-medium"), runtime="openvino").speak("Hello there."))
+got = []
+several = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD}
+for one in several:
+    signal.signal(one, lambda number, frame: got.append(number))
+signal.pthread_sigmask(signal.SIG_BLOCK, several)
+for one in several:
+    os.kill(os.getpid(), one)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, several)
+print(len(got))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
+
+
+def another_make(_: graph.Part) -> tuple[graph.Part, graph.Part]:
+    raise ModelError("no convolution enc_p.proj")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value", "why"),
+    [
+        (vits, "_SOUND_AGREES_DB", 300.0, "samples come out as others"),
+        (graph, "halves", another_make, "no convolution"),
+    ],
+)
+def test_a_voice_that_does_not_run_the_same_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: ModuleType,
+    name: str,
+    value: object,
+    why: str,
 ) -> None:
-    monkeypatch.setattr(vits, "_SOUND_AGREES_DB", 300.0)
+    monkeypatch.setattr(where, name, value)
     monkeypatch.setattr(vits, "has_tiles", lambda: True)
     with caplog.at_level(logging.WARNING, "voice_agent"):
         voice = Voice.load(*models.piper("en_US-joe-medium"), runtime="auto")
-    assert "samples come out as others" in caplog.text
+    assert why in caplog.text
     assert voice._halves is None
     assert voice._flow.widths == voice._decoder.widths == ()
     with pytest.raises(ModelError, match=r"tts\.runtime=onnx"):

@@ -11,10 +11,11 @@ import importlib
 import io
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ _SETTINGS = {
     "ENABLE_CPU_PINNING": False,
 }
 _CONVERTER = "openvino.tools.ovc"
+T = TypeVar("T")
 
 
 @functools.cache
@@ -56,6 +58,19 @@ def openvino() -> ModuleType | None:
             del sys.modules[_CONVERTER]
 
 
+def off_the_main_thread(call: Callable[[], T]) -> T:
+    """``call()``, on a thread of its own if this is the main one.
+
+    Once a thread has used tiles, each signal that it gets takes 8 KB more of its stack. The main thread gets the
+    process's signals, and where faulthandler is on (pytest sees to that) on a stack of some 20 KB: two at once then end
+    the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    with ThreadPoolExecutor(1, "tiles") as aside:
+        return aside.submit(call).result()
+
+
 class Tiles:
     """One part of a voice with one output. ``widths``: the columns that a run may have.
 
@@ -80,29 +95,35 @@ class Tiles:
         columns = max(example[name].shape[-1] for name in part.inputs)
         self._along = {name for name in part.inputs if example[name].shape[-1] == columns}
         self._lock = threading.Lock()
-        onnx, core = ov.frontend.FrontEndManager().load_by_framework("onnx"), ov.Core()
         self._requests: dict[int, Any] = {}
+        off_the_main_thread(lambda: self._make(ov, part, example))
+
+    def _make(self, ov: Any, part: graph.Part, example: Mapping[str, NDArray[Any]]) -> None:
+        onnx, core = ov.frontend.FrontEndManager().load_by_framework("onnx"), ov.Core()
         for width in self.widths:  # one model a width: one for all takes 3 ms more a run, for shapes and memory
             model = onnx.load(io.BytesIO(part.model))
             for name in part.inputs:  # Piper's export leaves them without shapes
                 shape = example[name].shape[:-1] + ((width,) if name in self._along else example[name].shape[-1:])
                 model.set_partial_shape(model.get_place_by_tensor_name(name), ov.PartialShape(shape))
             self._requests[width] = core.compile_model(onnx.convert(model), "CPU", _SETTINGS).create_infer_request()
-            self.run({name: array[..., :width] for name, array in example.items() if name in part.inputs})
+            self._run({name: array[..., :width] for name, array in example.items() if name in part.inputs})
 
     def run(self, feed: dict[str, NDArray[Any]], stop: object = None) -> list[NDArray[np.float32]]:
         """The output for ``feed``, of no more columns than the largest width.
 
         It cannot be stopped: the widest window of the decoder takes some 15 ms.
         """
+        return [off_the_main_thread(lambda: self._run(feed))]
+
+    def _run(self, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         columns = max(feed[name].shape[-1] for name in self._along)
         width = next(w for w in self.widths if w >= columns)
         wide = {name: self._filled(a, width - columns) if name in self._along else a for name, a in feed.items()}
         with self._lock:
             request = self._requests[width]
             request.infer(wide)
-            made = np.asarray(request.get_output_tensor(0).data)
-            return [made[..., : made.shape[-1] // width * columns].copy()]
+            made: NDArray[np.float32] = request.get_output_tensor(0).data
+            return made[..., : made.shape[-1] // width * columns].copy()
 
     def _filled(self, array: NDArray[Any], more: int) -> NDArray[Any]:
         return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, more)], self._mode)
