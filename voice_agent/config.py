@@ -349,6 +349,10 @@ class TtsConfig(_Section):
         choices=("auto", "onnx", "openvino"),
     )
 
+    def runtime_for(self, *, several: bool) -> str:
+        """``runtime`` for one conversation, which would not get its memory and its start back, or for several."""
+        return "onnx" if self.runtime == "auto" and not several else self.runtime
+
 
 @dataclass(frozen=True, slots=True)
 class SoundConfig(_Section):

@@ -144,6 +144,7 @@ class Shared:
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, FairVoice] = {}
+        self._voice_runtime = config.tts.runtime_for(several=several)
         # What a call's stages are made with; doubles put theirs here (voice_agent.testing).
         self.doubled = False
         self.ears: Callable[..., FastWhisperSTT] = FastWhisperSTT
@@ -206,14 +207,9 @@ class Shared:
         """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
         with self._lock:
             if name not in self._voices:
-                voice = Voice.load(*models.piper(name), runtime=self._voice_runtime())
+                voice = Voice.load(*models.piper(name), runtime=self._voice_runtime)
                 self._voices[name] = FairVoice(voice, self._turnstile, self.crowded, self._clock, later=self._later)
             return self._voices[name]
-
-    def _voice_runtime(self) -> str:
-        """What makes the sound cheapest costs memory and seconds at the start: ``auto`` is for several calls."""
-        runtime = self.config.tts.runtime
-        return "onnx" if runtime == "auto" and self._later is None else runtime
 
     @contextlib.contextmanager
     def judge(self) -> Iterator[Judge]:

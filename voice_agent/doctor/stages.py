@@ -139,9 +139,7 @@ def mouth(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
 
     tts = config.tts
     began = clock.now()
-    # As one conversation loads it; "auto" is another thing in a room's worker.
-    runtime = "onnx" if tts.runtime == "auto" else tts.runtime
-    voice = Voice.load(*models.piper(tts.voice), runtime=runtime)
+    voice = Voice.load(*models.piper(tts.voice), runtime=tts.runtime_for(several=False))
     loaded_s = clock.now() - began
     delivery = Delivery(speaker=tts.speaker, length_scale=tts.length_scale)
     firsts, alls, length_s = list[float](), list[float](), 0.0

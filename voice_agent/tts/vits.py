@@ -50,7 +50,7 @@ _FLOW_LEAST_FRAMES = 65
 """No window of the flow is narrower, unless the sentence is: up to 64 frames onnxruntime multiplies in another order on
 processors with AVX-512, and where the flow is steep its rounding came to 1.6 steps of 16 bits."""
 _TILED_FRAMES = 96
-"""The same on tiles (:mod:`.tiles`), where a longer window is hardly cheaper a frame."""
+"""What a run of the flow gives on tiles (:mod:`.tiles`) in mid-sentence: a longer one is hardly cheaper a frame."""
 _TILED_PHONEMES = (128, 256, 480)
 """Widths of the text half on tiles, in phoneme ids: 480 for the longest chunk (``Limits.max_chars``). What is longer
 runs as it does without tiles."""
@@ -393,8 +393,7 @@ class Voice:
         reach, total = self._flow.part.reach_frames, prior.frames
         while latents.end < until and not stop.is_set:
             # Twice exactly what is needed, for speed; then ahead, because the flow reaches far and overlap costs.
-            ahead = latents.end + (_TILED_FRAMES if self._flow.widths else _FLOW_AHEAD_FRAMES)
-            end = until if hurry and latents.runs < 2 else max(until, ahead)
+            end = until if hurry and latents.runs < 2 else max(until, latents.end + _FLOW_AHEAD_FRAMES)
             end = total if total - end <= reach else end
             first, last, end = _window(self._flow, latents.end, end, total)
             last = min(max(last, first + _FLOW_LEAST_FRAMES), total)
