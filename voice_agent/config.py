@@ -479,7 +479,7 @@ class RoomConfig(_Section):
         maximum=100.0,
     )
     crowd_early_asks: int = setting(
-        0, "Provisional requests a turn while the user still speaks, where many calls run.", minimum=0, maximum=50
+        2, "Provisional requests a turn while the user still speaks, where many calls run.", minimum=0, maximum=50
     )
     max_calls: int = setting(0, "Calls at the same time, at most. 0: only the cores count.", minimum=0, maximum=10_000)
     drain_s: int = setting(600, "How long a worker that ends waits for its calls.", minimum=0, maximum=86_400)
@@ -491,6 +491,11 @@ class RoomConfig(_Section):
     noise_suppression: bool = setting(False, "WebRTC's noise suppression and high-pass filter on what is heard.")
     dtmf: str = setting(
         "text", "Keys pressed on a phone: handed to the model as text, or not at all.", choices=("text", "off")
+    )
+    remote_session: bool = setting(
+        False,
+        "Let whoever is in the room read the instructions and the conversation and steer it with LiveKit's"
+        " `RemoteSession`.",
     )
     dtmf_wait_s: float = setting(
         2.0, "Keys belong together until `#` or a pause of this length.", minimum=0.2, maximum=20.0

@@ -126,7 +126,7 @@ async def road(
             shared = await stack.enter_async_context(loaded(config, progress=progress, clock=clock))
         parts = shared
         notes += parts.notes
-        judge = stack.enter_context(parts.judge())
+        judge = parts.judge()
         engine = await loop.run_in_executor(None, parts.engine, config.stt.language)
         voice = await loop.run_in_executor(None, parts.voice, config.tts.voice)
         faults = Faults(config.debug)

@@ -16,6 +16,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,8 @@ from .tts import Delivery, Piece, PiperTTS, Stop, Voice
 from .tts.acknowledge import Sound
 from .tts.vits import CROWDED_FRAMES, HURRIED_FRAMES
 from .turn import Judge, ModelJudge, RuleJudge
+from .turn.completeness import PROMPT_HEAD, NextTokens
+from .turn.reading import TextModel
 
 Progress = Callable[[str], None]
 HURRIED_PIECES = 3
@@ -122,7 +125,6 @@ class Shared:
         self,
         config: Config,
         endpoint: Endpoint,
-        model: EmbeddedModel | None,
         notes: list[str],
         clock: Clock,
         *,
@@ -138,8 +140,8 @@ class Shared:
         self._later = ThreadPoolExecutor(1, "voice later", stand_back) if several else None
         self.lanes = Lanes(clock)
         self._clock = clock
-        self._model = model
-        self._free_judges = list(range(model.judges)) if model is not None else []
+        self.read: Callable[[], NextTokens] | None = None
+        """Gives each call what reads its texts for the judge (:func:`reading`); None: rules judge them."""
         self._turnstile = Turnstile(clock=clock)
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
@@ -211,28 +213,9 @@ class Shared:
                 self._voices[name] = FairVoice(voice, self._turnstile, self.crowded, self._clock, later=self._later)
             return self._voices[name]
 
-    @contextlib.contextmanager
-    def judge(self) -> Iterator[Judge]:
-        """A judge of texts for one call, with a slot of its own as long as there are free ones."""
-        model = self._model
-        if model is None:
-            yield RuleJudge()
-            return
-        with self._lock:
-            number = self._free_judges.pop(0) if self._free_judges else None
-        slot = model.judge_slot(number or 0)
-        try:
-            yield ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top, slot))
-        finally:
-            if number is not None:
-                with self._lock:
-                    self._free_judges.insert(0, number)
-
-    def warm_judges(self) -> None:
-        """Have every slot read the head of the judge's prompt, so that no turn has to. Blocks."""
-        with contextlib.ExitStack() as stack:
-            for _ in range(max(1, len(self._free_judges))):
-                stack.enter_context(self.judge()).score("hello there")
+    def judge(self) -> Judge:
+        """A judge of texts for one call."""
+        return RuleJudge() if self.read is None else ModelJudge(self.read())
 
 
 @contextlib.asynccontextmanager
@@ -252,19 +235,19 @@ async def loaded(
             notes += counting.snapshot().warnings()
         endpoint = resolve(config.llm, provider_key, exhausted=counting.exhausted if counting is not None else None)
         progress(f"loading Whisper {config.stt.model}, voice {config.tts.voice}")
-        model = _judging_model(config, notes, calls)
-        if model is not None:
-            stack.enter_context(model)
         endpoint = stack.enter_context(running(endpoint, models.smollm2))
-        shared = Shared(config, endpoint, model, notes, clock, several=calls > 1)
+        chatting: EmbeddedModel | None = None
+        if endpoint.kind == "embedded" and calls == 1:
+            chatting = stack.enter_context(EmbeddedModel.shared(models.smollm2()))
+        shared = Shared(config, endpoint, notes, clock, several=calls > 1)
         if (second := hedge_settings(config.llm)) is not None and config.ladder.hedge:
             shared.hedge = stack.enter_context(running(resolve(second, provider_key), models.smollm2))
         stack.callback(shared.close)
         await asyncio.gather(
             loop.run_in_executor(None, shared.engine, config.stt.language),
             loop.run_in_executor(None, _voice_too, shared, config.tts.voice),
+            *([loop.run_in_executor(None, _judge_too, shared, chatting)] if config.turn.judge != "rules" else []),
         )
-        await loop.run_in_executor(None, shared.warm_judges)
         if endpoint.kind == "embedded":
             await loop.run_in_executor(None, _prefill, config.agent.prompt)
         yield shared
@@ -288,15 +271,23 @@ def _voice_too(shared: Shared, name: str) -> None:
     shared.voice(name)
 
 
-def _judging_model(config: Config, notes: list[str], calls: int) -> EmbeddedModel | None:
-    """The embedded model; None for rules only: so configured, or it is not there (said in the notes)."""
-    if config.turn.judge == "rules":
-        return None
+def _judge_too(shared: Shared, chatting: EmbeddedModel | None) -> None:
     try:
-        return EmbeddedModel.shared(models.smollm2(), judges=calls)
+        shared.read = reading(models.smollm2, chatting)
+        shared.judge().score("hello there")
     except ModelError as e:
-        notes.append(f"turns are judged by rules only: {e}")
-        return None
+        shared.notes.append(f"turns are judged by rules only: {e}")
+
+
+def reading(smollm2: Callable[[], Path], chatting: EmbeddedModel | None = None) -> Callable[[], NextTokens]:
+    """What gives each call its reader of texts for the judge; loads the model (blocks). Raises ModelError.
+
+    ``chatting``: the one conversation's answers come from this, so the weights are in memory already.
+    """
+    if chatting is not None:
+        return lambda: chatting.next_token_logprobs
+    model = TextModel(smollm2(), PROMPT_HEAD)
+    return lambda: model.reader().next_tokens
 
 
 def _prefill(prompt: str) -> None:
@@ -305,4 +296,4 @@ def _prefill(prompt: str) -> None:
         model.prefill(prompt)
 
 
-__all__ = ["FairVoice", "Progress", "Shared", "hedge_settings", "loaded"]
+__all__ = ["FairVoice", "Progress", "Shared", "hedge_settings", "loaded", "reading"]

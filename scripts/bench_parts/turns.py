@@ -7,7 +7,6 @@ model (170 ms to the first content) and the voice's 40 ms; the user is recorded 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,10 @@ from tables import markdown, ms, percentile, spread
 
 from voice_agent import models
 from voice_agent.config import TurnConfig, load
-from voice_agent.llm.embedded import EmbeddedModel
 from voice_agent.replay import Evidence, Outcome, Pace, mini, replay, save, silence
 from voice_agent.replay import load as load_evidence
 from voice_agent.replay.chart import Series, svg
+from voice_agent.shared import reading
 from voice_agent.stt.whisper import WhisperEngine
 from voice_agent.turn import Judge, ModelJudge, RuleJudge
 
@@ -163,14 +162,12 @@ def _record(args: argparse.Namespace, whisper: str) -> list[Evidence]:
     eot = EOT()
     pass_s = None if args.pass_ms is None else args.pass_ms / 1000
     found = []
-    with contextlib.ExitStack() as stack:
-        judge: Judge = RuleJudge()
-        if args.judge == "embedded":
-            model = stack.enter_context(EmbeddedModel.shared(models.smollm2()))
-            judge = ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top))
-        judge.score("hello there")
-        for number, clip in enumerate(todo, 1):
-            found.append(evidence.record(clip, engine, judge, eot, pass_s))
-            text = found[-1].passes[-1][2] if found[-1].passes else ""
-            print(f"bench: {number} of {len(todo)}, {clip.name}: {text}", file=sys.stderr, flush=True)
+    judge: Judge = RuleJudge()
+    if args.judge == "embedded":
+        judge = ModelJudge(reading(models.smollm2)())
+    judge.score("hello there")
+    for number, clip in enumerate(todo, 1):
+        found.append(evidence.record(clip, engine, judge, eot, pass_s))
+        text = found[-1].passes[-1][2] if found[-1].passes else ""
+        print(f"bench: {number} of {len(todo)}, {clip.name}: {text}", file=sys.stderr, flush=True)
     return found

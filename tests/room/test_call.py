@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from livekit.agents.voice import RemoteSession
 
 from tests.livekit_server import LiveKitServer
 from voice_agent import meter
@@ -18,7 +19,7 @@ from voice_agent.audio import resample
 from voice_agent.config import MeterConfig
 from voice_agent.stt.whisper import WhisperEngine
 
-from .conftest import Clip, Join, Provider, Running, ask
+from .conftest import Clip, Join, Provider, Running, ask, with_room
 
 pytestmark = pytest.mark.e2e
 
@@ -55,6 +56,29 @@ async def test_the_ledger_is_not_for_strangers(join: Join, clip: Callable[[str],
         assert await ask(stranger, clip("ask02")) is not None
         await watcher.until(lambda: watcher.rows)
         assert stranger.rows == []
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["as it is", "where it is allowed"])
+async def test_the_session_is_not_for_strangers(
+    join: Join, running: Running, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    """By default LiveKit gives whoever is in the room the instructions and the conversation, and takes orders."""
+    monkeypatch.setattr(running.worker, "config", with_room(remote_session=allowed))
+    async with join() as heard:
+        agent = heard.caller.agent
+        assert agent is not None
+        await heard.until(lambda: agent.attributes.get("lk.agent.state") == "listening")  # the session has begun
+        remote = RemoteSession.from_room(heard.caller.room, agent.identity)
+        await remote.start()
+        try:
+            if allowed:
+                await remote.wait_for_ready(10.0)
+                assert (await remote.get_agent_info()).instructions
+            else:
+                with pytest.raises(TimeoutError):
+                    await remote.wait_for_ready(3.0)
+        finally:
+            await remote.aclose()
 
 
 async def test_the_providers_quota_is_told_to_the_same_and_again_when_it_changes(join: Join, tmp_path: Path) -> None:

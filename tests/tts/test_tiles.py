@@ -290,7 +290,7 @@ def test_a_rooms_worker_takes_what_is_cheapest(
     asked = list[str]()
     monkeypatch.setattr(Voice, "load", lambda *_, runtime: asked.append(runtime))
     config = Config(tts=TtsConfig(runtime=runtime))
-    shared = Shared(config, cast(Endpoint, None), None, [], SYSTEM, several=several)
+    shared = Shared(config, cast(Endpoint, None), [], SYSTEM, several=several)
     try:
         shared.voice("en_US-joe-medium")
     finally:

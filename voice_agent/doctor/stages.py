@@ -18,7 +18,7 @@ from .. import models
 from ..audio import read_wav, resample
 from ..clock import SYSTEM, Clock
 from ..config import Config, Secret
-from ..errors import ModelError, ProviderError
+from ..errors import ConfigError, ModelError, ProviderError
 from ..llm.providers import Endpoint, resolve
 from .finding import Facts, Finding, Status
 
@@ -111,8 +111,9 @@ def _against(text: str, took_ms: float, budget_ms: float, facts: Facts) -> Findi
     return Finding(Status.OK, f"{text} (budget {budget_ms:.0f} ms)", facts=facts)
 
 
-def judge(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def judge(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Whether the judge of texts tells a whole sentence from a broken one, and how fast."""
+    from ..shared import reading
     from ..turn import Judge, ModelJudge, RuleJudge
 
     with contextlib.ExitStack() as stack:
@@ -120,8 +121,10 @@ def judge(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
         if config.turn.judge == "embedded":
             from ..llm.embedded import EmbeddedModel
 
-            model = stack.enter_context(EmbeddedModel.shared(models.smollm2(fetch=False)))
-            who = ModelJudge(lambda prompt, top: model.next_token_logprobs(prompt, top))
+            chatting: EmbeddedModel | None = None
+            if _chats_with_it(config, keys):
+                chatting = stack.enter_context(EmbeddedModel.shared(models.smollm2(fetch=False)))
+            who = ModelJudge(reading(partial(models.smollm2, fetch=False), chatting)())
         who.score("hello there")
         took_ms = statistics.median(_timed(partial(who.score, text), clock) for text in (WHOLE, BROKEN, WHOLE)) * 1000
         whole, broken = who.score(WHOLE), who.score(BROKEN)
@@ -131,6 +134,13 @@ def judge(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
         yield Finding(Status.FAILED, f"{text}: it cannot tell them apart", "use --set turn.judge=rules", facts)
     else:
         yield Finding(Status.OK, text, facts=facts)
+
+
+def _chats_with_it(config: Config, keys: KeyLookup) -> bool:
+    try:
+        return resolve(config.llm, keys).kind == "embedded"
+    except (ConfigError, ProviderError):  # another check says so
+        return False
 
 
 def mouth(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
-"""SmolLM2-135M on this machine: one load of the weights for both the turn's judge and the embedded chat model.
+"""SmolLM2-135M on this machine as the chat model, and in a conversation with it as the turn's judge too: one load of
+the weights. (In any other conversation the judge reads with :mod:`voice_agent.turn.reading`.)
 
 llama.cpp's server runs inside this process (its threads are C++ and release Python's lock). It has two slots, each
 with its own key-value cache: 0 for the judge, 1 for conversations. A judge's question is decoded in the same batches
@@ -41,9 +42,7 @@ MODEL_NAME = "SmolLM2-135M-Instruct"
 class EmbeddedModel:
     """The loaded model. Use :meth:`shared`, so that it is loaded once a process; :meth:`close` it as often.
 
-    ``n_ctx``: tokens of context that all slots share. ``judges``: slots for judging, one for each call at the same
-    time (at most ``n_batch`` - 1; further calls share), since a prompt is cheap only where it continues the slot's last
-    one (:meth:`judge_slot`). One thread: two were slower whenever anything else ran.
+    ``n_ctx``: tokens of context that both slots share. One thread: two were slower whenever anything else ran.
     Raises ModelError if the file cannot be loaded.
     """
 
@@ -51,15 +50,14 @@ class EmbeddedModel:
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _loaded: ClassVar[dict[Path, EmbeddedModel]] = {}
 
-    def __init__(self, path: Path, *, n_ctx: int = 4096, n_batch: int = 16, threads: int = 1, judges: int = 1) -> None:
+    def __init__(self, path: Path, *, n_ctx: int = 4096, n_batch: int = 16, threads: int = 1) -> None:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; install the embedded model, or use another provider")
-        judges = max(1, min(judges, n_batch - 1))  # llama.cpp aborts the process if a batch has not room for each slot
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.model_alias = {MODEL_NAME}
         params.n_ctx = n_ctx
-        params.n_parallel = 1 + judges
+        params.n_parallel = 2
         params.kv_unified = True  # any slot may use all of n_ctx
         params.n_batch = params.n_ubatch = n_batch
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
@@ -77,31 +75,26 @@ class EmbeddedModel:
             raise ModelError(f"{path}: llama.cpp cannot load it ({type(error).__name__}); fetch it again") from None
         self._path = path
         self._users = 1
-        self.judges = judges
         # Besides touching the weights: a server closed right after loading may never end (5 of 10 times beside a
         # second server, seemingly before its queue ran; after one call, none of 80).
         self.next_token_logprobs("Hello", top=1)
 
     @classmethod
-    def shared(cls, path: Path, *, judges: int = 1) -> EmbeddedModel:
-        """This process's one instance for ``path``, loaded on first use (half a second; ``judges`` counts then)."""
+    def shared(cls, path: Path) -> EmbeddedModel:
+        """This process's one instance for ``path``, loaded on first use (half a second)."""
         path = path.resolve()
         with cls._lock:
             model = cls._loaded.get(path)
             if model is None:
-                model = cls._loaded[path] = cls(path, judges=judges)
+                model = cls._loaded[path] = cls(path)
             else:
                 model._users += 1
             return model
 
-    def judge_slot(self, number: int) -> int:
-        """The slot of judge ``number`` (0 to ``judges`` - 1): slot 1 is the conversations'."""
-        return JUDGE_SLOT if number == 0 else CHAT_SLOT + number
-
-    def next_token_logprobs(self, prompt: str, top: int = 100, slot: int = JUDGE_SLOT) -> list[tuple[str, float]]:
+    def next_token_logprobs(self, prompt: str, top: int = 100) -> list[tuple[str, float]]:
         """The ``top`` likeliest next tokens after ``prompt`` with their natural log-probabilities, likeliest first.
 
-        Blocks (the Python lock is released); may be called from any thread, but calls on one slot queue up. The part
+        Blocks (the Python lock is released); may be called from any thread, but calls queue up. The part
         of the prompt that equals the slot's last one is not computed again. Raises ModelError.
         """
         answer = self._call(
@@ -111,7 +104,7 @@ class EmbeddedModel:
                 "n_probs": top,
                 "temperature": 0,
                 "cache_prompt": True,
-                "id_slot": slot,
+                "id_slot": JUDGE_SLOT,
             }
         )
         try:

@@ -154,6 +154,7 @@ async def call(
                     close_on_disconnect=False,  # people come back; see People
                 ),
                 record=False,
+                session_host=config.room.remote_session,
             )
             by_told_times(r.session)
             room.on("connection_state_changed", held.connection)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -69,7 +68,7 @@ class ScriptedParts(Shared):
         mishears: dict[str, str] | None = None,
         whole: Sequence[str] = (),
     ) -> None:
-        super().__init__(config, endpoint(), None, [], clock)
+        super().__init__(config, endpoint(), [], clock)
         self.doubled = True
         self.provider = ScriptedProvider(replies, pace=pace_of(config))
         hedge = (config.llm.hedge or "").strip()
@@ -86,9 +85,8 @@ class ScriptedParts(Shared):
     def voice(self, name: str) -> FairVoice:
         return cast(FairVoice, ScriptedVoice(22_050))
 
-    @contextlib.contextmanager
-    def judge(self) -> Iterator[Judge]:
-        yield ScriptedJudge(self._whole)
+    def judge(self) -> Judge:
+        return ScriptedJudge(self._whole)
 
     def lane(self, urgent: Callable[[], bool]) -> Lane:
         return cast(Lane, ThreadPoolExecutor(1, thread_name_prefix="scripted-lane"))

@@ -15,6 +15,8 @@ from typing import Protocol
 NextTokens = Callable[[str, int], Sequence[tuple[str, float]]]
 """(prompt, how many) -> the likeliest next tokens with their log-probabilities."""
 
+PROMPT_HEAD = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+"""SmolLM2's chat template up to the user's words, which are left open."""
 _ENDS = frozenset({".", "?", "!", '."', '?"', '!"', "...", "…", "<|im_end|>"})
 FLOOR = math.log(1e-6)
 
@@ -112,21 +114,20 @@ def asks(words: Sequence[str]) -> bool:
 class ModelJudge:
     """Asks a small language model for the probability of sentence-ending tokens after ``text``.
 
-    ``next_tokens``: a completion over raw text (the embedded SmolLM2 on its own slot). The prompt is its chat template
-    with the user's turn left open, so that a growing text costs only its new tokens (14 ms for a word, docs/turns.md).
+    ``next_tokens``: a completion over raw text (:mod:`.reading`, or the embedded SmolLM2 on its own slot). The prompt
+    is PROMPT_HEAD and the text, so that a growing text costs only its new tokens (docs/turns.md).
     """
 
     def __init__(self, next_tokens: NextTokens, *, top: int = 100) -> None:
         self._next_tokens = next_tokens
         self._top = top
-        self._head = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 
     def score(self, text: str) -> float:
         """Natural log of the summed probability of ``.``, ``?``, ``!`` and the end of the message, at least -13.8."""
         bare = without_last_stop(text)
         if not bare:
             return FLOOR
-        found = self._next_tokens(self._head + bare, self._top)
+        found = self._next_tokens(PROMPT_HEAD + bare, self._top)
         model = math.log(sum(math.exp(p) for token, p in found if token.strip() in _ENDS) + 1e-6)
         return adjusted(model, text)
 

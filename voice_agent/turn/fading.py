@@ -7,6 +7,8 @@ window lies 0.19 s before that (median, 38 utterances, 12 dB). The voice also fa
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..decisions import Int16
@@ -25,6 +27,7 @@ class Fading:
         """One window (int16, mono); ``speech`` as the VAD sees it. Whether it is speech that fades."""
         if not speech:
             return False
-        level = float(np.sqrt(np.mean(np.square(pcm.astype(np.float32)))))
+        wave = pcm.astype(np.float32)
+        level = math.sqrt(float(wave.dot(wave)) / len(wave))
         self._loudest = max(self._loudest * DECAY, level)
         return bool(level < self._loudest * self._share)

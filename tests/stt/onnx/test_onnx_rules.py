@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from voice_agent.inference import session_options
-from voice_agent.stt.onnx.graph import Graph, best
+from voice_agent.stt.onnx.graph import Network, best
 from voice_agent.stt.onnx.rules import LEAST, Best, Rules
 
 # A vocabulary of 20: words 0-8, end 9, <|nospeech|> 10, <|notimestamps|> 11, times 12-19.
@@ -19,7 +19,7 @@ RULES = Rules(EOT, BEGIN, SIZE, frozenset({7}), first_timestamp=2)
 @pytest.fixture(scope="module")
 def session() -> ort.InferenceSession:
     """What the decoder does with its logits, alone."""
-    g = Graph(signed=False)
+    g = Network(signed=False)
     best(g, g.input("logits"), RULES)
     return ort.InferenceSession(g.model(), session_options(1))
 

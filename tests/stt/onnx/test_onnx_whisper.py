@@ -17,7 +17,7 @@ from voice_agent import models
 from voice_agent.audio import read_wav
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.inference import session_options
-from voice_agent.stt.onnx.graph import Graph, features
+from voice_agent.stt.onnx.graph import Network, features
 from voice_agent.stt.onnx.whisper import OnnxWhisper
 from voice_agent.stt.runtime import Ct2Whisper, Runtime, load, prompt_of
 from voice_agent.stt.stream import to_float
@@ -59,7 +59,7 @@ def sounds() -> list[Sound]:
 
 @pytest.mark.parametrize("bins", [80, 128])
 def test_the_same_spectrum_as_faster_whisper(sounds: list[Sound], bins: int) -> None:
-    g = Graph(signed=True)
+    g = Network(signed=True)
     g.output("mel", features(g, g.input("pcm"), g.input("silence", np.int64), bins))
     session = ort.InferenceSession(g.model(), session_options(1))
     for sound in sounds:

@@ -8,133 +8,26 @@ bits; the decoder, whose time is in reading them, has 8 without sign, a kernel t
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
-from ... import protobuf
+from ...onnx_graph import MICROSOFT, Graph
 from .rules import LEAST, Rules
 from .weights import Weights
 
-_IR_VERSION, _OPSET, _MICROSOFT = 9, 19, "com.microsoft"
-_TYPES = {
-    np.dtype(np.float32): 1,
-    np.dtype(np.uint8): 2,
-    np.dtype(np.int8): 3,
-    np.dtype(np.int64): 7,
-}  # TensorProto.DataType
 _LAYER_NORM_EPSILON = 1e-5
 _BLOCK = 1024  # rows
 
-Attribute = int | float | str | Sequence[int]
 
-
-def _attribute(name: str, value: Attribute) -> bytes:
-    body = protobuf.delimited(1, name.encode())
-    if isinstance(value, float):
-        return body + b"\x15" + struct.pack("<f", value) + protobuf.number(20, 1)
-    if isinstance(value, int):
-        return body + protobuf.number(3, value) + protobuf.number(20, 2)
-    if isinstance(value, str):
-        return body + protobuf.delimited(4, value.encode()) + protobuf.number(20, 3)
-    return body + b"".join(protobuf.number(8, v) for v in value) + protobuf.number(20, 7)
-
-
-def _value(name: str, kind: int) -> bytes:
-    return protobuf.delimited(1, name.encode()) + protobuf.delimited(2, protobuf.delimited(1, protobuf.number(1, kind)))
-
-
-class Graph:
-    """An ONNX graph that grows a node at a time. Tensors are named by what :meth:`op` returns."""
+class Network(Graph):
+    """What Whisper is made of. ``signed``: weights are 7 bits with a sign, else 8 without."""
 
     def __init__(self, *, signed: bool) -> None:
-        self._signed = signed  # weights: 7 bits with a sign, else 8 without
-        self._nodes: list[bytes] = []
-        self._weights: list[bytes] = []  # two for each: what stands before the numbers, and the numbers
-        self._inputs: list[bytes] = []
-        self._outputs: list[bytes] = []
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._names = 0
-
-    def _name(self) -> str:
-        self._names += 1
-        return f"t{self._names}"
-
-    def input(self, name: str, kind: type[np.generic] = np.float32) -> str:
-        self._inputs.append(_value(name, _TYPES[np.dtype(kind)]))
-        return name
-
-    def output(self, name: str, tensor: str, kind: type[np.generic] = np.float32) -> None:
-        self._nodes.append(self._node("Identity", (tensor,), (name,), "", {}))
-        self._outputs.append(_value(name, _TYPES[np.dtype(kind)]))
-
-    def constant(self, array: NDArray[np.generic]) -> str:
-        """A weight, or a small constant (the same one is stored once)."""
-        raw = np.ascontiguousarray(array).tobytes()
-        key = (str(array.dtype), array.shape, raw if array.size < 16 else b"")
-        if array.size < 16 and key in self._constants:
-            return self._constants[key]
-        name = self._constants[key] = self._name()
-        tensor = b"".join(protobuf.number(1, size) for size in array.shape)
-        tensor += protobuf.number(2, _TYPES[array.dtype]) + protobuf.delimited(8, name.encode())
-        self._weights += (tensor + protobuf.head(9, len(raw)), raw)
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant(np.array(values, np.int64))
-
-    def scalar(self, value: float) -> str:
-        return self.constant(np.array(value, np.float32))
-
-    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
-        return self.split(kind, 1, *inputs, domain=domain, **attributes)[0]
-
-    def split(self, kind: str, outputs: int, *inputs: str, domain: str = "", **attributes: Attribute) -> list[str]:
-        """A node with several outputs."""
-        names = [self._name() for _ in range(outputs)]
-        self._nodes.append(self._node(kind, inputs, names, domain, attributes))
-        return names
-
-    @staticmethod
-    def _node(
-        kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str, attributes: Mapping[str, Attribute]
-    ) -> bytes:
-        return b"".join(
-            [
-                *(protobuf.delimited(1, name.encode()) for name in inputs),
-                *(protobuf.delimited(2, name.encode()) for name in outputs),
-                protobuf.delimited(4, kind.encode()),
-                *(protobuf.delimited(5, _attribute(name, value)) for name, value in attributes.items()),
-                protobuf.delimited(7, domain.encode()),
-            ]
-        )
-
-    def model(self) -> bytes:
-        """The whole as the bytes of an ``.onnx`` file. The graph is empty then, so that nothing is in memory twice."""
-        body: list[bytes] = [protobuf.delimited(2, b"whisper")]
-        for field, messages in ((1, self._nodes), (11, self._inputs), (12, self._outputs)):
-            for message in messages:
-                body += (protobuf.head(field, len(message)), message)
-        for before, numbers in zip(self._weights[::2], self._weights[1::2], strict=True):
-            body += (protobuf.head(5, len(before) + len(numbers)), before, numbers)
-        self._weights.clear()
-        opsets = (("", _OPSET), (_MICROSOFT, 1))
-        return b"".join(
-            [
-                protobuf.number(1, _IR_VERSION),
-                *(
-                    protobuf.delimited(8, protobuf.delimited(1, name.encode()) + protobuf.number(2, version))
-                    for name, version in opsets
-                ),
-                protobuf.head(7, sum(map(len, body))),
-                *body,
-            ]
-        )
-
-    # What Whisper is made of.
+        super().__init__("whisper")
+        self._signed = signed
 
     def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
         """``x`` [1, positions, in] times ``weight`` [out, in] in 8 bits, as float32."""
@@ -147,7 +40,7 @@ class Graph:
             "MatMulIntegerToFloat",
             *(small, self.constant(packed), self.scalar(1.0), self.constant(scale), zero),
             *(() if self._signed else (zero,)),
-            domain=_MICROSOFT,
+            domain=MICROSOFT,
         )
         product = self.op("Mul", product, step)
         return product if bias is None else self.op("Add", product, self.constant(bias))
@@ -162,7 +55,7 @@ class Graph:
             w.array(f"{name}/linear_0/weight"),
             w.array(f"{name}/linear_0/bias"),
         )
-        inner = self.op("Gelu", inner, domain=_MICROSOFT)
+        inner = self.op("Gelu", inner, domain=MICROSOFT)
         return self.op(
             "Add", x, self.linear(inner, w.array(f"{name}/linear_1/weight"), w.array(f"{name}/linear_1/bias"))
         )
@@ -231,14 +124,14 @@ def encoder(w: Weights) -> bytes:
     Inputs as :func:`features` has them: ``pcm`` and ``silence``.
     Outputs ``key_i`` [1, heads, 64, positions] and ``value_i`` [1, heads, positions, 64].
     """
-    g = Graph(signed=True)
+    g = Network(signed=True)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("encoder/num_heads"))
     bins = w.raw("encoder/conv1/weight").shape[1]
     x = features(g, g.input("pcm"), g.input("silence", np.int64), bins)
     for name, stride in (("conv1", 1), ("conv2", 2)):
         kernel, bias = g.constant(w.array(f"encoder/{name}/weight")), g.constant(w.array(f"encoder/{name}/bias"))
         x = g.op("Conv", x, kernel, bias, kernel_shape=(3,), pads=(1, 1), strides=(stride,))
-        x = g.op("Gelu", x, domain=_MICROSOFT)
+        x = g.op("Gelu", x, domain=MICROSOFT)
     x = g.op("Transpose", x, perm=(0, 2, 1))
     places = g.constant(w.array("encoder/position_encodings/encodings")[None])
     positions = g.op("Slice", g.op("Shape", x), g.ints(1), g.ints(2))
@@ -249,7 +142,7 @@ def encoder(w: Weights) -> bytes:
         normed = g.norm(x, w, f"{attention}/layer_norm")
         asked = g.linear(normed, *_projection(w, f"{attention}/linear_0", width))
         query, key, value = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
-        seen = g.op("MultiHeadAttention", query, key, value, domain=_MICROSOFT, num_heads=heads, scale=1.0)
+        seen = g.op("MultiHeadAttention", query, key, value, domain=MICROSOFT, num_heads=heads, scale=1.0)
         x = g.op("Add", x, g.linear(seen, *_projection(w, f"{attention}/linear_1")))
         x = g.feed_forward(x, w, f"{name}/ffn")
     x = g.norm(x, w, "encoder/layer_norm")
@@ -302,7 +195,7 @@ def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
     Outputs: those of :func:`best`, ``likelihood`` [1, judged, asked], ``past_*`` with this step's tokens as ``new_*``,
     and for the layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
     """
-    g = Graph(signed=False)
+    g = Network(signed=False)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("decoder/num_heads"))
     x, mask, rows, past = g.input("x"), g.input("mask"), g.input("rows", np.int64), g.input("past", np.int64)
     for i in range(w.layers("decoder")):
@@ -316,7 +209,7 @@ def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
         )
         g.output(f"new_key_{i}", key)
         g.output(f"new_value_{i}", value)
-        scores = g.op("FusedMatMul", g.heads(query, heads), key, domain=_MICROSOFT, transB=1)
+        scores = g.op("FusedMatMul", g.heads(query, heads), key, domain=MICROSOFT, transB=1)
         seen = g.op("MatMul", g.op("Softmax", g.op("Add", scores, mask), axis=-1), value)
         x = g.op("Add", x, g.linear(g.together(seen, heads), *_projection(w, f"{own}/linear_1")))
         query = g.linear(g.norm(x, w, f"{cross}/layer_norm"), *_projection(w, f"{cross}/linear_0", width))
