@@ -492,13 +492,13 @@ class RoomConfig(_Section):
     dtmf: str = setting(
         "text", "Keys pressed on a phone: handed to the model as text, or not at all.", choices=("text", "off")
     )
+    dtmf_wait_s: float = setting(
+        2.0, "Keys belong together until `#` or a pause of this length.", minimum=0.2, maximum=20.0
+    )
     remote_session: bool = setting(
         False,
         "Let whoever is in the room read the instructions and the conversation and steer it with LiveKit's"
         " `RemoteSession`.",
-    )
-    dtmf_wait_s: float = setting(
-        2.0, "Keys belong together until `#` or a pause of this length.", minimum=0.2, maximum=20.0
     )
 
 

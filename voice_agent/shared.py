@@ -273,20 +273,20 @@ def _voice_too(shared: Shared, name: str) -> None:
 
 def _judge_too(shared: Shared, chatting: EmbeddedModel | None) -> None:
     try:
-        shared.read = reading(models.smollm2, chatting)
+        shared.read = reading(models.smollm2(), chatting)
         shared.judge().score("hello there")
     except ModelError as e:
         shared.notes.append(f"turns are judged by rules only: {e}")
 
 
-def reading(smollm2: Callable[[], Path], chatting: EmbeddedModel | None = None) -> Callable[[], NextTokens]:
-    """What gives each call its reader of texts for the judge; loads the model (blocks). Raises ModelError.
+def reading(path: Path, chatting: EmbeddedModel | None = None) -> Callable[[], NextTokens]:
+    """What gives each call its reader of texts for the judge; loads the model at ``path`` (blocks). Raises ModelError.
 
     ``chatting``: the one conversation's answers come from this, so the weights are in memory already.
     """
     if chatting is not None:
         return lambda: chatting.next_token_logprobs
-    model = TextModel(smollm2(), PROMPT_HEAD)
+    model = TextModel(path, PROMPT_HEAD)
     return lambda: model.reader().next_tokens
 
 

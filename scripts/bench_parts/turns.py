@@ -164,7 +164,7 @@ def _record(args: argparse.Namespace, whisper: str) -> list[Evidence]:
     found = []
     judge: Judge = RuleJudge()
     if args.judge == "embedded":
-        judge = ModelJudge(reading(models.smollm2)())
+        judge = ModelJudge(reading(models.smollm2())())
     judge.score("hello there")
     for number, clip in enumerate(todo, 1):
         found.append(evidence.record(clip, engine, judge, eot, pass_s))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ import pytest
 from voice_agent import models
 from voice_agent.config import TurnConfig
 from voice_agent.llm.embedded import EmbeddedModel
+from voice_agent.shared import reading
 from voice_agent.turn import ModelJudge, RuleJudge
 from voice_agent.turn.completeness import FLOOR, adjusted, grammar_penalty, without_last_stop
 
@@ -143,14 +145,16 @@ class TestModel:
         assert tokens.asked == []
 
 
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[EmbeddedModel]:
-    with EmbeddedModel.shared(models.smollm2()) as model:
-        yield model
+@pytest.fixture(scope="module", params=["onnxruntime", "llama.cpp"])
+def judge(request: pytest.FixtureRequest) -> Iterator[ModelJudge]:
+    """As a conversation has it, and as one has it whose answers come from the same model."""
+    path = models.smollm2()
+    with contextlib.ExitStack() as stack:
+        chatting = stack.enter_context(EmbeddedModel.shared(path)) if request.param == "llama.cpp" else None
+        yield ModelJudge(reading(path, chatting)())
 
 
-def test_the_real_model_tells_finished_from_unfinished(embedded: EmbeddedModel) -> None:
-    judge = ModelJudge(lambda prompt, top: embedded.next_token_logprobs(prompt, top))
+def test_the_real_model_tells_finished_from_unfinished(judge: ModelJudge) -> None:
     whole = {text: judge.score(text) for text, _ in PAIRS}
     open_ = {text: judge.score(text) for _, text in PAIRS}
     assert all(FLOOR <= score <= 0.0 for score in (*whole.values(), *open_.values()))

@@ -121,10 +121,10 @@ def judge(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Fi
         if config.turn.judge == "embedded":
             from ..llm.embedded import EmbeddedModel
 
-            chatting: EmbeddedModel | None = None
+            path, chatting = models.smollm2(fetch=False), None
             if _chats_with_it(config, keys):
-                chatting = stack.enter_context(EmbeddedModel.shared(models.smollm2(fetch=False)))
-            who = ModelJudge(reading(partial(models.smollm2, fetch=False), chatting)())
+                chatting = stack.enter_context(EmbeddedModel.shared(path))
+            who = ModelJudge(reading(path, chatting)())
         who.score("hello there")
         took_ms = statistics.median(_timed(partial(who.score, text), clock) for text in (WHOLE, BROKEN, WHOLE)) * 1000
         whole, broken = who.score(WHOLE), who.score(BROKEN)

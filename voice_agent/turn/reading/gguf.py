@@ -43,11 +43,6 @@ class Blocks:
         """One matrix with the outputs of all."""
         return cls(*(np.concatenate([getattr(one, name) for one in several]) for name in ("numbers", "step", "zero")))
 
-    def values(self) -> Float32:
-        """As float32, [out, in]."""
-        above = self.numbers.astype(np.float32) - self.zero[..., None]
-        return (above * self.step[..., None]).reshape(len(self.numbers), -1)
-
 
 class Gguf:
     """``metadata`` by name, and tensors as float32 (:meth:`array`) or in 8 bits (:meth:`blocks`). The file is mapped.
@@ -146,8 +141,11 @@ class Gguf:
 
 
 def _of_q8_0(found: NDArray[Any]) -> tuple[Uint8, Float32, Uint8]:
-    numbers = (found["numbers"].view(np.uint8) ^ np.uint8(128)).astype(np.uint8)
-    return numbers, found["step"].astype(np.float32), np.full(len(found), 128, np.uint8)
+    return (
+        found["numbers"].view(np.uint8) ^ np.uint8(128),
+        found["step"].astype(np.float32),
+        np.full(len(found), 128, np.uint8),
+    )
 
 
 def _of_q4_1(found: NDArray[Any]) -> tuple[Uint8, Float32, Uint8]:

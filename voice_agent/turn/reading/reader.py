@@ -41,11 +41,10 @@ class TextModel:
         give_back()  # what the model was written down in
         self._reading = threading.Lock()
         self._texts: dict[int, str] = {}
-        self.read: tuple[tuple[int, ...], NDArray[np.float32]] = (), np.zeros(shape_of_past(file), np.float32)
+        ids, nothing = tuple(self._tokenizer.encode(head).ids), np.zeros(shape_of_past(file), np.float32)
+        self._head = len(ids)
+        self.read = ids, self.step(ids, nothing, 1)[2] if ids else nothing
         """The head's tokens and what is to be remembered of them."""
-        self._head = len(self.tokens(head))
-        if head:
-            self.read = self.tokens(head), self.step(self.tokens(head), self.read[1], 1)[2]
 
     def reader(self) -> Reader:
         """A place for one call."""

@@ -1,4 +1,4 @@
-"""Who reads texts for the judge."""
+"""What the calls of a machine share: who reads texts for the judge."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ async def test_rules_that_are_asked_for_load_nothing(monkeypatch: pytest.MonkeyP
 
 def test_a_file_that_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="fetch it again"):
-        reading(lambda: tmp_path / "none.gguf")
-    assert reading(models.smollm2)()(PROMPT_HEAD + "hello", 3)
+        reading(tmp_path / "none.gguf")
+    assert reading(models.smollm2())()(PROMPT_HEAD + "hello", 3)
