@@ -469,7 +469,7 @@ class RoomConfig(_Section):
     """Calls in LiveKit rooms (docs/rooms.md)."""
 
     calls_per_core: float = setting(
-        4.0, "Calls that one free processor core carries; a machine with more is full.", minimum=0.1, maximum=100.0
+        5.0, "Calls that one free processor core carries; a machine with more is full.", minimum=0.1, maximum=100.0
     )
     eager_calls_per_core: float = setting(
         2.0,

@@ -19,7 +19,7 @@ import clips as material
 
 from voice_agent.clock import SYSTEM
 from voice_agent.room.caller import Caller, Concealed, token
-from voice_agent.room.ffi import narrow_events, narrow_room, quiet_logs
+from voice_agent.room.ffi import narrow_events, narrow_room, start_library
 
 SETTLE_S = 1.0
 PATIENCE_S = 12.0
@@ -120,7 +120,7 @@ async def main() -> None:
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
-    quiet_logs()
+    start_library()
     narrow_events()
     said = material.utterances(options.clips)
     began = SYSTEM.now(), time.process_time()

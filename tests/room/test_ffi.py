@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -104,8 +105,8 @@ from livekit import rtc
 from livekit.rtc import _ffi_client
 lines = []
 _ffi_client.to_python_level = lambda level: lines.append(level)
-from voice_agent.room.ffi import quiet_logs
-quiet_logs()
+from voice_agent.room.ffi import start_library
+start_library()
 time.sleep(1.5)  # what was on its way
 lines.clear()
 
@@ -132,6 +133,42 @@ def test_the_library_s_lines_come_to_python_only_where_they_are_asked_for(debug:
     assert done.returncode == 0, done.stderr
     assert (int(done.stdout.split()[-1]) > 0) is debug
     assert ("WARN" in done.stderr) is not debug  # what goes wrong is told all the same
+
+
+SILENT = """
+import asyncio
+from livekit import rtc
+from livekit.rtc._ffi_client import FfiClient
+from voice_agent.config import Secret, load
+from voice_agent.errors import ModelError
+from voice_agent.access import Access
+from voice_agent.room.worker import Worker
+found = []
+
+async def main():
+    try:
+        await Worker(load(flags={"stt.model": "/nowhere"}), Access("ws://127.0.0.1:9", "key", Secret("secret"))).run()
+    except ModelError:
+        pass  # the library has been started before the models are looked for
+    # A filter is called on the thread of the library that brings the event.
+    FfiClient.instance.queue.subscribe(filter_fn=lambda e: bool(found.append(float("1e-310") * float("0.5"))))
+    try:
+        await rtc.Room().connect("ws://127.0.0.1:9", "x")
+    except rtc.ConnectError:
+        pass
+
+asyncio.run(main())
+print(max(found), float("1e-310") * float("0.5"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86 alone needs it")
+def test_a_worker_s_threads_of_the_library_take_subnormal_numbers_for_zero() -> None:
+    """In a process of its own: threads have what the one has that starts the library."""
+    env = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "LIVEKIT_RTC_DEBUG")}
+    done = subprocess.run([sys.executable, "-c", SILENT], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-2:] == ["0.0", "5e-311"]
 
 
 async def sound(source: KeepingSource, ms: int) -> None:

@@ -31,7 +31,7 @@ from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..shared import Progress, Shared, loaded
 from .call import Call, call
-from .ffi import narrow_events, quiet_logs
+from .ffi import narrow_events, start_library
 from .load import Meter
 from .metadata import configured
 from .published import ended_call
@@ -147,7 +147,7 @@ class Worker:
         """
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
-        quiet_logs()
+        start_library()
         narrow_events()
         # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
