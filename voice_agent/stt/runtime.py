@@ -54,8 +54,11 @@ class Runtime(Protocol):
     def encode(self, pcm: Float32, samples: int) -> Any:
         """``pcm`` (mono, 16 kHz), and silence up to ``samples``."""
 
-    def generate(self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:
-        """Greedy decoding with timestamps, of at most ``bound`` tokens; ``draft``: what they may well be."""
+    def generate(
+        self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = (), end: int | None = None
+    ) -> Generated:
+        """Greedy decoding with timestamps, of at most ``bound`` tokens; ``draft``: what they may well be; ``end``: what
+        follows a segment that ends at this time (a token) or later is not wanted."""
 
     def likelihood(self, encoded: Any, tokenizer: Tokenizer, tokens: Sequence[int], frames: int) -> list[float]:
         """How likely each of ``tokens`` is for the sound, without timestamps, given those before it."""
@@ -93,9 +96,11 @@ class Ct2Whisper:
             features = self._model.feature_extractor(padded, padding=0)
         return self._model.encode(features)
 
-    def generate(self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:
+    def generate(
+        self, encoded: Any, prompt: Sequence[int], bound: int, draft: Sequence[int] = (), end: int | None = None
+    ) -> Generated:
         # CTranslate2 gives the new tokens what the prompt leaves, but at most half of max_length (4.8, measured); a
-        # draft it would take token by token, so that nothing is saved by one.
+        # draft it would take token by token, so that nothing is saved by one; nor does it stop at a time.
         result = self._model.model.generate(
             encoded,
             [list(prompt)],

@@ -16,6 +16,7 @@ Nothing here knows about turns, streams or asyncio. Every call blocks; run it on
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from .runtime import Generated, load, prompt_of
 
 SAMPLE_RATE = 16_000
 FRAMES_PER_S = 100  # Whisper's mel frames
+TIMES_PER_S = 50  # its timestamps
 MAX_AUDIO_S = 28.0  # Whisper's window is 30 s; the rest is margin
 WIDE_MARGIN_S = 4.0
 MULTILINGUAL_WINDOW, ENGLISH_WINDOW = (0.6, 3.0), (1.5, 4.0)
@@ -284,16 +286,18 @@ class WhisperEngine:
             more = int(TOKENS + (audio_s - before.audio_s) * TOKENS_PER_S)
             bounds.insert(0, min(bounds[0], len(before.tokens) + more))
         for bound in bounds:
-            result = self._model.generate(encoded, prompt, bound, before.ids if before is not None else ())
+            draft = before.ids if before is not None else ()
+            result = self._model.generate(encoded, prompt, bound, draft, self._end(tokenizer, audio_s))
             ids = result.ids
             if not thorough or len(ids) < bound or self._ends(ids, tokenizer, audio_s):
                 break
-        return result, len(ids) >= bound
+        return result, len(ids) >= bound and not self._at_end(ids, tokenizer, audio_s)
 
     def _ends(self, ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> bool:
         """Whether a text that was stopped had already come to its end: at an end mark, or in its second round."""
         tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
-        return dropped_tail or strip_restart(tokenizer.decode(tokens).strip(), audio_s)[1]
+        at_end = dropped_tail or self._at_end(ids, tokenizer, audio_s)
+        return at_end or strip_restart(tokenizer.decode(tokens).strip(), audio_s)[1]
 
     def _strip_slow_loop(self, text: str, audio_s: float, encoded: Any, tokenizer: Tokenizer) -> tuple[str, bool]:
         """A repetition that there was time for: a loop if the text without it accounts for all of the sound."""
@@ -324,12 +328,22 @@ class WhisperEngine:
         return self._model.likelihood(encoded, tokenizer, tokens, frames), last
 
     @staticmethod
+    def _end(tokenizer: Tokenizer, audio_s: float) -> int:
+        """The first timestamp that lies at the end of the audio."""
+        return int(tokenizer.timestamp_begin) + max(0, math.ceil((audio_s - 0.35) * TIMES_PER_S))
+
+    @classmethod
+    def _at_end(cls, ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> bool:
+        """Whether ``ids`` end with a timestamp at the end of the audio, after some text."""
+        return len(ids) > 1 and ids[-1] >= cls._end(tokenizer, audio_s) and ids[-2] < tokenizer.timestamp_begin
+
+    @staticmethod
     def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:
         """Keep the text up to the first end-of-segment timestamp that lies at the end of the audio."""
         kept: list[int] = []
         for i in ids:
             if i >= tokenizer.timestamp_begin:
-                if kept and (i - tokenizer.timestamp_begin) * 0.02 >= audio_s - 0.35:
+                if kept and i >= WhisperEngine._end(tokenizer, audio_s):
                     rest = [j for j in ids[len(kept) :] if j < tokenizer.eot]
                     return kept, len(rest) > 0 and any(j < tokenizer.eot for j in ids[ids.index(i) :])
             elif i < tokenizer.eot:

@@ -19,7 +19,7 @@ RULES = Rules(EOT, BEGIN, SIZE, frozenset({7}), first_timestamp=2)
 @pytest.fixture(scope="module")
 def session() -> ort.InferenceSession:
     """What the decoder does with its logits, alone."""
-    g = Network(signed=False)
+    g = Network(blocks=True)
     best(g, g.input("logits"), RULES)
     return ort.InferenceSession(g.model(), session_options(1))
 

@@ -59,7 +59,7 @@ def sounds() -> list[Sound]:
 
 @pytest.mark.parametrize("bins", [80, 128])
 def test_the_same_spectrum_as_faster_whisper(sounds: list[Sound], bins: int) -> None:
-    g = Network(signed=True)
+    g = Network(blocks=False)
     g.output("mel", features(g, g.input("pcm"), g.input("silence", np.int64), bins))
     session = ort.InferenceSession(g.model(), session_options(1))
     for sound in sounds:

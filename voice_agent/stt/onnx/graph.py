@@ -1,9 +1,10 @@
 """Whisper's encoder and decoder (https://arxiv.org/abs/2212.04356) written down as ONNX models, from its weights.
 
-Weights are whole numbers with a scale for each output, activations 8 bits with a scale for each position, as in
-CTranslate2's ``int8``. On processors without VNNI the fast kernel (8 bits without sign times 8 with) adds two products
-in 16 bits, which overflows where both are large. So the encoder, whose time is all in such products, has weights of 7
-bits; the decoder, whose time is in reading them, has 8 without sign, a kernel that is slower only for many tokens.
+The encoder's weights are whole numbers with a scale for each output, its activations 8 bits with a scale for each
+position, as in CTranslate2's ``int8``. On processors without VNNI the fast kernel (8 bits without sign times 8 with)
+adds two products in 16 bits, which overflows where both are large; so these weights have 7 bits. The decoder reads a
+token at a time: its time is in reading the weights, and in how many operations there are. Its weights are 8 bits in
+blocks with a scale each, and one operation (MatMulNBits) does what takes ten otherwise.
 """
 
 from __future__ import annotations
@@ -19,19 +20,33 @@ from .rules import LEAST, Rules
 from .weights import Weights
 
 _LAYER_NORM_EPSILON = 1e-5
-_BLOCK = 1024  # rows
+_ROWS = 1024  # that are packed at a time
+_BLOCK = 128  # weights that share a scale; 32 take a tenth longer
+_IN_8_BITS = 4  # MatMulNBits' accuracy_level: activations too
 
 
 class Network(Graph):
-    """What Whisper is made of. ``signed``: weights are 7 bits with a sign, else 8 without."""
+    """What Whisper is made of. ``blocks``: weights are 8 bits in blocks, for few positions; else 7, for many."""
 
-    def __init__(self, *, signed: bool) -> None:
+    def __init__(self, *, blocks: bool) -> None:
         super().__init__("whisper")
-        self._signed = signed
+        self._blocks = blocks
 
     def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
-        """``x`` [1, positions, in] times ``weight`` [out, in] in 8 bits, as float32."""
-        packed, scale = _packed(weight, signed=self._signed)
+        """``x`` [1, positions, in] times ``weight`` [out, in] in whole numbers, as float32."""
+        if self._blocks:
+            return self.op(
+                "MatMulNBits",
+                *(x, *(self.constant(part) for part in _in_blocks(weight))),
+                *(() if bias is None else ("", "", self.constant(bias))),
+                domain=MICROSOFT,
+                K=weight.shape[1],
+                N=weight.shape[0],
+                bits=8,
+                block_size=_BLOCK,
+                accuracy_level=_IN_8_BITS,
+            )
+        packed, scale = _packed(weight)
         step = self.op("Mul", self.op("ReduceMax", self.op("Abs", x), self.ints(-1)), self.scalar(1 / 127))
         steps = self.op("Reshape", step, self.ints(-1))
         zero = self.constant(np.array(128, np.uint8))
@@ -39,7 +54,6 @@ class Network(Graph):
         product = self.op(
             "MatMulIntegerToFloat",
             *(small, self.constant(packed), self.scalar(1.0), self.constant(scale), zero),
-            *(() if self._signed else (zero,)),
             domain=MICROSOFT,
         )
         product = self.op("Mul", product, step)
@@ -70,19 +84,32 @@ class Network(Graph):
         return self.op("Reshape", self.op("Transpose", x, perm=(0, 2, 1, 3)), self.ints(1, -1, heads * 64))
 
 
-def _packed(weight: NDArray[np.floating], *, signed: bool) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-    """[out, in] as whole numbers [in, out], and the size of a step for each output. In blocks that fit a cache."""
+def _packed(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """[out, in] as whole numbers of 7 bits [in, out], and the size of a step for each output."""
     outputs, inputs = weight.shape
-    packed = np.empty((inputs, outputs), np.int8 if signed else np.uint8)
+    packed = np.empty((inputs, outputs), np.int8)
     scale = np.empty(outputs, np.float32)
-    for start in range(0, outputs, _BLOCK):
-        block = weight[start : start + _BLOCK].astype(np.float32)
+    for start in range(0, outputs, _ROWS):  # what fits a cache
+        block = weight[start : start + _ROWS].astype(np.float32)
         largest = np.maximum(np.maximum(block.max(axis=1), -block.min(axis=1)), np.float32(1e-12))
-        here = scale[start : start + _BLOCK] = largest / np.float32(63 if signed else 127)
+        here = scale[start : start + _ROWS] = largest / np.float32(63)
         block *= (1 / here)[:, None]
-        if not signed:
-            block += 128
-        packed[:, start : start + _BLOCK] = np.rint(block, out=block).astype(packed.dtype).T
+        packed[:, start : start + _ROWS] = np.rint(block, out=block).astype(np.int8).T
+    return packed, scale
+
+
+def _in_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """[out, in] as whole numbers around 128 [out, blocks, _BLOCK], and the size of a step for each block."""
+    outputs, inputs = weight.shape
+    packed = np.empty((outputs, inputs // _BLOCK, _BLOCK), np.uint8)
+    scale = np.empty((outputs, inputs // _BLOCK), np.float32)
+    for start in range(0, outputs, _ROWS):
+        block = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // _BLOCK, _BLOCK)
+        largest = np.maximum(np.maximum(block.max(axis=2), -block.min(axis=2)), np.float32(1e-12))
+        here = scale[start : start + _ROWS] = largest / np.float32(127)
+        block *= (1 / here)[..., None]
+        block += 128
+        packed[start : start + _ROWS] = np.rint(block, out=block).astype(np.uint8)
     return packed, scale
 
 
@@ -124,7 +151,7 @@ def encoder(w: Weights) -> bytes:
     Inputs as :func:`features` has them: ``pcm`` and ``silence``.
     Outputs ``key_i`` [1, heads, 64, positions] and ``value_i`` [1, heads, positions, 64].
     """
-    g = Network(signed=True)
+    g = Network(blocks=False)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("encoder/num_heads"))
     bins = w.raw("encoder/conv1/weight").shape[1]
     x = features(g, g.input("pcm"), g.input("silence", np.int64), bins)
@@ -195,7 +222,7 @@ def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
     Outputs: those of :func:`best`, ``likelihood`` [1, judged, asked], ``past_*`` with this step's tokens as ``new_*``,
     and for the layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
     """
-    g = Network(signed=False)
+    g = Network(blocks=True)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("decoder/num_heads"))
     x, mask, rows, past = g.input("x"), g.input("mask"), g.input("rows", np.int64), g.input("past", np.int64)
     for i in range(w.layers("decoder")):

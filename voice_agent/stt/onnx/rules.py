@@ -55,7 +55,7 @@ class Rules:
         if not said:
             return 0, self.first_timestamp + 1
         last_is_time = said[-1] >= begin
-        if last_is_time and not self._closed(said):
+        if last_is_time and not self.closed(said):
             return 0, 0
         latest = next((i for i in reversed(said) if i >= begin), begin)
         # Time does not run backwards; a segment's end may be the next one's beginning.
@@ -69,14 +69,14 @@ class Rules:
         word_id, word, words = best.word_id, best.word, best.words
         if not said:
             word = words = LEAST
-        elif self._closed(said):  # after an end mark there is another time, or nothing
+        elif self.closed(said):  # after an end mark there is another time, or nothing
             word_id, word, words = self.eot, best.end, best.end
         if best.times > word:  # Together the times are likelier than any word: one of them it is.
             return best.time_id, best.time - best.times
         return word_id, word - _log_sum(words, best.times)
 
-    def _closed(self, said: Sequence[int]) -> bool:
-        """The last segment has its end; two times in a row are the end of one and the beginning of the next."""
+    def closed(self, said: Sequence[int]) -> bool:
+        """Whether the last segment has its end; two times in a row are the end of one and the beginning of the next."""
         begin = self.timestamp_begin
         return len(said) > 1 and said[-1] >= begin > said[-2]
 

@@ -36,6 +36,7 @@ from .weights import Weights
 _HEAD = 64
 _REDRAFT_FROM = 3  # this many tokens left of a draft are worth a step over all of them
 _REDRAFT_WITHIN = 4  # after another token than the draft's, it is looked for among so many
+_ECHO = 3  # so many tokens that were said before already: a loop has probably begun
 
 Float32 = NDArray[np.float32]
 Values = dict[str, Any]
@@ -180,8 +181,16 @@ class OnnxWhisper:
             [v.numpy()[0] for v in rest[len(self._memory) :]],
         )
 
-    def generate(self, encoded: Encoded, prompt: Sequence[int], bound: int, draft: Sequence[int] = ()) -> Generated:
-        """The likeliest text after ``prompt``, at most ``bound`` tokens; ``draft``: what it may be."""
+    def generate(
+        self,
+        encoded: Encoded,
+        prompt: Sequence[int],
+        bound: int,
+        draft: Sequence[int] = (),
+        end: int | None = None,
+    ) -> Generated:
+        """The likeliest text after ``prompt``, at most ``bound`` tokens; ``draft``: what it may be. A segment that ends
+        at the time ``end`` (a token) or later is the last: what follows is a loop or nothing, and takes steps."""
         bound = min(bound, MAX_TOKENS - len(prompt) - 1)
         said = _Said(dict(self._empty), 0)
         asked = list(draft[:bound])
@@ -208,7 +217,7 @@ class OnnxWhisper:
                 if token == self.eot:
                     return Generated(tuple(ids), score / max(1, len(ids)), no_speech, steps)
                 ids.append(token)
-                if len(ids) >= bound:
+                if len(ids) >= bound or (end is not None and token >= end and self._rules.closed(ids)):
                     return Generated(tuple(ids), score / len(ids), no_speech, steps)
                 if token != expected:
                     break
@@ -216,7 +225,10 @@ class OnnxWhisper:
             # Another token than the draft's: the draft goes on after it where it comes a little later, else it waits.
             found = next((at for at, other in enumerate(left[:_REDRAFT_WITHIN]) if other == token), None)
             left = left if found is None else left[found + 1 :]
-            asked = left[: bound - len(ids)] if found is not None and len(left) >= _REDRAFT_FROM else []
+            ready = found is not None and len(left) >= _REDRAFT_FROM
+            if not ready and (again := _said_after(ids)):
+                left, ready = again, True
+            asked = left[: bound - len(ids)] if ready else []
             said.count = last + len(ids)
             rows = self._step(encoded, said, [token, *asked], range(1 + len(asked)), self._times(ids, asked)).best
             steps += 1
@@ -280,6 +292,16 @@ class OnnxWhisper:
         step = self._step(encoded, said, [self.sot], [0], [(0, 0)], judged=1, asked=self._languages)
         best = self._languages[int(step.likelihood[0].argmax())]
         return str(self.hf_tokenizer.id_to_token(best))[2:-2]
+
+
+def _said_after(ids: Sequence[int]) -> list[int]:
+    """What followed the last tokens when they were said before: a loop says the same once more (prompt lookup
+    decoding, https://github.com/apoorvumang/prompt-lookup-decoding). Empty: they were not."""
+    last = ids[-_ECHO:]
+    for at in range(len(ids) - _ECHO - 1, 0, -1):
+        if ids[at : at + _ECHO] == last:
+            return list(ids[at + _ECHO :])
+    return []
 
 
 def _ints(values: Sequence[int]) -> Any:
