@@ -47,7 +47,11 @@ class Network(Graph):
                 accuracy_level=_IN_8_BITS,
             )
         packed, scale = _packed(weight)
-        step = self.op("Mul", self.op("ReduceMax", self.op("Abs", x), self.ints(-1)), self.scalar(1 / 127))
+        # Both ways, rather than of the absolute values: these would be written down, five times the work.
+        largest = self.op(
+            "Max", self.op("ReduceMax", x, self.ints(-1)), self.op("Neg", self.op("ReduceMin", x, self.ints(-1)))
+        )
+        step = self.op("Mul", largest, self.scalar(1 / 127))
         steps = self.op("Reshape", step, self.ints(-1))
         zero = self.constant(np.array(128, np.uint8))
         small = self.op("QuantizeLinear", x, steps, self.op("Expand", zero, self.op("Shape", steps)), axis=1)
@@ -64,12 +68,8 @@ class Network(Graph):
         return self.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=_LAYER_NORM_EPSILON)
 
     def feed_forward(self, x: str, w: Weights, name: str) -> str:
-        inner = self.linear(
-            self.norm(x, w, f"{name}/layer_norm"),
-            w.array(f"{name}/linear_0/weight"),
-            w.array(f"{name}/linear_0/bias"),
-        )
-        inner = self.op("Gelu", inner, domain=MICROSOFT)
+        inner = self.linear(self.norm(x, w, f"{name}/layer_norm"), w.array(f"{name}/linear_0/weight"))
+        inner = self.op("BiasGelu", inner, self.constant(w.array(f"{name}/linear_0/bias")), domain=MICROSOFT)
         return self.op(
             "Add", x, self.linear(inner, w.array(f"{name}/linear_1/weight"), w.array(f"{name}/linear_1/bias"))
         )
