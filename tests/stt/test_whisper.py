@@ -4,7 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from voice_agent.errors import ConfigError, ModelError
 from voice_agent.stt import WhisperEngine, transcribe
 from voice_agent.stt.inflection import inflections
 from voice_agent.stt.loops import repetitions_removed, strip_restart
+from voice_agent.stt.runtime import Generated
 from voice_agent.stt.whisper import (
     CONFIRM_MORE_S,
     ENGLISH_WINDOW,
@@ -303,6 +304,27 @@ def without_ending(text: str) -> str:
 )
 def test_endings_that_a_word_may_get(text: str, endings: list[str]) -> None:
     assert [other.split()[-1] for other in inflections(text)] == endings
+
+
+def test_decoding_stops_at_the_end_of_the_sound(
+    engine: WhisperEngine, clips: dict[str, Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is asked for after a time in the last 0.35 s; the text has its end there in all of these."""
+    made: list[Generated] = []
+    generate = engine._model.generate
+
+    def watched(*told: Any) -> Generated:
+        made.append(generate(*told))
+        return made[-1]
+
+    monkeypatch.setattr(engine._model, "generate", watched)
+    begin = engine._tokenizer("en").timestamp_begin
+    for clip in clips.values():
+        made.clear()
+        engine.decode(clip.float32)
+        ids = made[0].ids
+        late = [at for at, i in enumerate(ids) if at and (i - begin) / 50 >= len(clip.float32) / 16_000 - 0.35]
+        assert late == [len(ids) - 1], ids
 
 
 def test_a_loop_ends_where_the_sound_can_hold_no_more(engine: WhisperEngine, clips: dict[str, Clip]) -> None:

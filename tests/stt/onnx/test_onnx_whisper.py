@@ -17,6 +17,7 @@ from voice_agent import models
 from voice_agent.audio import read_wav
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.inference import session_options
+from voice_agent.stt.onnx import whisper
 from voice_agent.stt.onnx.graph import Network, features
 from voice_agent.stt.onnx.whisper import OnnxWhisper
 from voice_agent.stt.runtime import Ct2Whisper, Runtime, load, prompt_of
@@ -159,6 +160,34 @@ def test_never_more_tokens_than_allowed(
     encoded, prompt = sounds[0].by(ours), prompt_of(tokenizer, "", None)
     for draft in ((), said[0]):
         assert ours.generate(encoded, prompt, 5, draft).ids == said[0][:5]
+
+
+def test_a_loop_is_its_own_draft(
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no silence after the sentence Whisper says it over and over; the second round takes a step or two."""
+    encoded, prompt = ours.encode(sounds[0].pcm, len(sounds[0].pcm)), prompt_of(tokenizer, "", None)
+    quick = ours.generate(encoded, prompt, 30)
+    monkeypatch.setattr(whisper, "_said_after", lambda ids: [])
+    slow = ours.generate(encoded, prompt, 30)
+    assert quick.ids == slow.ids
+    words = [i for i in slow.ids if i < tokenizer.eot]
+    assert words[:5] in [words[at : at + 5] for at in range(1, len(words))]  # it does loop
+    assert quick.steps <= 20 < slow.steps == 30
+    assert quick.score == pytest.approx(slow.score, abs=0.05)
+
+
+def test_nothing_is_decoded_after_the_end(
+    ours: OnnxWhisper, tokenizer: Tokenizer, sounds: list[Sound], said: list[tuple[int, ...]]
+) -> None:
+    encoded, prompt = sounds[0].by(ours), prompt_of(tokenizer, "", None)
+    alone = ours.generate(encoded, prompt, BOUND)
+    mark = alone.ids[len(said[0])]
+    ended = ours.generate(encoded, prompt, BOUND, end=mark)
+    assert ended.ids == alone.ids[: len(said[0]) + 1]
+    assert ended.steps == len(ended.ids) < alone.steps
+    assert ours.generate(encoded, prompt, BOUND, said[0], end=mark).ids == ended.ids
+    assert ours.generate(encoded, prompt, BOUND, end=mark + 1).ids == alone.ids  # ended before: not the last one
 
 
 def test_the_language_is_heard(sounds: list[Sound]) -> None:
