@@ -70,6 +70,23 @@ def test_the_same_spectrum_as_faster_whisper(sounds: list[Sound], bins: int) -> 
         assert np.abs(ours[0] - theirs).max() < 1e-3
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("width", [384, 448])  # 448 is no multiple of a block
+def test_a_matrix_in_whole_numbers(blocks: bool, width: int) -> None:
+    chance = np.random.default_rng(width)
+    weight = chance.normal(0, 0.05, (96, width)).astype(np.float32)
+    weight[:, :7] *= 20  # what is large lies together, and the step is its own
+    bias = chance.normal(0, 1, 96).astype(np.float32)
+    x = chance.normal(0, 1, (1, 5, width)).astype(np.float32)
+    g = Network(blocks=blocks)
+    g.output("y", g.linear(g.input("x"), weight, bias))
+    (y,) = ort.InferenceSession(g.model(), session_options(1)).run(["y"], {"x": x})
+    off = np.abs(y - (x @ weight.T + bias)).max()
+    # Half a step is off at most, a step is max |w| / 127 in a block with large ones, / 63 in a row: four deviations.
+    rows = np.abs(weight).max()
+    assert off < 4 * (rows / 127 * np.sqrt(128 / 12) + 0.02 if blocks else rows / 63 * np.sqrt(width / 12)), off
+
+
 def _segment(ids: tuple[int, ...], begin: int) -> tuple[int, ...]:
     """The first segment without its end mark, which is a close call; after it a short window may loop."""
     closed = next((at for at, i in enumerate(ids) if at and i >= begin), len(ids))

@@ -9,6 +9,7 @@ blocks with a scale each, and one operation (MatMulNBits) does what takes ten ot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,15 +36,16 @@ class Network(Graph):
     def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
         """``x`` [1, positions, in] times ``weight`` [out, in] in whole numbers, as float32."""
         if self._blocks:
+            numbers, steps_of = _in_blocks(weight)
             return self.op(
                 "MatMulNBits",
-                *(x, *(self.constant(part) for part in _in_blocks(weight))),
+                *(x, self.constant(numbers), self.constant(steps_of)),
                 *(() if bias is None else ("", "", self.constant(bias))),
                 domain=MICROSOFT,
                 K=weight.shape[1],
                 N=weight.shape[0],
                 bits=8,
-                block_size=_BLOCK,
+                block_size=numbers.shape[2],
                 accuracy_level=_IN_8_BITS,
             )
         packed, scale = _packed(weight)
@@ -99,12 +101,13 @@ def _packed(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.
 
 
 def _in_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """[out, in] as whole numbers around 128 [out, blocks, _BLOCK], and the size of a step for each block."""
+    """[out, in] as whole numbers around 128 [out, blocks, in a block], and the size of a step for each block."""
     outputs, inputs = weight.shape
-    packed = np.empty((outputs, inputs // _BLOCK, _BLOCK), np.uint8)
-    scale = np.empty((outputs, inputs // _BLOCK), np.float32)
+    size = math.gcd(inputs, _BLOCK)
+    packed = np.empty((outputs, inputs // size, size), np.uint8)
+    scale = np.empty((outputs, inputs // size), np.float32)
     for start in range(0, outputs, _ROWS):
-        block = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // _BLOCK, _BLOCK)
+        block = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // size, size)
         largest = np.maximum(np.maximum(block.max(axis=2), -block.min(axis=2)), np.float32(1e-12))
         here = scale[start : start + _ROWS] = largest / np.float32(127)
         block *= (1 / here)[..., None]
