@@ -13,6 +13,7 @@ from . import protobuf
 MICROSOFT = "com.microsoft"
 """The domain of onnxruntime's own operators."""
 _IR_VERSION, _OPSET = 9, 19
+_IN_8_BITS = 4  # MatMulNBits' accuracy_level: activations too
 _TYPES = {
     np.dtype(np.float32): 1,
     np.dtype(np.uint8): 2,
@@ -89,6 +90,29 @@ class Graph:
         names = [self._name() for _ in range(outputs)]
         self._nodes.append(self._node(kind, inputs, names, domain, attributes))
         return names
+
+    def in_blocks(
+        self,
+        x: str,
+        numbers: NDArray[np.uint8],
+        step: NDArray[np.float32],
+        zero: NDArray[np.uint8] | None = None,
+        bias: NDArray[np.float32] | None = None,
+    ) -> str:
+        """``x`` [1, positions, in] times a matrix in 8 bits, and ``bias`` [out]. ``numbers`` [out, blocks, in a block];
+        ``step`` and ``zero`` (128 if None) [out, blocks]."""
+        outputs, blocks, size = numbers.shape
+        optional = [self.constant(part) if part is not None else "" for part in (zero, None, bias)]
+        return self.op(
+            "MatMulNBits",
+            *(x, self.constant(numbers), self.constant(step), *optional),
+            domain=MICROSOFT,
+            K=blocks * size,
+            N=outputs,
+            bits=8,
+            block_size=size,
+            accuracy_level=_IN_8_BITS,
+        )
 
     @staticmethod
     def _node(

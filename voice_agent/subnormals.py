@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 _MXCSR = 7  # which 32 bits of fenv_t, on x86-64: after the x87's 28 bytes
 _FLUSH_AND_DAZ = 0x8040  # results (bit 15) and operands (bit 6)
@@ -36,17 +36,5 @@ def take_for_zero() -> bool:
 def start_without(start: Callable[[], object]) -> None:
     """Call ``start`` on a thread of its own: the threads that it starts take subnormal numbers for zero, the calling
     one does not. An exception of ``start`` is raised here."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        take_for_zero()
-        try:
-            start()
-        except BaseException as e:
-            errors.append(e)
-
-    thread = threading.Thread(target=run, name="subnormals")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(1, "subnormals", initializer=take_for_zero) as pool:
+        pool.submit(start).result()

@@ -285,19 +285,21 @@ class WhisperEngine:
         if before is not None and before.tokens:
             more = int(TOKENS + (audio_s - before.audio_s) * TOKENS_PER_S)
             bounds.insert(0, min(bounds[0], len(before.tokens) + more))
+        draft = before.ids if before is not None else ()
+        end = self._end(tokenizer, audio_s)
         for bound in bounds:
-            draft = before.ids if before is not None else ()
-            result = self._model.generate(encoded, prompt, bound, draft, self._end(tokenizer, audio_s))
+            result = self._model.generate(encoded, prompt, bound, draft, end)
             ids = result.ids
-            if not thorough or len(ids) < bound or self._ends(ids, tokenizer, audio_s):
+            at_end = len(ids) > 1 and ids[-1] >= end and ids[-2] < tokenizer.timestamp_begin
+            stopped = len(ids) >= bound and not at_end
+            if not thorough or not stopped or self._ends(ids, tokenizer, audio_s):
                 break
-        return result, len(ids) >= bound and not self._at_end(ids, tokenizer, audio_s)
+        return result, stopped
 
     def _ends(self, ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> bool:
         """Whether a text that was stopped had already come to its end: at an end mark, or in its second round."""
         tokens, dropped_tail = self._cut_at_end_mark(ids, tokenizer, audio_s)
-        at_end = dropped_tail or self._at_end(ids, tokenizer, audio_s)
-        return at_end or strip_restart(tokenizer.decode(tokens).strip(), audio_s)[1]
+        return dropped_tail or strip_restart(tokenizer.decode(tokens).strip(), audio_s)[1]
 
     def _strip_slow_loop(self, text: str, audio_s: float, encoded: Any, tokenizer: Tokenizer) -> tuple[str, bool]:
         """A repetition that there was time for: a loop if the text without it accounts for all of the sound."""
@@ -331,11 +333,6 @@ class WhisperEngine:
     def _end(tokenizer: Tokenizer, audio_s: float) -> int:
         """The first timestamp that lies at the end of the audio."""
         return int(tokenizer.timestamp_begin) + max(0, math.ceil((audio_s - 0.35) * TIMES_PER_S))
-
-    @classmethod
-    def _at_end(cls, ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> bool:
-        """Whether ``ids`` end with a timestamp at the end of the audio, after some text."""
-        return len(ids) > 1 and ids[-1] >= cls._end(tokenizer, audio_s) and ids[-2] < tokenizer.timestamp_begin
 
     @staticmethod
     def _cut_at_end_mark(ids: Sequence[int], tokenizer: Tokenizer, audio_s: float) -> tuple[list[int], bool]:

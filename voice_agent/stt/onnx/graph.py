@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
@@ -20,10 +21,11 @@ from ...onnx_graph import MICROSOFT, Graph
 from .rules import LEAST, Rules
 from .weights import Weights
 
+Whole = TypeVar("Whole", np.int8, np.uint8)
+
 _LAYER_NORM_EPSILON = 1e-5
 _ROWS = 1024  # that are packed at a time
 _BLOCK = 128  # weights that share a scale; 32 take a tenth longer
-_IN_8_BITS = 4  # MatMulNBits' accuracy_level: activations too
 
 
 class Network(Graph):
@@ -35,20 +37,11 @@ class Network(Graph):
 
     def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
         """``x`` [1, positions, in] times ``weight`` [out, in] in whole numbers, as float32."""
+        inputs = weight.shape[1]
         if self._blocks:
-            numbers, steps_of = _in_blocks(weight)
-            return self.op(
-                "MatMulNBits",
-                *(x, self.constant(numbers), self.constant(steps_of)),
-                *(() if bias is None else ("", "", self.constant(bias))),
-                domain=MICROSOFT,
-                K=weight.shape[1],
-                N=weight.shape[0],
-                bits=8,
-                block_size=numbers.shape[2],
-                accuracy_level=_IN_8_BITS,
-            )
-        packed, scale = _packed(weight)
+            numbers, step_of = _whole_numbers(weight, math.gcd(inputs, _BLOCK), 127, np.uint8(128))
+            return self.in_blocks(x, numbers, step_of, bias=bias)
+        packed, scale = _whole_numbers(weight, inputs, 63, np.int8(0))
         # Both ways, rather than of the absolute values: these would be written down, five times the work.
         largest = self.op(
             "Max", self.op("ReduceMax", x, self.ints(-1)), self.op("Neg", self.op("ReduceMin", x, self.ints(-1)))
@@ -59,7 +52,7 @@ class Network(Graph):
         small = self.op("QuantizeLinear", x, steps, self.op("Expand", zero, self.op("Shape", steps)), axis=1)
         product = self.op(
             "MatMulIntegerToFloat",
-            *(small, self.constant(packed), self.scalar(1.0), self.constant(scale), zero),
+            *(small, self.constant(packed[:, 0].T), self.scalar(1.0), self.constant(scale[:, 0]), zero),
             domain=MICROSOFT,
         )
         product = self.op("Mul", product, step)
@@ -86,34 +79,21 @@ class Network(Graph):
         return self.op("Reshape", self.op("Transpose", x, perm=(0, 2, 1, 3)), self.ints(1, -1, heads * 64))
 
 
-def _packed(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """[out, in] as whole numbers of 7 bits [in, out], and the size of a step for each output."""
+def _whole_numbers(
+    weight: NDArray[np.floating], size: int, most: int, zero: Whole
+) -> tuple[NDArray[Whole], NDArray[np.float32]]:
+    """[out, in] as numbers at most ``most`` from ``zero``, of its type [out, blocks, ``size``]; each block's step."""
     outputs, inputs = weight.shape
-    packed = np.empty((inputs, outputs), np.int8)
-    scale = np.empty(outputs, np.float32)
+    numbers = np.empty((outputs, inputs // size, size), zero.dtype)
+    steps = np.empty((outputs, inputs // size), np.float32)
     for start in range(0, outputs, _ROWS):  # what fits a cache
-        block = weight[start : start + _ROWS].astype(np.float32)
-        largest = np.maximum(np.maximum(block.max(axis=1), -block.min(axis=1)), np.float32(1e-12))
-        here = scale[start : start + _ROWS] = largest / np.float32(63)
-        block *= (1 / here)[:, None]
-        packed[:, start : start + _ROWS] = np.rint(block, out=block).astype(np.int8).T
-    return packed, scale
-
-
-def _in_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """[out, in] as whole numbers around 128 [out, blocks, in a block], and the size of a step for each block."""
-    outputs, inputs = weight.shape
-    size = math.gcd(inputs, _BLOCK)
-    packed = np.empty((outputs, inputs // size, size), np.uint8)
-    scale = np.empty((outputs, inputs // size), np.float32)
-    for start in range(0, outputs, _ROWS):
-        block = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // size, size)
-        largest = np.maximum(np.maximum(block.max(axis=2), -block.min(axis=2)), np.float32(1e-12))
-        here = scale[start : start + _ROWS] = largest / np.float32(127)
-        block *= (1 / here)[..., None]
-        block += 128
-        packed[start : start + _ROWS] = np.rint(block, out=block).astype(np.uint8)
-    return packed, scale
+        part = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // size, size)
+        largest = np.maximum(np.maximum(part.max(axis=2), -part.min(axis=2)), np.float32(1e-12))
+        here = steps[start : start + _ROWS] = largest / np.float32(most)
+        part *= (1 / here)[..., None]
+        part += zero
+        numbers[start : start + _ROWS] = np.rint(part, out=part).astype(zero.dtype)
+    return numbers, steps
 
 
 def _projection(w: Weights, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -9,28 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from ...onnx_graph import MICROSOFT, Graph
-from .gguf import BLOCK, Blocks, Gguf
+from .gguf import Blocks, Gguf
 
 POSITIONS = 512
 """The longest text in tokens; a token's keys and values take 46 KB."""
-_IN_8_BITS = 4  # MatMulNBits' accuracy_level: activations too
 
 
 class Llama(Graph):
     def linear(self, x: str, weight: Blocks) -> str:
         """``x`` [1, positions, in] times ``weight`` [out, in]."""
-        outputs, blocks, _ = weight.numbers.shape
-        return self.op(
-            "MatMulNBits",
-            x,
-            *(self.constant(part) for part in (weight.numbers, weight.step, weight.zero)),
-            domain=MICROSOFT,
-            K=blocks * BLOCK,
-            N=outputs,
-            bits=8,
-            block_size=BLOCK,
-            accuracy_level=_IN_8_BITS,
-        )
+        return self.in_blocks(x, weight.numbers, weight.step, weight.zero)
 
 
 def shape_of_past(file: Gguf) -> tuple[int, int, int, int, int]:
