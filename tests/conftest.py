@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voice_agent import models
+from voice_agent.config import models
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,7 @@
 Read the package in the order in which the sound travels:
 
 1. :mod:`~voice_agent.errors` and :mod:`~voice_agent.config`: what can go wrong, and what can be set.
-2. :mod:`~voice_agent.io`: the ends of the road, where sound comes in and goes out.
+2. :mod:`~voice_agent.microphone`: the ends of the road, where sound comes in and goes out.
 3. :mod:`~voice_agent.stt`: the ears, speech to text while the user still speaks.
 4. :mod:`~voice_agent.turn`: has the user finished? Numbers in, events out, no I/O.
 5. :mod:`~voice_agent.llm`: the mind, a language model behind the OpenAI-compatible API.

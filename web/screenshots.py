@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from playwright.async_api import Page, async_playwright
 
-from voice_agent import models
-from voice_agent.config import Config, LlmConfig, WebConfig
+from voice_agent.config import Config, LlmConfig, WebConfig, models
 from voice_agent.web import launch
 
 CLIPS = ("ask01", "ask02", "ask03", "sense01", "ask04", "sense03", "sense04")

@@ -17,15 +17,14 @@ from pathlib import Path
 
 import rooms
 
-from voice_agent import models
-from voice_agent.access import Access
-from voice_agent.config import Config
-from voice_agent.llm.sim import SimServer, parse_spec
-from voice_agent.report.data import collect
-from voice_agent.report.load import load
-from voice_agent.report.markdown import markdown
-from voice_agent.report.page import write_page
-from voice_agent.scenario.junit import write_text
+from voice_agent.config import Config, models
+from voice_agent.llm.local.sim import SimServer, parse_spec
+from voice_agent.room.access import Access
+from voice_agent.testing.report.data import collect
+from voice_agent.testing.report.html import write_page
+from voice_agent.testing.report.load import load
+from voice_agent.testing.report.markdown import markdown
+from voice_agent.testing.scenario.junit import write_text
 from voice_agent.web import livekit_server
 
 NAMES = {"livekit": "stock", "ours": "ours"}

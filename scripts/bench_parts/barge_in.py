@@ -19,16 +19,15 @@ import numpy as np
 from clips import RATE, Clip, utterances
 from tables import markdown, ms, spread, write_lines
 
-from voice_agent import models
-from voice_agent.audio import resample
+from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
+from voice_agent.audio.wav import resample
 from voice_agent.budget.ledger import Mark
-from voice_agent.config import Config, load
-from voice_agent.decisions import Int16
-from voice_agent.io.line import AUDIBLE, RECORD_RATE, USER_RATE
-from voice_agent.io.script import Echo
-from voice_agent.scripted import Stage, speech_onset_s, stage
-from voice_agent.sounds import SOUNDS
+from voice_agent.config import Config, load, models
+from voice_agent.testing.harness.run import Stage, speech_onset_s, stage
+from voice_agent.testing.harness.script_io import Echo
+from voice_agent.testing.harness.sounds import SOUNDS
 from voice_agent.tts import Delivery, Voice
+from voice_agent.turn_events import Int16
 
 INTO_S = 1.2
 BEFORE_S = 0.06  # the agent speaks if it was audible so shortly before the onset

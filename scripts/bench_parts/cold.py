@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tables import markdown, percentile
 
-from voice_agent import models
+from voice_agent.config import models
 
 
 def add(verb: argparse.ArgumentParser) -> None:

@@ -24,8 +24,8 @@ from clips import Clip
 from recording import Measured, measure
 from tables import markdown, ms, percentile, spread, write_lines
 
-from voice_agent import models
-from voice_agent.llm.sim import SimServer, SimSpec, parse_spec
+from voice_agent.config import models
+from voice_agent.llm.local.sim import SimServer, SimSpec, parse_spec
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = ("ours", "livekit", "livekit-mini", "pipecat")

@@ -19,15 +19,14 @@ from pathlib import Path
 from livekit.agents import llm
 from tables import markdown, percentile, write_lines
 
-from voice_agent import models
-from voice_agent.budget.probe import GenerationTrace, generation
 from voice_agent.clock import SYSTEM
-from voice_agent.config import LlmConfig, provider_key
+from voice_agent.config import LlmConfig, models, provider_key
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.memory.window import Window, tokens_of
 from voice_agent.llm.providers import resolve
 from voice_agent.llm.start import running
 from voice_agent.llm.stream import Deadlines
-from voice_agent.llm.window import Window, tokens_of
+from voice_agent.trace import GenerationTrace, generation
 
 BUCKET = 20
 REPLY_TOKENS = 12

@@ -1,5 +1,5 @@
 """Evidence about turns, recorded once and replayed under any policy
-(voice_agent/replay); and texts as the ears would have had them.
+(voice_agent/testing/replay); and texts as the ears would have had them.
 
 A clip is heard as the real stream hears it (voice_agent/stt/stream.py), on a virtual time line: VAD windows every
 32 ms, Whisper passes one after the other on an ``Utterance``. A pass begun at t is ready at t plus the processor time
@@ -18,17 +18,17 @@ from clips import RATE, Clip
 from livekit.local_inference import EOT, VAD
 
 from voice_agent.config import TurnConfig
-from voice_agent.replay.evidence import SPEECH, WINDOW_S, Evidence
+from voice_agent.stt.decoder import WhisperEngine
+from voice_agent.stt.incremental import Utterance
 from voice_agent.stt.stream import PRE_ROLL_WINDOWS, WINDOW, to_float, wants_pass
-from voice_agent.stt.utterance import Utterance
-from voice_agent.stt.whisper import WhisperEngine
+from voice_agent.testing.replay.recorded import SPEECH, WINDOW_S, Evidence
 from voice_agent.turn import Judge
 from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
-from voice_agent.turn.fading import Fading
+from voice_agent.turn.energy import Fading
 from voice_agent.turn.policy import words_of
 
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
-CONFIRM_SHARE = 0.45  # of a pass's time: what it takes to confirm a text that is known (voice_agent/stt/whisper.py)
+CONFIRM_SHARE = 0.45  # of a pass's time: what it takes to confirm a text that is known (voice_agent/stt/decoder.py)
 TAIL_S = 6.0  # silence after it: longer than any policy waits
 
 

@@ -32,8 +32,8 @@ from tables import markdown, ms, percentile, write_lines
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
 from voice_agent.errors import UsageError
-from voice_agent.testing import Reply, ScriptError, conversation, run
-from voice_agent.testing.conversation import Conversation, real_conversation
+from voice_agent.testing.doubles import Reply, ScriptError, conversation, run
+from voice_agent.testing.doubles.conversation import Conversation, real_conversation
 
 OFF: Mapping[str, FlagValue] = {
     "ladder.hedge": False, "ladder.small_first": False, "ladder.acknowledge": False, "ladder.degrade": False,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from voice_agent.report import write_html
+from voice_agent.testing.report import write_html
 
 
 def main() -> None:

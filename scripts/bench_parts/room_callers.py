@@ -18,8 +18,8 @@ from typing import Any
 import clips as material
 
 from voice_agent.clock import SYSTEM
-from voice_agent.room.caller import Caller, Concealed, token
-from voice_agent.room.ffi import narrow_events, narrow_room, start_library
+from voice_agent.livekit_compat.ffi import narrow_events, narrow_room, start_library
+from voice_agent.testing.harness.room_caller import Caller, Concealed, token
 
 SETTLE_S = 1.0
 PATIENCE_S = 12.0

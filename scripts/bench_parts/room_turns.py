@@ -25,13 +25,12 @@ import rooms
 from clips import Clip, holds, utterances
 from tables import markdown, ms, percentile, spread, write_lines
 
-from voice_agent import models
-from voice_agent.access import Access
-from voice_agent.config import Config
+from voice_agent.config import Config, models
 from voice_agent.errors import UsageError
-from voice_agent.llm.sim import SimServer, parse_spec
-from voice_agent.room.caller import Caller, token
-from voice_agent.scripted import speech_onset_s
+from voice_agent.llm.local.sim import SimServer, parse_spec
+from voice_agent.room.access import Access
+from voice_agent.testing.harness.room_caller import Caller, token
+from voice_agent.testing.harness.run import speech_onset_s
 from voice_agent.web import livekit_server
 
 PARTS = ("whole", "holds", "barge")

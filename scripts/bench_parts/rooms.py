@@ -25,10 +25,9 @@ import environments
 import psutil
 from tables import markdown, spread, write_lines
 
-from voice_agent import models
-from voice_agent.access import Access
-from voice_agent.config import Config
-from voice_agent.llm.sim import SimServer, parse_spec
+from voice_agent.config import Config, models
+from voice_agent.llm.local.sim import SimServer, parse_spec
+from voice_agent.room.access import Access
 from voice_agent.web import livekit_server
 
 HERE = Path(__file__).parent

@@ -25,9 +25,9 @@ from livekit.agents import Agent, AgentSession, APIConnectOptions, inference, st
 from livekit.plugins import openai
 from piper import PiperVoice
 
+from voice_agent.audio.timeline import USER_RATE, Line
 from voice_agent.clock import SYSTEM
-from voice_agent.io.line import USER_RATE, Line
-from voice_agent.io.script import ScriptInput, ScriptOutput
+from voice_agent.testing.harness.script_io import ScriptInput, ScriptOutput
 
 
 class PlainWhisper(stt.STT):

@@ -32,10 +32,10 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
+from voice_agent.audio.timeline import AUDIBLE, USER_RATE, Line
 from voice_agent.clock import SYSTEM
-from voice_agent.io.line import AUDIBLE, USER_RATE, Line
 
-FRAME, GRID = 160, 512  # 10 ms; clips begin on a VAD window, as in voice_agent.io.script
+FRAME, GRID = 160, 512  # 10 ms; clips begin on a VAD window, as in voice_agent.testing.harness.script_io
 OUTPUT_RATE = 22_050  # the voice's own
 
 

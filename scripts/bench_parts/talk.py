@@ -28,14 +28,14 @@ from compare import _write
 from recording import measure
 from tables import markdown, ms, percentile
 
-from voice_agent import models
-from voice_agent.audio import resample
-from voice_agent.io.line import AUDIBLE
+from voice_agent.audio.timeline import AUDIBLE
+from voice_agent.audio.wav import resample
+from voice_agent.config import models
 from voice_agent.talk.save import ROWS, TRANSCRIPT
 
 sys.path.append(str(Path(__file__).parents[2]))  # the virtual devices and the terminal are those of the tests
-from tests.pulse import RATE, NoPulse, Pulse, Tap, place, serving
-from tests.terminal import OnTerminal
+from tests.support.pulse import RATE, NoPulse, Pulse, Tap, place, serving
+from tests.support.terminal import OnTerminal
 
 SPEC = "sim:ttft=170ms,tps=2314"
 COLUMNS = 100

@@ -14,12 +14,12 @@ import threading
 import time
 from pathlib import Path
 
-from voice_agent import models
-from voice_agent.audio import read_wav, resample
+from voice_agent.audio.wav import read_wav, resample
+from voice_agent.config import models
 
 sys.path.append(str(Path(__file__).parents[2]))  # the virtual devices and the terminal are those of the tests
-from tests.pulse import RATE, serving
-from tests.terminal import OnTerminal
+from tests.support.pulse import RATE, serving
+from tests.support.terminal import OnTerminal
 
 CLIPS = ("ask01", "ask02", "ask03", "sense02")
 SPEC = "sim:ttft=170ms,tps=2314"

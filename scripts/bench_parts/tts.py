@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voice_agent import models
-from voice_agent.budget import probe
+from voice_agent import trace as probe
+from voice_agent.config import models
 from voice_agent.tts import PiperTTS, Voice
 
 OPENING = "Sure, I can help you with that."

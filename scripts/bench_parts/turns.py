@@ -1,7 +1,7 @@
 """Cut-offs against delay: our policy at several patiences, plain silence time-outs, v1-mini alone.
 
-Evidence is recorded once (evidence.py), then replayed under every policy (voice_agent/replay). Simulated: the language
-model (170 ms to the first content) and the voice's 40 ms; the user is recorded speech on a virtual time line.
+Evidence is recorded once (evidence.py), then replayed under every policy (voice_agent/testing/replay). Simulated: the
+language model (170 ms to the first content) and the voice's 40 ms; the user is recorded speech on a virtual time line.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 from livekit.local_inference import EOT
 from tables import markdown, ms, percentile, spread
 
-from voice_agent import models
-from voice_agent.config import TurnConfig, load
-from voice_agent.replay import Evidence, Outcome, Pace, mini, replay, save, silence
-from voice_agent.replay import load as load_evidence
-from voice_agent.replay.chart import Series, svg
-from voice_agent.shared import reading
-from voice_agent.stt.whisper import WhisperEngine
+from voice_agent.config import TurnConfig, load, models
+from voice_agent.pipeline.loaded_models import reading
+from voice_agent.stt.decoder import WhisperEngine
+from voice_agent.testing.replay import Evidence, Outcome, Pace, mini, replay, save, silence
+from voice_agent.testing.replay import load as load_evidence
+from voice_agent.testing.replay.chart import Series, svg
 from voice_agent.turn import Judge, ModelJudge, RuleJudge
 
 PAUSES_S = (0.5, 0.8, 1.1)

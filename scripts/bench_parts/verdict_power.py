@@ -28,20 +28,19 @@ from typing import Any
 
 import numpy as np
 
-from voice_agent import models
 from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Budget, Turn
-from voice_agent.config import load
+from voice_agent.config import load, models
 from voice_agent.errors import UsageError
-from voice_agent.scenario.baseline import this_machine, versions
-from voice_agent.scenario.calibrate import Calibration
-from voice_agent.scenario.compare import Comparison, Outcome, compare
-from voice_agent.scenario.director import Director
-from voice_agent.scenario.load import parse
-from voice_agent.scenario.record import Result, Step
-from voice_agent.scenario.sound import Wardrobe
-from voice_agent.scenario.work import OTHERS, by_item
-from voice_agent.scripted import stage
+from voice_agent.testing.harness.run import stage
+from voice_agent.testing.scenario.director import Director
+from voice_agent.testing.scenario.load import parse
+from voice_agent.testing.scenario.results import Result, Step
+from voice_agent.testing.scenario.utterances import Wardrobe
+from voice_agent.testing.verdict.baseline import this_machine, versions
+from voice_agent.testing.verdict.calibrate import Calibration
+from voice_agent.testing.verdict.compare import Comparison, Outcome, compare
+from voice_agent.testing.verdict.work import OTHERS, by_item
 
 NONE = ""
 SETTINGS: dict[str, Any] = {

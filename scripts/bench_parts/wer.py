@@ -21,10 +21,10 @@ from clips import Clip
 from faster_whisper import WhisperModel
 from tables import markdown, percentile, write_lines
 
-from voice_agent import models
+from voice_agent.config import models
 from voice_agent.errors import AudioError
+from voice_agent.stt.decoder import WhisperEngine
 from voice_agent.stt.stream import to_float
-from voice_agent.stt.whisper import WhisperEngine
 
 
 @dataclass(slots=True)

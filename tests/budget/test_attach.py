@@ -22,8 +22,8 @@ from livekit.agents.voice import (
 from voice_agent.budget import Failure, Mark, Speculation, Turn
 from voice_agent.budget.attach import RESUMED_WITHIN_S, SessionLedger, attach
 from voice_agent.clock import ManualClock
-from voice_agent.decisions import Commit, UserTurn
 from voice_agent.errors import ProviderUnavailableError
+from voice_agent.turn_events import Commit, UserTurn
 
 WALL_AHEAD_S = 1_000_000.0
 

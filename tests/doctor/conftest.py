@@ -19,7 +19,7 @@ CANARY = "canary-4f9d2c7e1b8a"
 
 
 def _neighbour(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "support" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +30,7 @@ def _neighbour(name: str) -> Any:
 
 @pytest.fixture
 def pulse() -> Iterator[Any]:
-    """A running :class:`tests.pulse.Pulse`."""
+    """A running :class:`tests.support.pulse.Pulse`."""
     with _neighbour("pulse").running() as server:
         yield server
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voice_agent.audio import read_wav, resample
+from voice_agent.audio.wav import read_wav, resample
 from voice_agent.doctor.chirp import LENGTH_S, agreed, chirp, find
 
 Float = NDArray[np.float64]

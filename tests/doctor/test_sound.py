@@ -15,7 +15,7 @@ from voice_agent.config import SoundConfig
 from voice_agent.doctor import sound
 from voice_agent.doctor.finding import Finding, Status
 from voice_agent.errors import AudioError
-from voice_agent.io.devices import Callback, Device, Kind, Stream
+from voice_agent.microphone.devices import Callback, Device, Kind, Stream
 
 MICROPHONE = Device(0, "Desk microphone", "ALSA", 1, 0, 16_000, default_input=True)
 PROGRAM = """

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from livekit.agents import llm
 
+from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from voice_agent.config import Config, load
-from voice_agent.decisions import Int16
-from voice_agent.io.line import AUDIBLE, RECORD_RATE, USER_RATE
-from voice_agent.llm.sim_server import LONG_REPLY
-from voice_agent.scripted import Item, Stage, load_item, speech_onset_s, stage
-from voice_agent.sounds import throat
+from voice_agent.llm.local.sim_server import LONG_REPLY
+from voice_agent.testing.harness.run import Item, Stage, load_item, speech_onset_s, stage
+from voice_agent.testing.harness.sounds import throat
+from voice_agent.turn_events import Int16
 
 pytestmark = pytest.mark.e2e
 

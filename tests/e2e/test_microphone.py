@@ -18,13 +18,13 @@ import pytest
 from livekit import rtc
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
-from tests.pulse import RATE, Pulse, place, running
-from voice_agent.audio import read_wav, resample
+from tests.support.pulse import RATE, Pulse, place, running
+from voice_agent.audio.timeline import RECORD_RATE
+from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import SoundConfig
-from voice_agent.decisions import CAPTURED_AT
 from voice_agent.errors import UsageError
-from voice_agent.io.line import RECORD_RATE
-from voice_agent.io.microphone import Microphone, microphone
+from voice_agent.microphone.microphone import Microphone, microphone
+from voice_agent.turn_events import CAPTURED_AT
 
 pytestmark = pytest.mark.e2e
 

@@ -18,10 +18,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.json_talk import JsonTalk
-from tests.pulse import RATE, Int16, Tap, place, running
-from voice_agent.audio import read_wav, resample
-from voice_agent.io.line import RECORD_RATE
+from tests.support.json_talk import JsonTalk
+from tests.support.pulse import RATE, Int16, Tap, place, running
+from voice_agent.audio.timeline import RECORD_RATE
+from voice_agent.audio.wav import read_wav, resample
 
 pytestmark = pytest.mark.long  # not "e2e": ten minutes are not run again
 

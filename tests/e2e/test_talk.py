@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.json_talk import JsonTalk
-from tests.pulse import Pulse, running
-from tests.terminal import OnTerminal
-from voice_agent.audio import read_wav
+from tests.support.json_talk import JsonTalk
+from tests.support.pulse import Pulse, running
+from tests.support.terminal import OnTerminal
+from voice_agent.audio.wav import read_wav
 from voice_agent.budget.export import read_jsonl
 
 pytestmark = pytest.mark.e2e

@@ -17,15 +17,15 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.voice.io import AudioInput
 
-from voice_agent import mcp_servers
+from voice_agent.agent_setup import mcp_servers
+from voice_agent.agent_setup.tool_files import load_tools
 from voice_agent.budget.ledger import Mark
 from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, LlmConfig
-from voice_agent.kept_reply import keep
+from voice_agent.livekit_compat.preemptive import keep
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.providers import CUSTOM, Endpoint
-from voice_agent.scripted import load_item, run
-from voice_agent.tool_files import load_tools
+from voice_agent.testing.harness.run import load_item, run
 
 PATIENCE_S = 20.0
 TOOLS = '''
@@ -201,7 +201,7 @@ class Call:
 
 @pytest.fixture
 async def call(provider: Provider, tools_file: Path) -> AsyncIterator[Call]:
-    """The session's settings are those of voice_agent/session.py."""
+    """The session's settings are those of voice_agent/pipeline/session.py."""
     tools = load_tools([tools_file])
     mind = ChatLLM(Endpoint(CUSTOM, provider.base_url, None, None, False, "test"), warm_connections=0)
     ears = Ears()

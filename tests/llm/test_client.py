@@ -9,10 +9,10 @@ from aiohttp import web
 from livekit.agents import llm
 from livekit.agents.types import APIConnectOptions
 
-from voice_agent.budget.probe import GenerationTrace, generation
 from voice_agent.clock import ManualClock
 from voice_agent.errors import ProviderAuthError, ProviderError, ProviderModelError, ProviderStreamError
 from voice_agent.llm.stream import Deadlines
+from voice_agent.trace import GenerationTrace, generation
 
 from .conftest import CANARY, DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
 

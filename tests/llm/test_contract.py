@@ -14,7 +14,6 @@ import pytest
 from livekit.agents import llm
 
 from voice_agent import meter
-from voice_agent.budget.probe import GenerationTrace, generation
 from voice_agent.config import MeterConfig, Secret
 from voice_agent.errors import (
     ConfigError,
@@ -30,6 +29,7 @@ from voice_agent.llm.client import GZIP_FROM_BYTES, ChatLLM
 from voice_agent.llm.providers import Endpoint
 from voice_agent.llm.stream import Deadlines
 from voice_agent.llm.table import BY_NAME, PROVIDERS
+from voice_agent.trace import GenerationTrace, generation
 
 from .services import AWS, KEY, REGION, Google, Say, Service
 from .test_client import context

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voice_agent.llm.sim import ERRORS
+from voice_agent.llm.local.sim import ERRORS
 from voice_agent.llm.table_page import tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from voice_agent import mcp_servers, meter
+from voice_agent import meter
+from voice_agent.agent_setup import mcp_servers
 from voice_agent.budget.export import JsonlWriter, to_row
 from voice_agent.budget.ledger import Budget, TurnBuilder
-from voice_agent.budget.probe import GenerationTrace, generation
 from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.errors import ProviderError
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.local.sim import SimServer, SimSpec
 from voice_agent.llm.providers import resolve
-from voice_agent.llm.sim import SimServer, SimSpec
+from voice_agent.trace import GenerationTrace, generation
 
 from .services import Say, Service
 from .test_client import context

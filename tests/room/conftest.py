@@ -18,14 +18,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.livekit_server import LiveKitServer, livekit_server
-from voice_agent.access import LEDGER_TOPIC, USAGE_TOPIC, Access
-from voice_agent.audio import read_wav, resample
+from tests.support.livekit_server import LiveKitServer, livekit_server
+from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
-from voice_agent.decisions import Int16
-from voice_agent.room.caller import RATE, Caller, token
+from voice_agent.pipeline.loaded_models import Shared
+from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, Access
 from voice_agent.room.worker import Listen, Worker
-from voice_agent.shared import Shared
+from voice_agent.testing.harness.room_caller import RATE, Caller, token
+from voice_agent.turn_events import Int16
 
 __all__ = ["livekit_server"]
 

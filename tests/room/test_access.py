@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from voice_agent.access import API_KEY, API_SECRET, URL, Access, find_access
 from voice_agent.commands.room import _not_dropped_twice
 from voice_agent.config import Secret
 from voice_agent.errors import ConfigError
+from voice_agent.room.access import API_KEY, API_SECRET, URL, Access, find_access
 
 ENVIRONMENT = {URL: "http://lk.example.org:7880/", API_KEY: "key", API_SECRET: "word"}
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from livekit.agents.voice import RemoteSession
 
-from tests.livekit_server import LiveKitServer
+from tests.support.livekit_server import LiveKitServer
 from voice_agent import meter
-from voice_agent.audio import resample
+from voice_agent.audio.wav import resample
 from voice_agent.config import MeterConfig
-from voice_agent.stt.whisper import WhisperEngine
+from voice_agent.stt.decoder import WhisperEngine
 
 from .conftest import Clip, Join, Provider, Running, ask, with_room
 
@@ -291,7 +291,7 @@ async def test_many_rooms_share_the_models(join: Join, running: Running, clip: C
 
 
 async def test_the_recording_has_both_sides_on_one_line() -> None:
-    from voice_agent.room.caller import Caller
+    from voice_agent.testing.harness.room_caller import Caller
 
     caller = Caller()
     caller._spoken = [np.full(160, 5, np.int16)] * 4

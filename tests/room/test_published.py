@@ -11,10 +11,10 @@ from livekit import rtc
 from livekit.agents.utils import nodename
 from prometheus_client import REGISTRY
 
-from voice_agent.access import LEDGER_ATTRIBUTE
 from voice_agent.budget.ledger import Budget, Mark, Turn, TurnBuilder
 from voice_agent.meter import Level, Reading, Snapshot, Totals
 from voice_agent.room import published
+from voice_agent.room.access import LEDGER_ATTRIBUTE
 
 
 def person(attributes: dict[str, str], *, may_change_them: bool = False) -> rtc.RemoteParticipant:

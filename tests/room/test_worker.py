@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.livekit_server import LiveKitServer, free_port
-from tests.livekit_server import running as server_running
+from tests.support.livekit_server import LiveKitServer, free_port
+from tests.support.livekit_server import running as server_running
 from voice_agent.cli import main
-from voice_agent.room.caller import Caller, token
+from voice_agent.testing.harness.room_caller import Caller, token
 
 from .conftest import Clip, Heard, ask
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voice_agent import models
-from voice_agent.audio import read_wav
+from voice_agent.audio.wav import read_wav
+from voice_agent.config import models
 from voice_agent.stt import WhisperEngine
 
 Int16 = npt.NDArray[np.int16]

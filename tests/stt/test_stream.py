@@ -14,13 +14,13 @@ import pytest
 from livekit import rtc
 from livekit.agents import stt
 
-from voice_agent.audio import resample
-from voice_agent.decisions import Commit, Discard, SpeechStarted, UserTurn
+from voice_agent.audio.wav import resample
 from voice_agent.errors import ModelError
 from voice_agent.stt import FastWhisperSTT, Hypothesis, WhisperEngine
-from voice_agent.stt.silence import SilenceTaker
+from voice_agent.stt.decoder import words_key
+from voice_agent.stt.silence_endpointing import SilenceTaker
 from voice_agent.stt.stream import WhisperStream, mono, wants_pass
-from voice_agent.stt.whisper import words_key
+from voice_agent.turn_events import Commit, Discard, SpeechStarted, UserTurn
 
 Int16 = npt.NDArray[np.int16]
 Kind = stt.SpeechEventType

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import OnTerminal
+from tests.support.terminal import OnTerminal
 from voice_agent.budget.ledger import Mark, Models, Turn, TurnBuilder
 
 

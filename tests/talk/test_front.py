@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import OnTerminal
+from tests.support.terminal import OnTerminal
 
 Start = Callable[..., OnTerminal]
 Child = Callable[[str], list[str]]

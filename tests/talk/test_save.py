@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from tests.talk.conftest import turn
 from voice_agent.budget.ledger import Budget
-from voice_agent.io.line import Line
+from voice_agent.audio.timeline import Line
 from voice_agent.talk.events import Ready, TurnDone
 from voice_agent.talk.save import Saved
 saved = Saved(Path(sys.argv[1]), Budget())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_agent import models
+from voice_agent.config import models
 from voice_agent.tts import Voice
 
 

@@ -12,7 +12,7 @@ from livekit.agents import Agent, AgentSession, APIError, tts
 from livekit.agents.voice import io
 from numpy.typing import NDArray
 
-from voice_agent.budget import probe
+from voice_agent import trace as probe
 from voice_agent.errors import ModelError, SpeechError
 from voice_agent.tts import Piece, PiperTTS, Voice
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from voice_agent import models
+from voice_agent.config import models
 from voice_agent.errors import ModelError, SpeechError
 from voice_agent.tts.vits import HURRIED_FRAMES, Delivery, Stop, Voice, load_config, speaker_id
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from voice_agent.config import TurnConfig
-from voice_agent.decisions import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted
 from voice_agent.turn import Judge, RuleJudge, TurnDetector
 from voice_agent.turn.detector import ACOUSTIC_SAMPLES, AcousticModel
 from voice_agent.turn.policy import State
+from voice_agent.turn_events import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted
 
 WINDOW = 512
 W = WINDOW / 16_000

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_agent.config import TurnConfig
-from voice_agent.decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
 from voice_agent.turn.policy import State, TurnPolicy, inflected, words_of
+from voice_agent.turn_events import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
 
 W = 0.032
 TEXT = "What is the capital of France?"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from voice_agent.access import Access
 from voice_agent.config import WebConfig
 from voice_agent.errors import UsageError
+from voice_agent.room.access import Access
 from voice_agent.web import livekit_server
 from voice_agent.web.server import Page
 from voice_agent.web.tokens import TicketOffice

@@ -14,9 +14,18 @@ import aiohttp
 import pytest
 from livekit import api
 
-from voice_agent.access import find_access, websocket_url
-from voice_agent.config import AgentConfig, Config, LivekitConfig, LlmConfig, Secret, WebConfig, child_environment, load
+from voice_agent.config import (
+    AgentConfig,
+    Config,
+    LivekitConfig,
+    LlmConfig,
+    Secret,
+    WebConfig,
+    child_environment,
+    load,
+)
 from voice_agent.errors import ConfigError, UsageError
+from voice_agent.room.access import find_access, websocket_url
 from voice_agent.web import launch, livekit_server
 from voice_agent.web.children import ChildError
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from voice_agent.access import Access
 from voice_agent.config import Config, LlmConfig, Secret, SttConfig, WebConfig
+from voice_agent.room.access import Access
 from voice_agent.web import launch, livekit_server
 
 if TYPE_CHECKING:

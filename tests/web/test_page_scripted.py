@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from livekit import api, rtc
 
-from voice_agent.access import Access
 from voice_agent.budget import Budget, TurnBuilder
 from voice_agent.budget.export import to_row
 from voice_agent.budget.stats import percentile
+from voice_agent.room.access import Access
 from voice_agent.web import livekit_server
 from voice_agent.web.children import Child
 

@@ -8,9 +8,9 @@ import jwt
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from voice_agent.access import Access
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret, WebConfig
+from voice_agent.room.access import Access
 from voice_agent.web.server import Page
 from voice_agent.web.tokens import TicketOffice
 

@@ -4,9 +4,9 @@ import jwt
 import pytest
 from livekit import api
 
-from voice_agent.access import Access
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret
+from voice_agent.room.access import Access
 from voice_agent.web.tokens import RateLimit, TicketOffice
 
 ACCESS = Access("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))

@@ -4,7 +4,7 @@
 
 With LiveKit's own parts the marks come from the session's public events and metrics, as exact as those are. Parts of
 this project say more: the ears report each turn (:meth:`SessionLedger.user_turn`), the agent's nodes open a
-:class:`~voice_agent.budget.probe.GenerationTrace` a request, and an output that knows its samples reports the first
+:class:`~voice_agent.trace.GenerationTrace` a request, and an output that knows its samples reports the first
 audible one (:meth:`SessionLedger.audible`). First write wins, so the exact source is never overwritten by the other.
 """
 
@@ -26,9 +26,9 @@ from livekit.agents.voice import (
 )
 
 from ..clock import SYSTEM, Clock, from_wall
-from ..decisions import UserTurn
+from ..trace import GenerationTrace
+from ..turn_events import UserTurn
 from .ledger import Mark, Speculation, Turn, TurnBuilder
-from .probe import GenerationTrace
 
 RESUMED_WITHIN_S = 1.5  # speech this soon after an "end" that was already being answered: we cut the user off
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from ..config import BudgetConfig
 from ..errors import ConfigError
+from ..trace import GenerationTrace
 from .path import NS_PER_MS, NS_PER_S, Mark, Marks, Stage, Step, critical_path, hidden_ns, spans_ns, to_ns
-from .probe import GenerationTrace
 
 __all__ = [
     "Budget",

@@ -14,7 +14,7 @@ from ..config import Config, FlagValue, load
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..scripted import Item
+    from ..testing.harness.run import Item
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -75,7 +75,7 @@ def run_items(
     """Speak ``items`` to the agent with the table on the screen; returns the exit code."""
     from ..budget.ledger import Budget
     from ..budget.report import ConsoleReport
-    from ..scripted import Run, run
+    from ..testing.harness.run import Run, run
 
     report = ConsoleReport(budget=Budget.from_config(config.budget))
 

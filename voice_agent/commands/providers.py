@@ -18,9 +18,9 @@ from .common import Verbs, add_settings, read_config
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..llm.bench.measure import Sample
+    from ..llm.bench.table import Report
     from ..meter import Reading
-    from ..routing.measure import Sample
-    from ..routing.report import Report
 
 
 BENCH_EXAMPLE = """example:
@@ -74,7 +74,7 @@ def add(verbs: Verbs) -> None:
 def _list(args: argparse.Namespace) -> int:
     from .. import meter
     from ..config import provider_key
-    from ..routing.survey import survey
+    from ..llm.bench.survey import survey
 
     config = read_config(args)
     with meter.opened(config.meter) as counting:
@@ -150,8 +150,8 @@ def _numbers(text: str, flag: str) -> list[int]:
 
 def _names(args: argparse.Namespace, config: Config) -> list[str]:
     from ..config import provider_key
+    from ..llm.bench.published import PUBLISHED
     from ..llm.providers import PROVIDERS, configured
-    from ..routing.published import PUBLISHED
 
     if not args.providers:
         usable = [row.name for row in PROVIDERS if row.key_env and configured(row, provider_key)]
@@ -212,16 +212,16 @@ def _show(report: Report) -> None:
 async def _measured(
     args: argparse.Namespace, config: Config, contexts: Sequence[int], together: Sequence[int]
 ) -> Report:
-    from .. import meter, models
+    from .. import meter
     from ..budget.export import read_jsonl
-    from ..config import provider_key
+    from ..config import models, provider_key
     from ..errors import ProviderError
+    from ..llm.bench.measure import measure
+    from ..llm.bench.published import PUBLISHED
+    from ..llm.bench.table import Report
     from ..llm.client import ChatLLM
     from ..llm.providers import resolve
     from ..llm.start import running
-    from ..routing.measure import measure
-    from ..routing.published import PUBLISHED
-    from ..routing.report import Report
 
     turns, problems = read_jsonl(args.turns) if args.turns is not None else ([], [])
     for problem in problems:

@@ -12,8 +12,8 @@ from ..errors import UsageError
 from .common import Verbs
 
 if TYPE_CHECKING:
-    from ..replay import Outcome, Recorded
-    from ..replay.sweep import Compared
+    from ..testing.replay import Outcome, Recorded
+    from ..testing.replay.sweep import Compared
 
 
 def add(verbs: Verbs) -> None:
@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
 def read(runs: Sequence[Path]) -> tuple[list[Recorded], list[str]]:
     """The utterances of all files, and what could not be replayed. Raises UsageError if there is none."""
     from ..budget.export import read_jsonl
-    from ..replay import recorded
+    from ..testing.replay import recorded
 
     found: list[Recorded] = []
     notes: list[str] = []
@@ -48,7 +48,7 @@ def read(runs: Sequence[Path]) -> tuple[list[Recorded], list[str]]:
 
 def _replay(args: argparse.Namespace) -> int:
     from ..budget.stats import percentile
-    from ..replay.sweep import changes_of, compare
+    from ..testing.replay.sweep import changes_of, compare
 
     changes = changes_of(args.set)
     found, notes = read(args.runs)

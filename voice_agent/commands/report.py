@@ -39,12 +39,12 @@ def add(verbs: Verbs) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from ..report.clean import clean
-    from ..report.data import collect, overall
-    from ..report.load import load
-    from ..report.markdown import markdown
-    from ..report.page import write_page
-    from ..scenario.junit import junit, write_text
+    from ..testing.report.clean import clean
+    from ..testing.report.data import collect, overall
+    from ..testing.report.html import write_page
+    from ..testing.report.load import load
+    from ..testing.report.markdown import markdown
+    from ..testing.scenario.junit import junit, write_text
 
     if not 0 <= args.audio <= 2000:
         raise UsageError("--audio wants megabytes, 0 (no sound) to 2000")

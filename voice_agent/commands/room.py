@@ -8,8 +8,8 @@ import logging
 import signal
 import sys
 
-from ..agent_options import add_agent_flags
-from ..agent_options import load as load_agent
+from ..agent_setup.options import add_agent_flags
+from ..agent_setup.options import load as load_agent
 from .common import Verbs, add_settings, read_config
 
 
@@ -50,7 +50,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..access import API_KEY, API_SECRET, URL, find_access
+    from ..room.access import API_KEY, API_SECRET, URL, find_access
     from ..room.worker import Listen, Worker, until_signal
 
     config = read_config(args)

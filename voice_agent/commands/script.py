@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..agent_options import add_agent_flags
-from ..agent_options import load as load_agent
+from ..agent_setup.options import add_agent_flags
+from ..agent_setup.options import load as load_agent
 from ..errors import UsageError
 from .common import Verbs, add_settings, read_config, run_items
 
@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _script(args: argparse.Namespace) -> int:
-    from ..scripted import load_item
+    from ..testing.harness.run import load_item
 
     if args.repeat < 1 or args.gap < 0:
         raise UsageError("--repeat wants a number from 1 on, --gap seconds from 0 on")

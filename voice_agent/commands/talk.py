@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..agent_options import AgentOptions, add_agent_flags
-from ..agent_options import load as load_agent
+from ..agent_setup.options import AgentOptions, add_agent_flags
+from ..agent_setup.options import load as load_agent
 from ..errors import AudioError, UsageError
 from .common import Verbs, add_settings, read_config, run_items
 
@@ -65,8 +65,8 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     from rich.console import Console
 
     from ..budget.ledger import Budget
-    from ..io.microphone import microphone
-    from ..memory import keep_little_freed
+    from ..microphone.microphone import microphone
+    from ..runtime.malloc import keep_little_freed
     from ..talk.front import show
     from ..talk.run import Talk
     from ..talk.save import Saved
@@ -107,8 +107,8 @@ def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], S
 
 def _demo(agent: AgentOptions, out: Path) -> int:
     """The recorded conversation, through the whole road."""
-    from .. import models
-    from ..scripted import load_item
+    from ..config import models
+    from ..testing.harness.run import load_item
 
     for note in agent.notes:
         print(note, file=sys.stderr)
@@ -123,7 +123,7 @@ def _demo(agent: AgentOptions, out: Path) -> int:
 
 def _has_sound() -> bool:
     """Whether there is a device to listen and one to speak with. Without PortAudio there is none."""
-    from ..io.devices import PortAudio
+    from ..microphone.devices import PortAudio
 
     try:
         devices = PortAudio().devices()

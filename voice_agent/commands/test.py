@@ -17,8 +17,8 @@ from .common import EXIT_UNANSWERED, Verbs, add_settings, read_config
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..scenario.load import Script
-    from ..scenario.record import Result, Step
+    from ..testing.scenario.load import Script
+    from ..testing.scenario.results import Result, Step
 
 RUNS = Path("out/runs")
 
@@ -59,10 +59,10 @@ def add(verbs: Verbs) -> None:
 
 
 def _test(args: argparse.Namespace) -> int:
-    from ..scenario.load import collect
-    from ..scenario.schema import json_schema
-    from ..scenario.select import select
-    from ..scenario.units import seconds
+    from ..testing.scenario.load import collect
+    from ..testing.scenario.schema import json_schema
+    from ..testing.scenario.select import select
+    from ..testing.scenario.units import seconds
 
     if args.schema:
         print(json.dumps(json_schema(), indent=1))
@@ -95,7 +95,7 @@ def _test(args: argparse.Namespace) -> int:
 
 def _html_writer() -> Callable[[Sequence[Path], Path], None]:
     try:
-        report = importlib.import_module("voice_agent.report")
+        report = importlib.import_module("voice_agent.testing.report")
         writer: Callable[[Sequence[Path], Path], None] = report.write_html
     except (ImportError, AttributeError):
         raise UsageError("--html: this version has no HTML report; use --markdown, --json or --junit") from None
@@ -105,7 +105,7 @@ def _html_writer() -> Callable[[Sequence[Path], Path], None]:
 async def _run_all(
     args: argparse.Namespace, scripts: list[Script], config: Config, tolerance_ms: float
 ) -> list[Result]:
-    from ..scenario.runner import not_begun
+    from ..testing.scenario.runner import not_begun
 
     task = asyncio.current_task()
     assert task is not None
@@ -136,8 +136,8 @@ async def _run_all(
 
 
 async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> Result:
-    from ..scenario.judge import judging
-    from ..scenario.targets import runner_for
+    from ..testing.scenario.llm_judge import judging
+    from ..testing.scenario.targets import runner_for
 
     run = runner_for(args.target, agent_name=args.agent_name)
     async with judging(args.judge) as judge:
@@ -157,9 +157,9 @@ async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> 
 def _judge_against(
     args: argparse.Namespace, script: Script, config: Config, result: Result, tolerance_ms: float
 ) -> None:
-    from ..scenario.baseline import Baseline, place, public_config
-    from ..scenario.record import rewrite_verdict
-    from ..scenario.verdicts import against, baseline_of
+    from ..testing.scenario.results import rewrite_verdict
+    from ..testing.verdict.baseline import Baseline, place, public_config
+    from ..testing.verdict.verdicts import against, baseline_of
 
     if result.error is not None:
         return
@@ -187,7 +187,7 @@ def _progress(step: Step) -> None:
 
 
 def _show(result: Result) -> None:
-    from ..scenario.stats import fewest_for
+    from ..budget.intervals import fewest_for
 
     if result.error is not None:
         print(f"  FAILED {result.error}")
@@ -211,8 +211,8 @@ def _show(result: Result) -> None:
 
 
 def _write_files(args: argparse.Namespace, results: list[Result]) -> None:
-    from ..scenario.junit import junit, markdown, summary, write_text
-    from ..scenario.record import write_json
+    from ..testing.scenario.junit import junit, markdown, summary, write_text
+    from ..testing.scenario.results import write_json
 
     if args.junit is not None:
         write_text(args.junit, junit(results))

@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    from ..replay.sweep import changes_of, parse_dial, picture, sweep
+    from ..testing.replay.sweep import changes_of, parse_dial, picture, sweep
 
     dial, changes = parse_dial(args.dial), changes_of(args.set)
     found, notes = read(args.runs)

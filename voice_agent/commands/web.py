@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import sys
 
-from ..agent_options import add_agent_flags
+from ..agent_setup.options import add_agent_flags
 from .common import Verbs, add_settings, read_config
 
 

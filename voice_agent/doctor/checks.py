@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..access import API_SECRET
 from ..config import Config, Secret
 from ..llm.providers import PROVIDERS
+from ..room.access import API_SECRET
 from . import environment, services, sound, stages
 from .finding import Check
 from .stages import KeyLookup

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from ..access import API_KEY as KEY
-from ..access import API_SECRET as SECRET
-from ..access import URL
 from ..clock import SYSTEM, Clock
+from ..room.access import API_KEY as KEY
+from ..room.access import API_SECRET as SECRET
+from ..room.access import URL
 from .finding import Finding, Status
 from .stages import KeyLookup
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..clock import SYSTEM, Clock
 from ..config import SoundConfig, environment_without_secrets
-from ..decisions import Int16
 from ..errors import AudioError
-from ..io.devices import Device, Kind, PortAudio, Sound, choose, format_for
+from ..microphone.devices import Device, Kind, PortAudio, Sound, choose, format_for
+from ..turn_events import Int16
 from .chirp import LENGTH_S, Float, agreed, chirp, find
 from .finding import Facts, Finding, Status
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import models
-from ..audio import read_wav, resample
+from ..audio.wav import read_wav, resample
 from ..clock import SYSTEM, Clock
-from ..config import Config, Secret
+from ..config import Config, Secret, models
 from ..errors import ConfigError, ModelError, ProviderError
 from ..llm.providers import Endpoint, resolve
 from .finding import Facts, Finding, Status
@@ -66,7 +65,7 @@ def _short(path: Path) -> str:
 
 def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Load Whisper, hear a recorded sentence."""
-    from ..stt.whisper import SAMPLE_RATE, WhisperEngine
+    from ..stt.decoder import SAMPLE_RATE, WhisperEngine
 
     stt = config.stt
     path = models.whisper(stt.model)
@@ -113,13 +112,13 @@ def _against(text: str, took_ms: float, budget_ms: float, facts: Facts) -> Findi
 
 def judge(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Whether the judge of texts tells a whole sentence from a broken one, and how fast."""
-    from ..shared import reading
+    from ..pipeline.loaded_models import reading
     from ..turn import Judge, ModelJudge, RuleJudge
 
     with contextlib.ExitStack() as stack:
         who: Judge = RuleJudge()
         if config.turn.judge == "embedded":
-            from ..llm.embedded import EmbeddedModel
+            from ..llm.local.embedded import EmbeddedModel
 
             path, chatting = models.smollm2(fetch=False), None
             if _chats_with_it(config, keys):

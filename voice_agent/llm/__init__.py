@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .choice import Choice, choose_model
     from .client import ChatLLM, Counters
-    from .embedded import EmbeddedModel
+    from .local.embedded import EmbeddedModel
+    from .local.sim import SimServer, SimSpec, parse_spec
     from .providers import Endpoint, resolve
-    from .sim import SimServer, SimSpec, parse_spec
     from .start import running
     from .stream import Deadlines
     from .table import PROVIDERS, Provider

@@ -35,11 +35,11 @@ from ..meter import current as current_meter
 from . import errors
 from .adapters import adapt
 from .choice import Choice, check_model, choose_model, reasoning_params, reasoning_room
+from .memory.summary import Summaries, When
+from .memory.window import Window
 from .pool import WarmPool
 from .providers import Endpoint
 from .stream import ChatStream, Deadlines
-from .summary import Summaries, When
-from .window import Window
 
 logger = logging.getLogger(__name__)
 

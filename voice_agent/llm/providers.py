@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ..config import LlmConfig, Secret
 from ..errors import ConfigError, ProviderAuthError
 from .choice import Choice, check_model, choose_model, is_reasoning, reasoning_params
-from .sim import SimSpec, parse_spec
+from .local.sim import SimSpec, parse_spec
 from .table import BY_NAME, CUSTOM, DEFAULT, EMBEDDED, PROVIDERS, SIMULATED, Provider
 
 __all__ = [

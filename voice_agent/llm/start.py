@@ -17,13 +17,13 @@ def running(endpoint: Endpoint, smollm2: Callable[[], Path]) -> Iterator[Endpoin
     second where something has to start: call it before the event loop is busy. Raises ModelError.
     """
     if endpoint.kind == "sim":
-        from .sim import SimServer
+        from .local.sim import SimServer
 
         assert endpoint.sim is not None
         with SimServer(endpoint.sim) as server:
             yield endpoint.at(server.base_url)
     elif endpoint.kind == "embedded":
-        from .embedded import EmbeddedModel
+        from .local.embedded import EmbeddedModel
 
         with EmbeddedModel.shared(smollm2()) as model:
             yield model.endpoint(endpoint)

@@ -15,7 +15,7 @@ import openai
 from livekit.agents import llm
 from livekit.agents.types import APIConnectOptions
 
-from ..budget import probe
+from .. import trace as probe
 from ..errors import ProviderError, ProviderStreamError
 from . import errors
 from .choice import opens_thinking

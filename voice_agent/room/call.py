@@ -16,14 +16,15 @@ from opentelemetry import context as otel_context
 from ..budget.ledger import Budget, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config
-from ..session import Road, road
-from ..shared import Shared
-from . import ears, published
-from .ffi import narrow_room
+from ..livekit_compat.ffi import narrow_room
+from ..livekit_compat.output import RoomOutput
+from ..livekit_compat.transcription import by_told_times
+from ..pipeline.loaded_models import Shared
+from ..pipeline.session import Road, road
+from . import audio_input as ears
+from . import published
 from .keys import Keypad
-from .output import RoomOutput
 from .people import People
-from .words import by_told_times
 
 log = logging.getLogger("voice_agent.room")
 

@@ -20,11 +20,11 @@ from livekit.agents.utils import nodename
 from opentelemetry import metrics, trace
 
 from .. import meter
-from ..access import LEDGER_ATTRIBUTE, LEDGER_TOPIC, USAGE_TOPIC
 from ..budget.export import to_row
 from ..budget.ledger import Budget, Mark, Turn
 from ..clock import SYSTEM, Clock
 from ..meter import Snapshot
+from .access import LEDGER_ATTRIBUTE, LEDGER_TOPIC, USAGE_TOPIC
 
 log = logging.getLogger("voice_agent.room")
 

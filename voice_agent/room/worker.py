@@ -24,22 +24,22 @@ from livekit.agents.telemetry.metrics import job_ended, job_started
 from livekit.agents.utils.hw import get_cpu_monitor
 from livekit.agents.worker import ServerEnvOption
 
-from ..access import Access
 from ..clock import SYSTEM, Clock
-from ..collecting import short_collections
 from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
-from ..shared import Progress, Shared, loaded
+from ..livekit_compat.ffi import narrow_events, start_library
+from ..pipeline.loaded_models import Progress, Shared, loaded
+from ..runtime.gc import short_collections
+from .access import Access
 from .call import Call, call
-from .ffi import narrow_events, start_library
-from .load import Meter
 from .metadata import configured
 from .published import ended_call
+from .worker_load import Meter
 
 log = logging.getLogger("voice_agent.room")
 
 FULL = 0.999
-"""LiveKit refuses calls from this load on; :func:`voice_agent.room.load.load` gives 1 for a full machine."""
+"""LiveKit refuses calls from this load on; :func:`voice_agent.room.worker_load.load` gives 1 for a full machine."""
 TARGET = 0.69
 """A LiveKit server sends no call to a worker whose load has reached its ``agents.target_load``, 0.7 by default, even to
 the only one, and does not try again (livekit-server 1.13.5, JobRequestAffinity): the room stays without an agent."""

@@ -24,9 +24,9 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.local_inference import VAD
 
-from .. import models
 from ..clock import SYSTEM, Clock
-from ..decisions import (
+from ..config import models
+from ..turn_events import (
     CAPTURED_AT,
     Ask,
     Commit,
@@ -39,10 +39,10 @@ from ..decisions import (
     UserTurn,
     Withdraw,
 )
-from .edge import SpeechEdge
-from .silence import SilenceTaker
-from .utterance import Heard, Utterance, join, quietest
-from .whisper import SAMPLE_RATE, Float32, WhisperEngine, words_key
+from .decoder import SAMPLE_RATE, Float32, WhisperEngine, words_key
+from .incremental import Heard, Utterance, join, quietest
+from .silence_endpointing import SilenceTaker
+from .speech_end import SpeechEdge
 
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
@@ -60,7 +60,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
     taker for each stream; None gives plain silence of ``final_silence_s``. ``on_turn`` is told of every committed turn,
     ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs;
-    then ``thread`` (ours to shut down) says who is heard first (:mod:`voice_agent.fair`).
+    then ``thread`` (ours to shut down) says who is heard first (:mod:`voice_agent.runtime.scheduling`).
     Raises ModelError (no such model) and ConfigError (language the model lacks).
     """
 
@@ -137,7 +137,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
         frame = rtc.combine_audio_frames(buffer)
         pcm = mono(frame)
         if frame.sample_rate != SAMPLE_RATE:
-            from ..audio import resample
+            from ..audio.wav import resample
 
             pcm = resample(pcm, frame.sample_rate, SAMPLE_RATE)
         text = await asyncio.get_running_loop().run_in_executor(self.thread, transcribe, self.engine, to_float(pcm))

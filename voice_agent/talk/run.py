@@ -17,26 +17,26 @@ from livekit.agents.voice import (
     io,
 )
 
+from ..audio.timeline import Line
 from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
-from ..collecting import short_collections
 from ..config import Config
 from ..errors import VoiceAgentError
-from ..io.line import Line
-from ..session import Road, road
+from ..pipeline.session import Road, road
+from ..runtime.gc import short_collections
 from .events import Ended, Event, Heard, Muted, Note, Progress, Ready, ShowLedger, Sound, StateName, Status, TurnDone
 from .front import Front
 from .keys import Command
 from .keys import Line as TypedLine
 from .save import Saved
+from .spoken_words import SpokenWords
 from .usage import UsageWatch
-from .words import SpokenWords
 
 LOOK_S = 0.5  # how often lost sound and what has been used of a quota are looked for
 
 
 class Microphone(Protocol):
-    """What the call needs of :func:`voice_agent.io.microphone.microphone`."""
+    """What the call needs of :func:`voice_agent.microphone.microphone.microphone`."""
 
     muted: bool
     resting: bool

@@ -6,9 +6,9 @@ start before it has finished?), ``seam`` (which silences stay?), then ``stream``
 
 from __future__ import annotations
 
-from .spoken import speakable
+from .chunker import Chunk, Chunker, Limits
+from .normalize import speakable
 from .stream import DEFAULT_VOICE, PiperTTS
-from .text import Chunk, Chunker, Limits
 from .vits import Delivery, Piece, Stop, Voice
 
 __all__ = ["DEFAULT_VOICE", "Chunk", "Chunker", "Delivery", "Limits", "Piece", "PiperTTS", "Stop", "Voice", "speakable"]

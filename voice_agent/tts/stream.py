@@ -21,16 +21,16 @@ from livekit.agents import APIConnectOptions, APIError, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, TimedString
 from numpy.typing import NDArray
 
-from .. import models
-from ..budget import probe
+from .. import trace as probe
 from ..budget.policy import few_words_first
 from ..clock import SYSTEM, Clock
+from ..config import models
 from ..errors import VoiceAgentError
-from .seam import Seam
-from .spoken import speakable
-from .text import FEW, Chunk, Chunker, Limits
+from .chunker import FEW, Chunk, Chunker, Limits
+from .normalize import speakable
+from .trim import Seam
 from .vits import Delivery, Piece, Stop, Voice, check_runtime, load_config, speaker_id
-from .words import WordTimes
+from .word_timing import WordTimes
 
 DEFAULT_VOICE = "en_US-joe-medium"
 HUNGRY_S = 0.8

@@ -26,11 +26,11 @@ from piper import PiperVoice
 from piper.config import PiperConfig
 
 from ..errors import ConfigError, ModelError, SpeechError
-from ..inference import open_session, session_options
-from ..memory import give_back
-from . import graph
-from .tiles import Tiles, has_tiles, openvino
-from .words import Group
+from ..onnx_tools.session import open_session, session_options
+from ..runtime.malloc import give_back
+from . import vits_split as graph
+from .openvino_backend import Tiles, has_tiles, openvino
+from .word_timing import Group
 
 _log = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 ``interruption`` (pure): who keeps the floor when both speak.
 """
 
-from .completeness import Judge, ModelJudge, RuleJudge
+from .barge_in_policy import InterruptionPolicy
 from .detector import AgentSound, TurnDetector
-from .interruption import InterruptionPolicy
+from .eou.completeness import Judge, ModelJudge, RuleJudge
 from .policy import TurnPolicy
 
 __all__ = ["AgentSound", "InterruptionPolicy", "Judge", "ModelJudge", "RuleJudge", "TurnDetector", "TurnPolicy"]

@@ -16,10 +16,10 @@ from typing import Protocol
 import numpy as np
 
 from ..config import TurnConfig
-from ..decisions import Decision, Int16, Reopen, SpeechStarted
-from .completeness import Judge, RuleJudge, grammar_penalty
-from .fading import Fading
-from .interruption import Drop, FloorDecision, InterruptionPolicy, Yield
+from ..turn_events import Decision, Int16, Reopen, SpeechStarted
+from .barge_in_policy import Drop, FloorDecision, InterruptionPolicy, Yield
+from .energy import Fading
+from .eou.completeness import Judge, RuleJudge, grammar_penalty
 from .policy import State, TurnPolicy, words_of
 from .recorder import Recorder
 
@@ -47,7 +47,7 @@ class AgentSound:
 
 
 class TurnDetector:
-    """A :class:`~voice_agent.decisions.TurnTaker` for one call. ``now_s`` gives the present on the audio's line.
+    """A :class:`~voice_agent.turn_events.TurnTaker` for one call. ``now_s`` gives the present on the audio's line.
 
     With ``floor`` (and :meth:`agent_began`, :meth:`agent_ended`) it also tells interruptions from noises:
     ``on_floor`` is given what is to be done with the agent's sound, ``agent`` says what that is.

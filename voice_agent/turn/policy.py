@@ -42,7 +42,7 @@ import enum
 import re
 
 from ..config import TurnConfig
-from ..decisions import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
+from ..turn_events import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
 
 
 class State(enum.Enum):

@@ -1,4 +1,4 @@
-"""Keeps what a turn policy was given, so that another policy can be given the same (voice_agent/replay).
+"""Keeps what a turn policy was given, so that another policy can be given the same (voice_agent/testing/replay).
 
 One record a turn, from a little before its speech to the next turn's, or until :data:`AFTER_S` after the commit. All
 times are seconds of audio since the stream began.
@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from ..config import TurnConfig
-from ..decisions import Commit, Decision, Reopen, SpeechStarted
+from ..turn_events import Commit, Decision, Reopen, SpeechStarted
 
 BEFORE_WINDOWS = 16  # half a second before the policy saw speech
 AFTER_S = 3.0

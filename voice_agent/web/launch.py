@@ -16,10 +16,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..access import URL, Access, find_access, websocket_url
 from ..clock import SYSTEM, Clock
 from ..config import Config, WebConfig, child_environment, provider_key
 from ..errors import ConfigError, UsageError
+from ..room.access import URL, Access, find_access, websocket_url
 from . import livekit_server
 from .children import Child
 from .guard import check_binding, is_loopback

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import aiohttp
 
-from ..access import Access
 from ..config import Secret, cache_dir, plain_environment
 from ..errors import ConfigError, UsageError
+from ..room.access import Access
 from .children import Child, ChildError
 
 VERSION = "1.13.5"  # the release that the tests run against

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from livekit import api
 
-from ..access import LEDGER_ATTRIBUTE, Access
 from ..clock import SYSTEM, Clock
+from ..room.access import LEDGER_ATTRIBUTE, Access
 
 
 @dataclass(frozen=True, slots=True)

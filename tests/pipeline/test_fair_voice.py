@@ -1,0 +1,170 @@
+"""When a voice that many calls share makes the next piece: no model, and the time is the test's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voice_agent.clock import ManualClock
+from voice_agent.pipeline.loaded_models import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, FairVoice
+from voice_agent.runtime.scheduling import Turnstile
+from voice_agent.tts.vits import CROWDED_FRAMES, HURRIED_FRAMES, Delivery, Piece, Stop
+
+RATE = 1000
+LENGTHS_S = (0.2, 0.3, 1.2, 2.0, 2.0)
+
+
+class Pieces:
+    """A voice whose pieces have lengths, and take no time."""
+
+    sample_rate = RATE
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.first: Sequence[int] = ()
+
+    def speak(
+        self,
+        text: str,
+        delivery: Delivery | None = None,
+        *,
+        hurry: bool = True,
+        first: Sequence[int] = (),
+        stop: Stop | None = None,
+    ) -> Iterator[Piece]:
+        self.first = first
+        for number, length_s in enumerate(LENGTHS_S, start=1):
+            self.made = number
+            yield Piece(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
+
+
+class Noted(Turnstile):
+    """Lets everybody in, and notes by when they had to begin."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self.by: list[float] = []
+
+    def turn(self, by: float):  # type: ignore[no-untyped-def]
+        self.by.append(by)
+        return super().turn(by)
+
+
+class Spoken:
+    """A text being spoken on a thread of its own."""
+
+    def __init__(self, clock: ManualClock, *, crowded: bool, stop: Stop, hurry: bool = True) -> None:
+        self.voice, self.turnstile, self.stop = Pieces(), Noted(clock), stop
+        self.crowded = crowded
+        fair = FairVoice(self.voice, self.turnstile, lambda: self.crowded, clock)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=lambda: list(fair.speak("text", hurry=hurry, stop=stop)), daemon=True)
+        self._thread.start()
+
+    def has_made(self, pieces: int) -> bool:
+        """Whether it makes so many and no more (for 50 ms, five looks)."""
+        for _ in range(2000):
+            if self.voice.made >= pieces:
+                break
+            threading.Event().wait(0.005)
+        self._thread.join(0.05)
+        return self.voice.made == pieces
+
+    def end(self) -> None:
+        self.stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(100.0)
+
+
+def test_one_call_has_its_sound_made_at_once(clock: ManualClock) -> None:
+    spoken = Spoken(clock, crowded=False, stop=Stop(provisional=lambda: True))
+    assert spoken.has_made(len(LENGTHS_S))
+    spoken.end()
+
+
+def test_in_a_crowd_a_reply_that_may_be_thrown_away_gets_its_beginning(clock: ManualClock) -> None:
+    kept = threading.Event()
+    spoken = Spoken(clock, crowded=True, stop=Stop(provisional=lambda: not kept.is_set()))
+    assert sum(LENGTHS_S[:2]) >= PROVISIONAL_S > LENGTHS_S[0]
+    assert spoken.has_made(2)
+    kept.set()
+    assert spoken.has_made(3), "then as much as is needed now"
+    spoken.end()
+
+
+def test_in_a_crowd_sound_is_made_just_ahead(clock: ManualClock) -> None:
+    spoken = Spoken(clock, crowded=True, stop=Stop())
+    assert spoken.has_made(3), "0.2 and 0.3 s are too little ahead, 1.7 s are enough"
+    clock.advance(sum(LENGTHS_S[:3]) - AHEAD_S + 0.01)
+    assert spoken.has_made(4)
+    clock.advance(1.9)
+    assert spoken.has_made(4)
+    clock.advance(0.2)
+    assert spoken.has_made(5)
+    spoken.end()
+
+
+def test_what_follows_waits_for_what_is_heard_before_it(clock: ManualClock) -> None:
+    spoken = Spoken(clock, crowded=True, hurry=False, stop=Stop(due_at=100.0 + 2 * AHEAD_S))
+    assert spoken.has_made(0)
+    clock.advance(AHEAD_S)
+    assert spoken.has_made(1)
+    spoken.end()
+
+
+def test_when_the_others_leave_nothing_is_waited_for(clock: ManualClock) -> None:
+    spoken = Spoken(clock, crowded=True, stop=Stop())
+    assert spoken.has_made(3)
+    spoken.crowded = False
+    assert spoken.has_made(len(LENGTHS_S))
+    spoken.end()
+
+
+def test_a_reply_that_is_stopped_does_not_wait(clock: ManualClock) -> None:
+    spoken = Spoken(clock, crowded=True, stop=Stop())
+    assert spoken.has_made(3)
+    spoken.end()
+
+
+@pytest.mark.parametrize(("provisional", "later_s"), [(False, 0.0), (True, LATER_S)])
+def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
+    clock: ManualClock, provisional: bool, later_s: float
+) -> None:
+    spoken = Spoken(clock, crowded=False, stop=Stop(provisional=lambda: provisional))
+    assert spoken.has_made(len(LENGTHS_S))
+    begin, steady = 100.0 + later_s, 100.0 - SLACK_S + sum(LENGTHS_S[:3])
+    assert spoken.turnstile.by == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
+    spoken.end()
+
+
+@pytest.mark.parametrize(("crowded", "first"), [(False, HURRIED_FRAMES), (True, CROWDED_FRAMES)])
+def test_in_a_crowd_the_first_pieces_are_longer(clock: ManualClock, crowded: bool, first: tuple[int, ...]) -> None:
+    voice = Pieces()
+    fair = FairVoice(voice, Turnstile(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
+    next(iter(fair.speak("text")))
+    assert voice.first == first
+
+
+def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock: ManualClock) -> None:
+    made_on: list[str] = []
+
+    class Where(Pieces):
+        def speak(self, *args: Any, **kwargs: Any) -> Iterator[Piece]:
+            for piece in super().speak(*args, **kwargs):
+                made_on.append(threading.current_thread().name)
+                yield piece
+
+    with ThreadPoolExecutor(1, "later") as later:
+        fair = FairVoice(Where(), Turnstile(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
+        assert len(list(fair.speak("text"))) == len(LENGTHS_S)
+    here = threading.current_thread().name
+    assert made_on == [here, here, here, "later_0", "later_0"]

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from voice_agent.runtime.gc import short_collections
+
+
+class Loop:
+    """Only a collection that looks at it can free it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_a_collection_does_not_look_at_what_was_there_before_the_call() -> None:
+    before = Loop()
+    try:
+        with short_collections():
+            assert not any(one is before for one in gc.get_objects())
+            during = Loop()
+            assert any(one is during for one in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(one is before for one in gc.get_objects())
+
+
+def test_also_when_the_call_fails() -> None:
+    with pytest.raises(OSError, match="no device"), short_collections():
+        raise OSError("no device")
+    assert gc.get_freeze_count() == 0

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+
+import pytest
+
+from voice_agent.clock import ManualClock
+from voice_agent.runtime.scheduling import Lanes, Turnstile
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def held(lanes: Lanes) -> threading.Event:
+    """Keep the thread busy until the event is set."""
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+
+    lanes.lane().submit(work)
+    assert begun.wait(10)
+    return go
+
+
+def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=1)
+    done: list[str] = []
+    urgent: set[str] = set()
+    go = held(lanes)
+    futures: list[Future[None]] = [
+        lanes.lane(lambda name=name: name in urgent).submit(done.append, name)  # type: ignore[misc]
+        for name in ("first", "second", "third")
+    ]
+    urgent.add("third")  # it paused after its pass was wanted
+    go.set()
+    for future in futures:
+        future.result(10)
+    assert done == ["third", "first", "second"]
+    lanes.close()
+
+
+def test_urgent_work_finds_a_thread_while_other_work_runs(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)
+    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    go.set()
+    lanes.close()
+
+
+def test_the_last_free_thread_is_for_urgent_work(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)
+    later = lanes.lane().submit(lambda: "mid-speech")
+    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    assert not later.running()
+    assert not later.done()
+    go.set()
+    assert later.result(10) == "mid-speech"
+    lanes.close()
+
+
+def test_a_call_is_never_heard_on_two_threads_at_once(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=3)
+    lane = lanes.lane(lambda: True)
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+
+    first = lane.submit(work)
+    assert begun.wait(10)
+    second = lane.submit(lambda: first.done())
+    assert lanes.lane(lambda: True).submit(lambda: "another call").result(10) == "another call"
+    assert not second.done()
+    go.set()
+    assert second.result(10)
+    lanes.close()
+
+
+def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=1)
+    lane = lanes.lane()
+    done: list[int] = []
+    lane.submit(done.append, 1)
+    broken = lane.submit(lambda: 1 / 0)
+    lane.submit(done.append, 2).result(10)
+    assert done == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        broken.result(10)
+    lanes.close()
+
+
+def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=1)
+    go = held(lanes)
+    gone, there = lanes.lane(), lanes.lane()
+    dropped, kept = gone.submit(int), there.submit(int)
+    gone.shutdown()
+    go.set()
+    assert kept.result(10) == 0
+    with pytest.raises(CancelledError):
+        dropped.result(10)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        gone.submit(int)
+    lanes.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        there.submit(int)
+
+
+def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=1)
+    go = held(lanes)
+    patient, urgent = lanes.lane(), lanes.lane(lambda: True)
+    waits = patient.submit(int)
+    future = urgent.submit(int)
+    clock.advance(0.7)
+    go.set()
+    future.result(10)
+    assert lanes.urgent_wait_s(1.0) == pytest.approx(0.7)
+    clock.advance(5.0)
+    waits.result(10)
+    assert lanes.urgent_wait_s(1.0) == 0.0
+    lanes.close()
+
+
+def test_a_wait_counts_from_when_it_became_urgent(clock: ManualClock) -> None:
+    lanes = Lanes(clock, width=2)
+    go = held(lanes)  # the thread for what is not urgent
+    paused = threading.Event()
+    future = lanes.lane(paused.is_set).submit(int)
+    clock.advance(5.0)  # in mid-speech nobody waits
+    paused.set()
+    future.result(10)
+    assert lanes.urgent_wait_s(1.0) == 0.0
+    go.set()
+    lanes.close()
+
+
+def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2, width=3)
+    holds = [held(lanes)]
+    lanes.lane(lambda: True).submit(int).result(10)
+    paused = [threading.Event(), threading.Event()]
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+
+    lanes._rest_until = 1e9  # a rest without end: only what is urgent is taken
+    first = lanes.lane(paused[0].is_set).submit(work)
+    second = lanes.lane(paused[1].is_set).submit(int)
+    time.sleep(0.1)
+    paused[0].set()
+    assert begun.wait(10)
+    paused[1].set()
+    assert second.result(5) == 0
+    for one in (*holds, go):
+        one.set()
+    first.result(10)
+    lanes.close()
+
+
+def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2, width=1)
+    go = held(lanes)  # the first of five lanes
+    patient, urgent = lanes.lane(), lanes.lane(lambda: True)
+    lanes.lane(), lanes.lane()
+    waits = patient.submit(int)
+    clock.advance(0.4)
+    go.set()
+    for _ in range(3):  # the rest lets in who is waited for
+        urgent.submit(int).result(10)
+    clock.advance(3.19)  # four further calls on two cores, two a core: four times twice what the work took
+    urgent.submit(int).result(10)
+    assert not waits.done()
+    clock.advance(0.02)
+    waits.result(10)
+    lanes.close()
+
+
+def test_one_call_does_not_rest(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=1, width=1)
+    lane = lanes.lane()
+    lane.submit(clock.advance, 5.0).result(10)
+    lane.submit(int).result(10)
+    lanes.close()
+
+
+class Queue:
+    """Threads at a turnstile, each told when it may leave."""
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self.turnstile = turnstile
+        self.inside: list[str] = []
+        self._leave: dict[str, threading.Event] = {}
+        self._threads: dict[str, threading.Thread] = {}
+
+    def comes(self, name: str, by: float) -> None:
+        self._leave[name] = threading.Event()
+
+        def visit() -> None:
+            with self.turnstile.turn(by):
+                self.inside.append(name)
+                self._leave[name].wait(10)
+
+        before = self.known
+        thread = self._threads[name] = threading.Thread(target=visit, daemon=True)
+        thread.start()
+        wait(lambda: self.known == before + 1)
+
+    @property
+    def known(self) -> int:
+        return len(self.inside) + len(self.turnstile._waiting)
+
+    def leaves(self, *names: str) -> None:
+        for name in names:
+            wait(lambda name=name: name in self.inside)  # type: ignore[misc]
+            self._leave[name].set()
+            self._threads[name].join(10)
+
+
+def wait(true: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if true():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not come true")
+
+
+def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(1, 1, clock))
+    queue.comes("first", 0.0)
+    for name, by in (("steady", 2.0), ("steady too", 2.0), ("beginning", 0.0)):
+        queue.comes(name, by)
+    queue.leaves("first", "beginning", "steady", "steady too")
+    assert queue.inside == ["first", "beginning", "steady", "steady too"]
+
+
+def test_what_is_not_due_leaves_a_place_for_who_comes_in_a_hurry(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(2, 1, clock))
+    queue.comes("steady", 2.0)
+    queue.comes("steady too", 1.0)
+    assert queue.inside == ["steady"]
+    queue.comes("beginning", 0.0)
+    wait(lambda: queue.inside == ["steady", "beginning"])
+    queue.leaves("beginning")
+    assert queue.inside == ["steady", "beginning"], "the place stays free"
+    queue.leaves("steady", "steady too")
+
+
+def test_what_has_become_due_may_take_every_place(clock: ManualClock) -> None:
+    queue = Queue(Turnstile(2, 1, clock))
+    queue.comes("steady", 2.0)
+    queue.comes("late", 1.0)
+    clock.advance(1.5)
+    queue.comes("later", 3.0)  # whoever comes has the others looked at
+    wait(lambda: queue.inside == ["steady", "late"])
+    queue.leaves("steady", "late", "later")
+
+
+def test_a_turn_that_fails_is_handed_on() -> None:
+    turnstile = Turnstile(1)
+    with pytest.raises(ValueError, match="broken"), turnstile.turn(0):
+        raise ValueError("broken")
+    with turnstile.turn(0):
+        pass
+    with pytest.raises(ValueError, match="at least one"):
+        Turnstile(0)
+
+
+def test_a_crowd_is_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
+    lanes = Lanes(clock, cores=2, width=1)
+    calls = [lanes.lane() for _ in range(3)]
+    assert lanes.crowded(1.0)
+    assert not lanes.crowded(1.5)
+    calls[0].shutdown()
+    assert not lanes.crowded(1.0)
+    lanes.close()

@@ -1,0 +1,93 @@
+"""The fault switch delays the stage that it names, and touches nothing when it names none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from voice_agent.config import DebugConfig, load
+from voice_agent.errors import ConfigError
+from voice_agent.testing.harness.faults import Faults
+from voice_agent.turn_events import Commit, Decision, Int16, SpeechStarted
+
+COMMIT = Commit("hi", 1.0, 0.2, 0.2)
+
+
+class Taker:
+    """A turn taker that says what it is told to."""
+
+    in_speech = True
+    speech_ended_s = loud_until_s = 1.5
+    wants_to_be_sure = False
+
+    def __init__(self) -> None:
+        self.emit: Callable[[Decision], None] = lambda decision: None
+        self.calls: list[str] = []
+
+    def bind(self, emit: Callable[[Decision], None]) -> None:
+        self.emit = emit
+
+    def window(self, end_s: float, probability: float, pcm: Int16) -> None:
+        self.calls.append("window")
+
+    def text(self, text: str, covers_s: float, now_s: float) -> None:
+        self.calls.append("text")
+
+    def advance(self, now_s: float) -> None:
+        self.calls.append("advance")
+
+    async def aclose(self) -> None:
+        self.calls.append("aclose")
+
+
+def test_nothing_is_wrapped_without_a_stage() -> None:
+    faults = Faults(DebugConfig())
+    taker = Taker()
+    with ThreadPoolExecutor(1) as thread:
+        assert faults.thread(thread) is thread
+    assert faults.taker(taker) is taker
+
+
+def test_a_wrong_stage_is_refused() -> None:
+    with pytest.raises(ConfigError, match="delay_stage"):
+        load(env={}, flags={"debug.delay_stage": "mouth"})
+
+
+async def test_a_commit_comes_late_and_in_order() -> None:
+    faults = Faults(DebugConfig(delay_stage="turn", delay_ms=20.0))
+    inner = Taker()
+    got: list[Decision] = []
+    taker = faults.taker(inner)
+    taker.bind(got.append)
+    started = SpeechStarted(0.0)
+    inner.emit(started)
+    assert got == [started]  # only commits are late
+    inner.emit(COMMIT)
+    inner.emit(started)  # what follows a late commit must not overtake it
+    assert got == [started]
+    async with asyncio.timeout(10):
+        while len(got) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert got == [started, COMMIT, started]
+    faults.stage = ""
+    await asyncio.sleep(0.03)
+    inner.emit(COMMIT)
+    assert got[-1] is COMMIT
+    assert taker.in_speech
+    assert taker.speech_ended_s == 1.5
+    await taker.aclose()
+    assert inner.calls == ["aclose"]
+
+
+async def test_a_pass_takes_longer_on_its_own_thread() -> None:
+    faults = Faults(DebugConfig(delay_stage="stt", delay_ms=30.0))
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        slow = faults.thread(pool)
+        began = loop.time()
+        assert await loop.run_in_executor(slow, lambda: 7) == 7
+        assert loop.time() - began >= 0.03
+    assert faults.of("llm") == 0.0

@@ -1,0 +1,1 @@
+"""What the agent is: instructions, persona file, tool files, MCP servers."""

@@ -1,0 +1,1 @@
+"""Audio as samples: files, resampling, the timeline of a recorded conversation."""

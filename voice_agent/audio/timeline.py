@@ -1,0 +1,147 @@
+"""The real-time line of a scripted conversation: both sides on one time axis, written to disk as it goes.
+
+Sample 0 of the line is one instant of the monotonic clock (:attr:`Line.started_at`). What the user says is placed by
+counting samples; what the agent says by when it would leave a loudspeaker that plays in real time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import wave
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ..clock import SYSTEM, Clock
+from ..errors import UsageError
+from ..turn_events import Int16
+from .wav import resample
+
+USER_RATE = 16_000
+RECORD_RATE = 24_000
+FORGET_S = 5  # what is forgotten is given up in steps of this size
+AUDIBLE = 300  # of 32767: quieter than this (-41 dBFS) is not heard as the start of speech
+
+
+class Track:
+    """One channel: int16 samples placed anywhere, silence elsewhere. Later samples overwrite earlier ones."""
+
+    def __init__(self) -> None:
+        self._pcm: Int16 = np.zeros(RECORD_RATE * 60, np.int16)
+        self._base = 0  # what stands before it has been forgotten
+        self.end = 0
+
+    def place(self, start: int, pcm: Int16) -> None:
+        """Write ``pcm`` from sample ``start`` on."""
+        first = max(start, self._base)
+        pcm, stop = pcm[first - start :], start + len(pcm)
+        if not len(pcm):
+            return
+        missing = stop - self._base - len(self._pcm)
+        if missing > 0:
+            self._pcm = np.concatenate([self._pcm, np.zeros(max(missing, len(self._pcm)), np.int16)])
+        self._pcm[first - self._base : stop - self._base] = pcm
+        self.end = max(self.end, stop)
+
+    def mix(self, start: int, pcm: Int16) -> None:
+        """Add ``pcm`` from sample ``start`` on to what is there already (two sounds at once), clipped to int16."""
+        both = self.read(start, start + len(pcm)).astype(np.int32) + pcm
+        self.place(start, np.clip(both, -32768, 32767).astype(np.int16))
+
+    def silence_from(self, start: int) -> None:
+        """Take back everything from sample ``start`` on: it was not heard."""
+        start = max(start, self._base)
+        self._pcm[start - self._base : max(start, self.end) - self._base] = 0
+        self.end = min(self.end, start)
+
+    def read(self, start: int, stop: int) -> Int16:
+        """Samples ``start`` to ``stop``, silence past the end and where it has been forgotten."""
+        out = np.zeros(stop - start, np.int16)
+        first = max(start, self._base)
+        have = self._pcm[first - self._base : max(first, min(stop, self._base + len(self._pcm))) - self._base]
+        out[first - start : first - start + len(have)] = have
+        return out
+
+    def forget(self, before: int) -> None:
+        """Samples before this one are not asked for again. What is left moves to the front, in the same memory: a long
+        call takes as much of it as a short one."""
+        gone = before - self._base
+        if gone <= RECORD_RATE * FORGET_S:
+            return
+        end = self.end - self._base  # behind it everything is silence
+        left = max(0, end - gone)
+        self._pcm[:left] = self._pcm[gone : gone + left]
+        self._pcm[left : max(left, end)] = 0
+        self._base = before
+
+
+class Line:
+    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not.
+    ``keep``: all of it stays in memory, to be looked at afterwards; else only what is not written yet (a long call)."""
+
+    def __init__(self, path: Path | None = None, clock: Clock = SYSTEM, *, keep: bool = True) -> None:
+        self._keep = keep
+        self.clock = clock
+        self.started_at = clock.now()
+        self.user = Track()
+        self.agent = Track()
+        self._written = 0
+        self._wav: wave.Wave_write | None = None
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._wav = wave.open(str(path), "wb")  # noqa: SIM115 - closed in close()
+            except OSError as e:
+                raise UsageError(f"{path}: cannot be written ({e.strerror}); name a file in a folder of yours") from e
+            self._wav.setnchannels(2)
+            self._wav.setsampwidth(2)
+            self._wav.setframerate(RECORD_RATE)
+
+    def start(self) -> None:
+        """Now is sample 0."""
+        self.started_at = self.clock.now()
+
+    def seconds(self, at: float) -> float:
+        """A time of the monotonic clock as seconds on the line."""
+        return at - self.started_at
+
+    def place_user(self, sample_16k: int, pcm: Int16) -> None:
+        """The user's 16 kHz ``pcm`` is spoken from ``sample_16k`` on, over whatever else is spoken then."""
+        self.user.mix(sample_16k * RECORD_RATE // USER_RATE, resample(pcm, USER_RATE, RECORD_RATE))
+
+    def place_agent(self, at: float, pcm: Int16, rate: int) -> None:
+        """The agent's ``pcm`` is heard from the time ``at`` on."""
+        self.agent.place(round(self.seconds(at) * RECORD_RATE), resample(pcm, rate, RECORD_RATE))
+
+    def cut_agent(self, at: float) -> None:
+        """Nothing of the agent is heard from the time ``at`` on."""
+        self.agent.silence_from(max(0, round(self.seconds(at) * RECORD_RATE)))
+
+    def write(self, until_s: float | None = None) -> None:
+        """Write what can no longer change, up to ``until_s`` (default: everything)."""
+        if self._wav is None:
+            return
+        end = max(self.user.end, self.agent.end) if until_s is None else int(until_s * RECORD_RATE)
+        if end <= self._written:
+            return
+        stereo = np.stack([self.user.read(self._written, end), self.agent.read(self._written, end)], axis=1)
+        self._wav.writeframes(stereo.tobytes())  # also mends the header, so that the file is whole after each write
+        self._written = end
+        if not self._keep:
+            self.user.forget(end)
+            self.agent.forget(end)
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self._wav is not None:
+            self.write()
+            with contextlib.suppress(OSError):
+                self._wav.close()
+            self._wav = None
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, a: type[BaseException] | None, b: BaseException | None, c: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,61 @@
+"""Paces that somebody published, to be played by the simulation beside measured ones. Each with its date and source.
+
+Where no time to the first token was published, 170 ms is assumed for all of them, so that the rows differ by what was
+published and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..table import Fact
+
+ASSUMED_TTFT_MS = 170.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A pace: tokens a second, and the first token's ms where published (None: 170 is assumed)."""
+
+    tokens_per_s: float
+    ttft_ms: float | None
+    fact: Fact
+
+    @property
+    def spec(self) -> str:
+        """As the simulation takes it."""
+        return f"sim:ttft={self.ttft_ms or ASSUMED_TTFT_MS:g}ms,tps={self.tokens_per_s:g}"
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "sim-cerebras-8b": Published(
+        1800, None, Fact("Llama 3.1 8B on Cerebras", "2024-08-27", "cerebras.ai/blog/introducing-cerebras-inference")
+    ),
+    "sim-cerebras-70b": Published(
+        2314,
+        170,
+        Fact(
+            "Llama 3.3 70B on Cerebras, measured by Artificial Analysis",
+            "read 2026-11",
+            "anintent.com/blog/cerebras-cs-3-low-latency-inference-api",
+        ),
+    ),
+    "sim-cerebras-405b": Published(
+        969, 240, Fact("Llama 3.1 405B on Cerebras", "2024-11-20", "tomshardware.com, on Cerebras' own statement")
+    ),
+    "sim-gpu-70b": Published(
+        59,
+        None,
+        Fact("Llama 70B on a GPU cluster, 59 tokens a second", "unknown", "the comparison this project began with"),
+    ),
+    "sim-bedrock-70b": Published(
+        32,
+        None,
+        Fact(
+            "Llama 3.3 70B on Amazon Bedrock, measured by Artificial Analysis",
+            "read 2026-11",
+            "anintent.com/blog/cerebras-cs-3-low-latency-inference-api",
+        ),
+    ),
+}

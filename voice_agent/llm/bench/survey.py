@@ -1,0 +1,85 @@
+"""Who is configured, who answers, which model would be taken, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...clock import SYSTEM, Clock
+from ...config import LlmConfig
+from ...errors import ConfigError, ProviderError
+from ..client import ChatLLM
+from ..providers import PROVIDERS, KeyLookup, Provider, configured, resolve
+from ..stream import Deadlines
+
+# A list of models costs no tokens; a server that does not answer soon is no use in a conversation.
+PATIENCE = Deadlines(connect_s=2.0, first_content_s=4.0, total_s=6.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One row of the survey. ``reachable`` None: not asked. ``ms``: until it said which models it serves.
+
+    ``chosen``: this is the one that a conversation would use now.
+    """
+
+    provider: str
+    configured: bool
+    why: str
+    reachable: bool | None = None
+    model: str | None = None
+    model_why: str = ""
+    ms: float | None = None
+    error: str = ""
+    chosen: bool = False
+
+
+def _why(row: Provider, key: KeyLookup) -> str:
+    names = [*([row.key_env] if row.key_env else []), *row.address_variables]
+    missing = [name for name in names if key(name) is None]
+    if row.auth == "none":
+        return "on this machine, needs no key"
+    if not missing:
+        return f"{' and '.join(names)} set" if names else "application default credentials"
+    return f"{' and '.join(missing)} not set"
+
+
+async def survey(
+    cfg: LlmConfig, key: KeyLookup, *, rows: Sequence[Provider] = PROVIDERS, ask: bool = True, clock: Clock = SYSTEM
+) -> list[Found]:
+    """All of ``rows``; the configured ones are asked at the same time (unless ``ask`` is False). Raises ConfigError for
+    settings that contradict each other."""
+    try:
+        chosen: str | None = resolve(cfg, key).provider.name
+    except ProviderError:
+        chosen = None
+    return list(await asyncio.gather(*(_one(cfg, key, row, row.name == chosen, ask, clock) for row in rows)))
+
+
+async def _one(cfg: LlmConfig, key: KeyLookup, row: Provider, chosen: bool, ask: bool, clock: Clock) -> Found:
+    found = Found(row.name, configured(row, key) or (chosen and bool(cfg.api_key)), _why(row, key), chosen=chosen)
+    if not found.configured or not ask:
+        return found
+    own = cfg if chosen else dataclasses.replace(cfg, base_url=None, api_key=None, model=None)
+    settings = own if chosen else dataclasses.replace(own, provider=row.name, spec=None)
+    began = clock.now()
+    try:
+        mind = ChatLLM(resolve(settings, key), deadlines=PATIENCE, warm_connections=0, clock=clock)
+    except (ProviderError, ConfigError) as error:
+        return dataclasses.replace(found, reachable=False, error=str(error))
+    try:
+        choice = await mind.choose()
+    except ProviderError as error:
+        return dataclasses.replace(found, reachable=False, error=str(error))
+    finally:
+        await mind.aclose()
+    asked = row.lists_models
+    return dataclasses.replace(
+        found,
+        reachable=True if asked else None,
+        model=choice.model,
+        model_why=choice.reason,
+        ms=round((clock.now() - began) * 1000, 1) if asked else None,
+    )

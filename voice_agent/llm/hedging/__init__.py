@@ -1,0 +1,1 @@
+"""A second request when the first one is late, and a circuit breaker for a provider that fails."""

@@ -1,0 +1,80 @@
+"""Is a provider that failed back again? Asked aside, in few tokens, while another one answers the user.
+
+A trial with the user's own request would cost its whole prompt once more, and in an outage the other provider has
+answered before anything is known of this one. So it is one word of its own; what it costs is the hedge's budget's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from livekit.agents import llm, utils
+
+from ...budget.policy import HedgeBudget
+from ...clock import Clock
+from ...errors import ProviderError
+from ..background import Aside
+from ..client import ChatLLM
+from .breaker import Breaker
+
+TRIAL_TEXT = "Say yes."
+TRIAL_TOKENS = 8
+"""The longest answer; it is not read beyond its first word."""
+TRIAL_COST = 20
+"""About so many tokens, with the chat template around the text."""
+
+
+async def answers(model: ChatLLM) -> tuple[bool, int]:
+    """Whether ``model`` answers, and the tokens that asking it has cost (estimated where it does not say)."""
+    ctx = llm.ChatContext.empty()
+    ctx.add_message(role="user", content=TRIAL_TEXT)
+    request = Aside(model, ctx, "trial", max_tokens=TRIAL_TOKENS)
+    came = False
+    try:
+        async with request:
+            async for chunk in request.stream:
+                if chunk.has_response():
+                    came = True
+                    break
+    except ProviderError:
+        return False, 0
+    return came, (request.prompt_tokens or TRIAL_COST) + request.written_tokens
+
+
+class Trials:
+    """Trials under way, at most one a provider. ``budget``: the hedge's, which has to allow each."""
+
+    def __init__(self, budget: HedgeBudget, clock: Clock) -> None:
+        self.started = 0
+        self._budget, self._clock = budget, clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, model: ChatLLM, breaker: Breaker) -> None:
+        """Try ``model`` if its ``breaker`` says that it is time; the breaker is told how it ended. Returns at once."""
+        now = self._clock.now()
+        if breaker.state(now) != "half open" or not model.admitted:
+            return
+        if not self._budget.allows(TRIAL_COST, now, aside=True):
+            return
+        breaker.ask(now)
+        self._budget.sent(now)
+        self.started += 1
+        task = asyncio.create_task(self._try(model, breaker), name="llm.trial")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _try(self, model: ChatLLM, breaker: Breaker) -> None:
+        try:
+            back, cost = await answers(model)
+        except BaseException:
+            breaker.abandoned()
+            raise
+        self._budget.lost(cost)
+        if back:
+            breaker.came_back()
+        else:
+            breaker.failed(self._clock.now())
+
+    async def aclose(self) -> None:
+        """None goes on."""
+        await utils.aio.cancel_and_wait(*self._tasks)

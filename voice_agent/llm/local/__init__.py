@@ -1,0 +1,1 @@
+"""Models on this machine: the embedded one, and the simulator."""

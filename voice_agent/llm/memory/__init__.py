@@ -1,0 +1,1 @@
+"""The conversation as the model is sent it: window and summary."""

@@ -1,0 +1,73 @@
+"""What is done to the microphone before anybody listens: WebRTC's audio processing, from LiveKit's package.
+
+Echo cancellation (AEC3) needs to know what was played, before its echo comes in: :meth:`Processing.far` is fed what the
+loudspeaker's callback handed out, :meth:`Processing.near` what the microphone's took in, in the order in which the two
+callbacks ran. Between them lie both devices' latencies and the room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from livekit import rtc
+
+from ..config import SoundConfig
+from ..turn_events import Int16
+
+RATE = 16_000
+FRAME = 160  # samples of the microphone: 10 ms, as WebRTC wants it
+HINT_EVERY = 50  # frames between two hints on the delay
+
+# How much later a sound comes out than it went in, in samples of 16 kHz, found as the peak of the cross-correlation of
+# output and input for sense01.wav (livekit 1.1.21): AEC 164, noise suppression 128, high pass 36, all of them 256, each
+# of them including what the framing costs.
+_DELAYS = {(False, False): 36, (False, True): 128, (True, False): 164, (True, True): 256}
+
+
+class Processing:
+    """Echo cancellation, noise suppression, gain control and a high pass, in frames of 10 ms at 16 kHz.
+
+    ``far_rate``: of what is played; any rate that is a multiple of 100 Hz (else no echo is cancelled).
+    """
+
+    def __init__(self, settings: SoundConfig, far_rate: int) -> None:
+        self.aec = settings.aec and far_rate % 100 == 0
+        self.active = settings.aec or settings.noise_suppression or settings.gain_control
+        self.delay_s = _DELAYS[self.aec, settings.noise_suppression] / RATE if self.active else 0.0
+        self._far_rate = far_rate
+        self._far_rest: Int16 = np.zeros(0, np.int16)
+        self._until_hint = 0  # frames
+        self._apm: rtc.AudioProcessingModule | None = None
+        if self.active:
+            self._apm = rtc.AudioProcessingModule(
+                echo_cancellation=self.aec,
+                noise_suppression=settings.noise_suppression,
+                high_pass_filter=True,
+                auto_gain_control=settings.gain_control,
+            )
+
+    def far(self, pcm: Int16) -> None:
+        """``pcm`` was played (any length; it is cut into frames here)."""
+        if self._apm is None or not self.aec:
+            return
+        size = self._far_rate // 100
+        if len(self._far_rest):
+            pcm = np.concatenate([self._far_rest, pcm])
+        whole = len(pcm) // size * size
+        if whole:  # all in one call: the module cuts it itself, and a call costs as much as cancelling echo in 10 ms
+            self._apm.process_reverse_stream(rtc.AudioFrame(pcm[:whole].tobytes(), self._far_rate, 1, whole))
+        self._far_rest = pcm[whole:]
+
+    def near(self, pcm: Int16, delay_s: float) -> Int16:
+        """Whole frames (of 160 samples) of the microphone, cleaned. ``delay_s``: of both devices together."""
+        if self._apm is None or not len(pcm):
+            return pcm
+        if self.aec and self._until_hint <= 0:
+            self._until_hint = HINT_EVERY
+            with contextlib.suppress(RuntimeError):  # a hint only: AEC3 finds the delay itself
+                self._apm.set_stream_delay_ms(max(0, min(500, round(delay_s * 1000))))
+        self._until_hint -= len(pcm) // FRAME
+        frame = rtc.AudioFrame(pcm.tobytes(), RATE, 1, len(pcm))
+        self._apm.process_stream(frame)
+        return np.frombuffer(frame.data, np.int16)

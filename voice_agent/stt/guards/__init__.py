@@ -1,0 +1,1 @@
+"""Checks of what Whisper wrote against the sound it was given."""

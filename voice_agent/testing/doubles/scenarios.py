@@ -1,0 +1,135 @@
+"""A ``*.voice.yaml`` script on virtual time: its user speaks doubled words, its model keeps to the pace it asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ...clock import Clock
+from ...config import Config
+from ...errors import ConfigError
+from ...stt.decoder import words_key
+from ..scenario import stimulus
+from ..scenario.load import Script
+from ..scenario.results import Result
+from ..scenario.runner import configured, run_script
+from ..scenario.schema import Backchannel, Perturb, Scenario, Turn
+from ..scenario.utterances import AROUND_S, Utterance, Wardrobe
+from .llm import Reply, canned
+from .parts import ScriptedParts, deterministic
+from .synthetic_speech import RATE, spoken
+from .world import run
+
+
+class ScriptedWardrobe(Wardrobe):
+    """Makes utterances whose words ride in the sound (:mod:`.sound`), whatever the script does to the real one."""
+
+    def __init__(self) -> None:
+        super().__init__("scripted", say=lambda voice, text: spoken(text).pcm)
+
+    def utterance(self, script: Script, turn: Turn | Backchannel, perturb: Perturb, seed: Iterable[int]) -> Utterance:
+        if isinstance(turn, Turn) and turn.dtmf is not None:
+            return Utterance(stimulus.dtmf(turn.dtmf), None, None, True)
+        parts: list[str | float] = []
+        for piece in turn.say or turn.audio or ():
+            if piece.hold is not None:
+                parts.append(piece.hold)
+            elif piece.say is not None:
+                parts.append(piece.say)
+            elif isinstance(turn, Backchannel):
+                parts.append("mhm")
+            elif piece.audio is not None and not (isinstance(turn, Turn) and turn.text):
+                parts.append(_words_beside(script, piece.audio))
+        if isinstance(turn, Turn) and turn.audio is not None and turn.text:
+            holds = [part for part in parts if isinstance(part, float)]
+            parts = _spread(turn.text, holds)
+        around = np.zeros(round(AROUND_S * RATE), np.int16)
+        said = spoken(*parts)
+        return Utterance(np.concatenate([around, said.pcm, around]), AROUND_S, AROUND_S + said.end_s, True)
+
+
+def _words_beside(script: Script, audio: str) -> str:
+    """The words of a recording: ``text`` in the JSON file of its name (as in assets/speech). Raises ConfigError."""
+    beside = (script.folder / audio).with_suffix(".json")
+    try:
+        return str(json.loads(beside.read_text())["text"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"{script.path}: deterministic mode hears texts, not sound; give the words of {audio} beside it (text: ...,"
+            f" or a file {beside.name} with a text), or run with --voice-mode=real"
+        ) from None
+
+
+def _texts(script: Script) -> list[str]:
+    """What the user says in each turn, in words."""
+    found = []
+    for turn in script.scenario.turns:
+        words = turn.words
+        if not turn.text:
+            words = " ".join(p.say or (_words_beside(script, p.audio) if p.audio else "") for p in turn.pieces)
+        if words.strip():
+            found.append(words)
+    return found
+
+
+def _spread(text: str, holds: list[float]) -> list[str | float]:
+    """The words of a text with ``holds`` between equal shares of them."""
+    words = text.split()
+    shares = len(holds) + 1
+    out: list[str | float] = []
+    for i in range(shares):
+        piece = words[len(words) * i // shares : len(words) * (i + 1) // shares]
+        if piece:
+            out.append(" ".join(piece))
+        if i < len(holds):
+            out.append(holds[i])
+    return out
+
+
+def without_content(scenario: Scenario) -> Scenario:
+    """The script without what doubles cannot hold: the words of replies (they are canned), what is done to the sound.
+
+    An echo goes through an echo canceller, which changes every sample, and the words with them.
+    """
+    turns = tuple(
+        turn.model_copy(update={"expect": turn.expect.model_copy(update={"says": None}), "perturb": None})
+        for turn in scenario.turns
+    )
+    return scenario.model_copy(update={"turns": turns, "perturb": Perturb()})
+
+
+def _replies(scenario: Scenario) -> dict[tuple[str, ...], dict[str, dict[str, object]]]:
+    """Words of a turn -> the tools that the doubled model calls in it: those that the script expects."""
+    calls: dict[tuple[str, ...], dict[str, dict[str, object]]] = {}
+    known = {tool.name: tool for tool in scenario.tools}
+    for turn in scenario.turns:
+        for call in turn.expect.tool_called or ():
+            tool = known.get(call.name)
+            args: dict[str, object] = dict.fromkeys(tool.args if tool is not None else (), "")
+            args.update(call.args or {})
+            calls.setdefault(words_key(turn.words), {})[call.name] = args
+    return calls
+
+
+def run_deterministic(script: Script, config: Config, folder: Path, *, seed: int = 0, repeat: int = 1) -> Result:
+    """Run a script on virtual time with doubled models, and write its run directory. See docs/testing.md for what that
+    can show and what not."""
+    script = Script(without_content(script.scenario), script.path, script.lines)
+    calls, whole = _replies(script.scenario), _texts(script)
+    wanted = deterministic(configured(config, script.scenario))
+
+    async def main(clock: Clock) -> Result:
+        parts = ScriptedParts(
+            wanted,
+            clock,
+            replies=lambda text: Reply(canned(text), calls=calls.get(words_key(text), {})),
+            whole=whole,
+        )
+        return await run_script(
+            script, wanted, folder, repeat=repeat, seed=seed, wardrobe=ScriptedWardrobe(), shared=parts, clock=clock
+        )
+
+    return run(main, seed=seed)

@@ -1,0 +1,174 @@
+"""A switch that makes one stage slower on purpose, for real: does the verdict find it? (docs/verdict.md)
+
+``[debug] delay_stage = "llm"`` and ``delay_ms = 40`` in the configuration. The delay is real: the sound comes later
+by as much as nothing else hides. A session that names no stage is not touched at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from threading import Event
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from livekit import rtc
+from livekit.agents.voice import io
+
+from ...config import DebugConfig
+from ...turn_events import Commit, Decision, Int16, TurnTaker
+
+if TYPE_CHECKING:
+    from ...tts import Delivery, Piece, Stop
+    from ...tts.stream import Speaker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Faults:
+    """What one session's stages ask. ``stage`` may be changed while it runs; "" is no delay."""
+
+    def __init__(self, config: DebugConfig) -> None:
+        self.stage = config.delay_stage
+        self.delay_s = config.delay_ms / 1000
+        self._wired = bool(config.delay_stage)
+
+    def of(self, stage: str) -> float:
+        """Seconds by which ``stage`` is late at present."""
+        return self.delay_s if self.stage == stage else 0.0
+
+    async def pause(self, stage: str) -> None:
+        """Wait, if ``stage`` is the slow one."""
+        if delay_s := self.of(stage):
+            await asyncio.sleep(delay_s)
+
+    def thread(self, inner: Executor) -> Executor:
+        """stt: every pass of the ears takes longer."""
+        return _SlowThread(inner, self) if self._wired else inner
+
+    def taker(self, inner: TurnTaker) -> TurnTaker:
+        """turn: a commit comes later; what follows it keeps its place."""
+        return _SlowTaker(inner, self) if self._wired else inner
+
+    def voice(self, inner: Speaker) -> Speaker:
+        """tts: the first sound of a reply's first words takes longer to make."""
+        return _SlowVoice(inner, self) if self._wired else inner
+
+    def output(self, inner: io.AudioOutput) -> io.AudioOutput:
+        """output: the first sound of a reply lies around before it is handed on."""
+        return _SlowOutput(inner, self) if self._wired else inner
+
+
+class _SlowThread(Executor):
+    def __init__(self, inner: Executor, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        def slow() -> T:
+            result = fn(*args, **kwargs)
+            if delay_s := self._faults.of("stt"):
+                Event().wait(delay_s)  # on the ears' own thread, as a slower model would be
+            return result
+
+        return self._inner.submit(slow)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._inner.shutdown(wait, cancel_futures=cancel_futures)
+
+
+class _SlowVoice:
+    def __init__(self, inner: Speaker, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def speak(
+        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
+    ) -> Iterator[Piece]:
+        if hurry and (delay_s := self._faults.of("tts")):
+            Event().wait(delay_s)  # on the voice's own thread
+        yield from self._inner.speak(text, delivery, hurry=hurry, stop=stop)
+
+
+class _SlowTaker:
+    def __init__(self, inner: TurnTaker, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+        self._due = 0.0
+
+    def bind(self, emit: Callable[[Decision], None]) -> None:
+        def later(decision: Decision) -> None:
+            loop = asyncio.get_running_loop()
+            delay_s = self._faults.of("turn") if isinstance(decision, Commit) else 0.0
+            if delay_s == 0.0 and loop.time() >= self._due:
+                emit(decision)
+                return
+            self._due = max(self._due, loop.time() + delay_s)
+            loop.call_at(self._due, emit, decision)
+
+        self._inner.bind(later)
+
+    def window(self, end_s: float, probability: float, pcm: Int16) -> None:
+        self._inner.window(end_s, probability, pcm)
+
+    def text(self, text: str, covers_s: float, now_s: float) -> None:
+        self._inner.text(text, covers_s, now_s)
+
+    def advance(self, now_s: float) -> None:
+        self._inner.advance(now_s)
+
+    @property
+    def in_speech(self) -> bool:
+        return self._inner.in_speech
+
+    @property
+    def speech_ended_s(self) -> float:
+        return self._inner.speech_ended_s
+
+    @property
+    def loud_until_s(self) -> float:
+        return self._inner.loud_until_s
+
+    @property
+    def wants_to_be_sure(self) -> bool:
+        return self._inner.wants_to_be_sure
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _SlowOutput(io.AudioOutput):
+    def __init__(self, inner: io.AudioOutput, faults: Faults) -> None:
+        super().__init__(
+            label="delayed",
+            capabilities=io.AudioOutputCapabilities(pause=inner.can_pause),
+            next_in_chain=inner,
+            sample_rate=inner.sample_rate,
+        )
+        self._faults = faults
+        self._first = True
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        if self._first:
+            self._first = False
+            await self._faults.pause("output")
+        await self._next.capture_frame(frame)
+
+    @property
+    def _next(self) -> io.AudioOutput:
+        assert self.next_in_chain is not None
+        return self.next_in_chain
+
+    def flush(self) -> None:
+        super().flush()
+        self._first = True
+        self._next.flush()
+
+    def clear_buffer(self) -> None:
+        self._first = True
+        self._next.clear_buffer()
+
+
+__all__ = ["Faults"]

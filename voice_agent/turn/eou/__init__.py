@@ -1,0 +1,8 @@
+"""The judge's language model on onnxruntime: SmolLM2 reads a text and says what may come next.
+
+Read in this order: ``gguf`` (the model's file), ``graph`` (the network, written down as ONNX), ``reader`` (running it).
+"""
+
+from .language_model import Reader, TextModel
+
+__all__ = ["Reader", "TextModel"]
