@@ -19,23 +19,23 @@ def part(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module(name)
 
 
-def rows(ladder: ModuleType, *flags: str) -> list[str]:
+def rows(degradation: ModuleType, *flags: str) -> list[str]:
     parser = argparse.ArgumentParser()
-    ladder.add(parser)
-    return [name for name, _ in ladder._wanted(parser.parse_args(flags))]
+    degradation.add(parser)
+    return [name for name, _ in degradation._wanted(parser.parse_args(flags))]
 
 
 def test_rows_are_named_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    ladder = part("ladder", monkeypatch)
+    degradation = part("degradation", monkeypatch)
     tail = ("--scenario", "tail")
-    assert rows(ladder, *tail, "--rows", "all") == ["tail/all (default)"]
-    assert rows(ladder, *tail, "--rows", "nothing, 1 hedge") == ["tail/nothing", "tail/1 hedge"]
-    assert rows(ladder, *tail, "--rows", "hedge") == ["tail/1 hedge"]
-    assert len(rows(ladder, *tail)) == 7
-    assert rows(ladder, *tail, "--real", "5") == ["tail/nothing, real time", "tail/all (default), real time"]
-    assert rows(ladder, "--rows", "breaker") == ["outage/5 breaker"]
+    assert rows(degradation, *tail, "--rows", "all") == ["tail/all (default)"]
+    assert rows(degradation, *tail, "--rows", "nothing, 1 hedge") == ["tail/nothing", "tail/1 hedge"]
+    assert rows(degradation, *tail, "--rows", "hedge") == ["tail/1 hedge"]
+    assert len(rows(degradation, *tail)) == 7
+    assert rows(degradation, *tail, "--real", "5") == ["tail/nothing, real time", "tail/all (default), real time"]
+    assert rows(degradation, "--rows", "breaker") == ["outage/5 breaker"]
     with pytest.raises(UsageError, match="no row 'small'; there are nothing, hedge, smaller first chunk"):
-        rows(ladder, *tail, "--rows", "small")
+        rows(degradation, *tail, "--rows", "small")
 
 
 def test_the_table_of_a_long_conversation_tells_a_lost_cache_from_a_slow_machine(

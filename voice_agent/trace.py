@@ -49,7 +49,7 @@ class GenerationTrace:
         """Attach context: model, provider, token counts, provider timings. Later writes replace earlier ones."""
         self.facts.update(facts)
 
-    def rung(self, name: str, what: Any = True) -> None:
+    def degradation_step(self, name: str, what: Any = True) -> None:
         """Note that something was done because the turn was late (docs/budget.md)."""
         self.facts["ladder"] = {**self.facts.get("ladder", {}), name: what}
 
@@ -110,7 +110,7 @@ def at_risk() -> bool:
     return trace is not None and trace.at_risk is not None and trace.at_risk()
 
 
-def rung(name: str, what: Any = True) -> None:
-    """See :meth:`GenerationTrace.rung`; of the current generation, if there is one."""
+def degradation_step(name: str, what: Any = True) -> None:
+    """See :meth:`GenerationTrace.degradation_step`; of the current generation, if there is one."""
     if (trace := _current.get()) is not None:
-        trace.rung(name, what)
+        trace.degradation_step(name, what)

@@ -10,14 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-Int16 = npt.NDArray[np.int16]
-
-# Key in an AudioFrame's userdata: when the frame's last sample was captured (float, seconds, monotonic), as far as the
-# end that made the frame knows. The ears take it instead of the time of arrival.
-CAPTURED_AT = "voice_agent.captured_at"
+from .audio.samples import Int16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +21,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Preflight:
     """Ask the model now, provisionally, on ``text``. ``early``: the user is still speaking."""
 
     text: str
@@ -36,7 +29,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class EndOfTurn:
     """The user has finished. ``speech_ended_s``: end of the last window with speech; ``waited_s``: silence until now.
 
     ``wanted_s`` is the silence the evidence asked for; ``waited_s`` may be more where the reply was not ready anyway.
@@ -62,7 +55,7 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdraw:
+class CancelPreflight:
     """The words have moved on for good: the reply asked for last cannot fit any more."""
 
 
@@ -73,16 +66,16 @@ class Discard:
     reason: str
 
 
-Decision = SpeechStarted | Ask | Withdraw | Commit | Reopen | Discard
+TurnEvent = SpeechStarted | Preflight | CancelPreflight | EndOfTurn | Reopen | Discard
 
 
-class TurnTaker(Protocol):
+class BaseTurnDetector(Protocol):
     """Evidence in (times are seconds of audio since the stream began), decisions out through the bound function.
 
     All methods are called on the event loop and must not block.
     """
 
-    def bind(self, emit: Callable[[Decision], None]) -> None: ...
+    def bind(self, emit: Callable[[TurnEvent], None]) -> None: ...
 
     def window(self, end_s: float, probability: float, pcm: Int16) -> None: ...
 
@@ -118,6 +111,6 @@ class UserTurn:
     speech_ended_at: float
     transcript_ready_at: float
     committed_at: float
-    commit: Commit
+    commit: EndOfTurn
     reopened: bool = False
     evidence: dict[str, Any] = field(default_factory=dict)

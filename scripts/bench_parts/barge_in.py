@@ -19,15 +19,15 @@ import numpy as np
 from clips import RATE, Clip, utterances
 from tables import markdown, ms, spread, write_lines
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from voice_agent.audio.wav import resample
 from voice_agent.budget.ledger import Mark
 from voice_agent.config import Config, load, models
-from voice_agent.testing.harness.run import Stage, speech_onset_s, stage
+from voice_agent.testing.harness.run import CallHarness, call_harness, speech_onset_s
 from voice_agent.testing.harness.script_io import Echo
 from voice_agent.testing.harness.sounds import SOUNDS
 from voice_agent.tts import Delivery, Voice
-from voice_agent.turn_events import Int16
 
 INTO_S = 1.2
 BEFORE_S = 0.06  # the agent speaks if it was audible so shortly before the onset
@@ -82,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace, config: Config, found: Sequence[Clip]) -> int:
     questions = [c for c in utterances(SPEECH) if c.name.startswith("ask")]
-    async with stage(config, record=args.out / "barge-in.wav") as s:
+    async with call_harness(config, record=args.out / "barge-in.wav") as s:
         spoken = [await _speak(s, questions[i % len(questions)], clip, args.into) for i, clip in enumerate(found)]
         noises: list[Noise] = []
         for name, pcm in _sounds(args.each, config):
             noises.append(await _disturb(s, questions[len(noises) % len(questions)], name, pcm, args.into))
     if args.echoes:
-        async with stage(config, record=args.out / "barge-in-echo.wav", echo=Echo(0.08, -6.0)) as s:
+        async with call_harness(config, record=args.out / "barge-in-echo.wav", echo=Echo(0.08, -6.0)) as s:
             for i in range(args.echoes):
                 noises.append(await _disturb(s, questions[i % len(questions)], "echo", None, args.into))
     write_lines(args.out / "barge-in.jsonl", map(dataclasses.asdict, spoken))
@@ -107,19 +107,19 @@ def _sounds(each: int, config: Config) -> list[tuple[str, Int16]]:
     return out
 
 
-async def _ask(s: Stage, question: Clip, into_s: float) -> float | None:
+async def _ask(s: CallHarness, question: Clip, into_s: float) -> float | None:
     s.turns()
     s.mic.say(question.pcm)
     return await s.heard_for(into_s, patience_s=PATIENCE_S)
 
 
-async def _end(s: Stage) -> None:
+async def _end(s: CallHarness) -> None:
     """Stop whatever the agent still says, so that the next trial starts from silence."""
-    s.road.session.interrupt()
+    s.pipeline.session.interrupt()
     await s.quiet(for_s=0.5)
 
 
-async def _speak(s: Stage, question: Clip, clip: Clip, into_s: float) -> Spoken:
+async def _speak(s: CallHarness, question: Clip, clip: Clip, into_s: float) -> Spoken:
     if await _ask(s, question, into_s) is None:
         print(f"{clip.name}: no reply to speak into", file=sys.stderr)
         return Spoken(clip.name, None, None, None, "")
@@ -151,7 +151,7 @@ def _share(truth: str | None, text: str | None) -> float | None:
     return sum(word.strip(".,?!;:'\"") in heard for word in words) / len(words)
 
 
-async def _disturb(s: Stage, question: Clip, name: str, pcm: Int16 | None, into_s: float) -> Noise:
+async def _disturb(s: CallHarness, question: Clip, name: str, pcm: Int16 | None, into_s: float) -> Noise:
     """``pcm`` None: nothing is said, the echo is enough."""
     s.ear.pauses.clear()
     if await _ask(s, question, into_s) is None:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from livekit.local_inference import VAD
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.wav import read_wav, resample
 from voice_agent.errors import AudioError
 from voice_agent.testing.harness.run import WINDOW, speech_end_s
-from voice_agent.turn_events import Int16
 
 RATE = 16_000
 

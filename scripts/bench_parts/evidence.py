@@ -22,9 +22,9 @@ from voice_agent.stt.decoder import WhisperEngine
 from voice_agent.stt.incremental import Utterance
 from voice_agent.stt.stream import PRE_ROLL_WINDOWS, WINDOW, to_float, wants_pass
 from voice_agent.testing.replay.recorded import SPEECH, WINDOW_S, Evidence
-from voice_agent.turn import Judge
+from voice_agent.turn import EndOfTurnModel
 from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
-from voice_agent.turn.energy import Fading
+from voice_agent.turn.energy import EnergyDrop
 from voice_agent.turn.policy import words_of
 
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
@@ -38,13 +38,13 @@ def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tupl
     line = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
     line = line[: len(line) // WINDOW * WINDOW]
     found = Evidence(clip.name, clip.kind, clip.end_s + len(lead) / RATE)
-    vad, fading = VAD(), Fading(TurnConfig().fading_db)
+    vad, energy_drop = VAD(), EnergyDrop(TurnConfig().energy_drop_db)
     for i in range(0, len(line), WINDOW):
         window = np.ascontiguousarray(line[i : i + WINDOW])
         p = float(vad.predict(window))
         found.windows.append(((i + WINDOW) / RATE, p))
-        if fading.window(window, p > SPEECH):
-            found.fading.append(found.windows[-1][0])
+        if energy_drop.window(window, p > SPEECH):
+            found.energy_drop.append(found.windows[-1][0])
     speech = [p > SPEECH for _, p in found.windows]
     start = next((i for i in range(1, len(speech)) if speech[i] and speech[i - 1]), None)
     if start is not None:
@@ -59,7 +59,7 @@ def _passes(
     begin = max(0, start + 1 - PRE_ROLL_WINDOWS) * WINDOW
     here, covers = start + 1, -1.0  # windows heard; up to where the last pass heard
     ended = loud = found.windows[start][0]
-    fading = set(found.fading)
+    energy_drop = set(found.energy_drop)
     now = here * WINDOW_S
     seen = start
     took = 0.0
@@ -67,7 +67,7 @@ def _passes(
         for i in range(seen, here):
             if speech[i]:
                 ended = found.windows[i][0]
-                loud = loud if ended in fading else ended
+                loud = loud if ended in energy_drop else ended
         seen = here
         at = here * WINDOW_S
         paused = at > ended
@@ -88,13 +88,15 @@ def _passes(
         here = max(here, int(now / WINDOW_S + 1e-6))
 
 
-def record(clip: Clip, engine: WhisperEngine, judge: Judge, eot: EOT, pass_s: float | None = None) -> Evidence:
-    """Everything a policy can be given about a clip: ``judge`` scores every text, ``eot`` every pause."""
+def record(
+    clip: Clip, engine: WhisperEngine, end_of_turn_model: EndOfTurnModel, eot: EOT, pass_s: float | None = None
+) -> Evidence:
+    """Everything a policy can be given about a clip: ``end_of_turn_model`` scores every text, ``eot`` every pause."""
     found, line = hear(clip, engine, pass_s)
     for _, _, text in found.passes:
         if text and words_of(text) not in found.scores:
             began = time.process_time()
-            score = judge.score(text)
+            score = end_of_turn_model.score(text)
             found.scores[words_of(text)] = (score, time.process_time() - began)
     for ended, resumed in found.pauses:
         at = _acoustic_at(ended)

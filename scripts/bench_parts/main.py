@@ -9,7 +9,7 @@
     scripts/bench rooms [FOLDER]      1 to 16 calls at the same time in real rooms: ours, stock LiveKit
     scripts/bench room-turns [FOLDER] one call in a real room: voice to voice, holds, barge-in: ours, stock LiveKit
     scripts/bench any-agent [PATH]    the same scripts in a room: stock LiveKit and ours, reported side by side
-    scripts/bench ladder              what is done when a turn is late: each rung alone and all together (virtual time)
+    scripts/bench degradation         what is done when a turn is late: each step alone and all together (virtual time)
     scripts/bench cold                from start to listening, peak memory
     scripts/bench conversation-length first content over 200 turns, with the embedded model
     scripts/bench verdict             does the verdict find 40 ms, and name the stage? Faults injected for real
@@ -29,7 +29,7 @@ import barge_in
 import cold
 import compare
 import conversation_length
-import ladder
+import degradation
 import room_turns
 import rooms
 import talk
@@ -43,7 +43,7 @@ VERBS = (
     "barge-in",
     "compare",
     "talk",
-    "ladder",
+    "degradation",
     "turns",
     "wer",
     "tts",
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
         "cold": cold,
         "rooms": rooms,
         "room-turns": room_turns,
-        "ladder": ladder,
+        "degradation": degradation,
         "any-agent": any_agent,
         "talk": talk,
     }

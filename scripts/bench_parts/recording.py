@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from clips import RATE, Clip
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE
 from voice_agent.audio.wav import resample
 from voice_agent.errors import AudioError
-from voice_agent.turn_events import Int16
 
 SEARCH_S = 90.0  # a clip begins at most this long after the end of the last one
 

@@ -25,7 +25,7 @@ from livekit.agents import Agent, AgentSession, APIConnectOptions, inference, st
 from livekit.plugins import openai
 from piper import PiperVoice
 
-from voice_agent.audio.timeline import USER_RATE, Line
+from voice_agent.audio.timeline import USER_RATE, Timeline
 from voice_agent.clock import SYSTEM
 from voice_agent.testing.harness.script_io import ScriptInput, ScriptOutput
 
@@ -99,7 +99,7 @@ async def main() -> None:
         tts=mouth,
         turn_handling={"turn_detection": detection},
     )
-    with Line(options.record) as line:
+    with Timeline(options.record) as line:
         microphone = ScriptInput(line)
         ear = ScriptOutput(line, on_audible=lambda at: None, on_gaps=lambda count, total_ms: None)
         session.input.audio, session.output.audio = microphone, ear

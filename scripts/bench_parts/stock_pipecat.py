@@ -32,7 +32,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from voice_agent.audio.timeline import AUDIBLE, USER_RATE, Line
+from voice_agent.audio.timeline import AUDIBLE, USER_RATE, Timeline
 from voice_agent.clock import SYSTEM
 
 FRAME, GRID = 160, 512  # 10 ms; clips begin on a VAD window, as in voice_agent.testing.harness.script_io
@@ -42,7 +42,7 @@ OUTPUT_RATE = 22_050  # the voice's own
 class Microphone(BaseInputTransport):
     """Recorded speech in real time."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Timeline) -> None:
         super().__init__(TransportParams(audio_in_enabled=True, audio_in_sample_rate=USER_RATE))
         self.ready = asyncio.Event()
         self._line = line
@@ -80,7 +80,7 @@ class Microphone(BaseInputTransport):
 class Ear(BaseOutputTransport):
     """A sink that plays in real time."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Timeline) -> None:
         super().__init__(TransportParams(audio_out_enabled=True, audio_out_sample_rate=OUTPUT_RATE))
         self._line = line
         self._until = 0.0
@@ -140,7 +140,7 @@ async def main() -> None:
     )
     user_params = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
     pair = LLMContextAggregatorPair(LLMContext(), user_params=user_params)
-    with Line(options.record) as line:
+    with Timeline(options.record) as line:
         microphone, ear = Microphone(line), Ear(line)
         worker = PipelineWorker(
             Pipeline([microphone, ears, pair.user(), mind, mouth, ear, pair.assistant()]),

@@ -24,7 +24,7 @@ from voice_agent.stt.decoder import WhisperEngine
 from voice_agent.testing.replay import Evidence, Outcome, Pace, mini, replay, save, silence
 from voice_agent.testing.replay import load as load_evidence
 from voice_agent.testing.replay.chart import Series, svg
-from voice_agent.turn import Judge, ModelJudge, RuleJudge
+from voice_agent.turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 
 PAUSES_S = (0.5, 0.8, 1.1)
 SILENCES_S = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5)
@@ -161,12 +161,12 @@ def _record(args: argparse.Namespace, whisper: str) -> list[Evidence]:
     eot = EOT()
     pass_s = None if args.pass_ms is None else args.pass_ms / 1000
     found = []
-    judge: Judge = RuleJudge()
-    if args.judge == "embedded":
-        judge = ModelJudge(reading(models.smollm2())())
-    judge.score("hello there")
+    end_of_turn_model: EndOfTurnModel = RuleEndOfTurnModel()
+    if args.end_of_turn_model == "embedded":
+        end_of_turn_model = TextEndOfTurnModel(reading(models.smollm2())())
+    end_of_turn_model.score("hello there")
     for number, clip in enumerate(todo, 1):
-        found.append(evidence.record(clip, engine, judge, eot, pass_s))
+        found.append(evidence.record(clip, engine, end_of_turn_model, eot, pass_s))
         text = found[-1].passes[-1][2] if found[-1].passes else ""
         print(f"bench: {number} of {len(todo)}, {clip.name}: {text}", file=sys.stderr, flush=True)
     return found

@@ -32,11 +32,11 @@ from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
-from voice_agent.testing.harness.run import stage
+from voice_agent.testing.harness.run import call_harness
 from voice_agent.testing.scenario.director import Director
 from voice_agent.testing.scenario.load import parse
 from voice_agent.testing.scenario.results import Result, Step
-from voice_agent.testing.scenario.utterances import Wardrobe
+from voice_agent.testing.scenario.utterances import UtteranceSource
 from voice_agent.testing.verdict.baseline import this_machine, versions
 from voice_agent.testing.verdict.calibrate import Calibration
 from voice_agent.testing.verdict.compare import Comparison, Outcome, compare
@@ -169,12 +169,14 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
     with tempfile.TemporaryDirectory() as folder, pool.open("a") as out:
-        async with stage(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
-            faults = s.road.faults
+        async with call_harness(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
+            faults = s.pipeline.faults
             assert faults is not None
             steps: list[Step] = []
             result = Result("verdict-power", "", script.path, "script", 0, Path(folder))
-            director = Director(script, s, Wardrobe(config.tts.voice), 0, result, None, calibration, steps.append)
+            director = Director(
+                script, s, UtteranceSource(config.tts.voice), 0, result, None, calibration, steps.append
+            )
             faults.stage = NONE
             await director.play(0, 2)  # warm-up
             if not out.tell():
@@ -224,7 +226,7 @@ def read_pool(path: Path, *, about: dict[str, Any] | None = None) -> list[Block]
 # --- judging --------------------------------------------------------------------------------------------------------
 
 
-def judge(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparison:
+def decide(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparison:
     """One comparison: ``size`` blocks without a fault against ``size`` with ``fault``, none of them twice."""
     rng = random.Random(f"{fault}/{seed}")
     clean = [block for block in blocks if block.fault == NONE]
@@ -255,7 +257,7 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
     ]
     named = cried = 0
     for fault, expected in FAULTS.items():
-        verdicts: list[Comparison] = [judge(blocks, fault, seed, size) for seed in range(seeds)]
+        verdicts: list[Comparison] = [decide(blocks, fault, seed, size) for seed in range(seeds)]
         called = [v for v in verdicts if v.outcome is Outcome.REGRESSION]
         right = sum(v.guilty is not None and v.guilty.measure == expected for v in called)
         named += right

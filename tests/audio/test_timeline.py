@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voice_agent.audio.timeline import RECORD_RATE, USER_RATE, Line, Track
+from voice_agent.audio.timeline import RECORD_RATE, USER_RATE, Timeline, Track
 from voice_agent.clock import ManualClock
 
 Int16 = npt.NDArray[np.int16]
@@ -61,7 +61,7 @@ class TestTrack:
 class TestPlacing:
     def test_the_user_by_samples_the_agent_by_the_clock(self) -> None:
         clock = ManualClock(100.0)
-        line = Line(clock=clock)
+        line = Timeline(clock=clock)
         clock.advance(1.0)
         line.start()
         line.place_user(512, level(1600))
@@ -75,7 +75,7 @@ class TestPlacing:
         assert line.agent.end == pytest.approx(start + RECORD_RATE / 10, abs=1)
 
     def test_samples_keep_their_place_through_a_change_of_rate(self) -> None:
-        line = Line(clock=ManualClock())
+        line = Timeline(clock=ManualClock())
         for at, rate in ((1.0, 22_050), (2.0, 16_000), (3.0, 24_000)):
             click = np.zeros(rate // 2, np.int16)
             click[rate // 4] = 20_000
@@ -85,7 +85,7 @@ class TestPlacing:
             assert peak == pytest.approx(RECORD_RATE / 4, abs=2)
 
     def test_an_interrupted_agent_is_silent_from_that_moment(self) -> None:
-        line = Line(clock=ManualClock(7.0))
+        line = Timeline(clock=ManualClock(7.0))
         line.place_agent(7.0, level(RECORD_RATE), RECORD_RATE)
         line.cut_agent(7.25)
         assert line.agent.end == RECORD_RATE // 4
@@ -98,7 +98,7 @@ class TestPlacing:
 class TestRecording:
     def test_left_is_the_user_right_the_agent(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "folder" / "out.wav"
-        with Line(path, ManualClock()) as line:
+        with Timeline(path, ManualClock()) as line:
             line.place_user(0, level(1600, 2000))
             line.place_agent(0.2, level(RECORD_RATE // 10, -3000), RECORD_RATE)
         pcm = read_stereo(path)
@@ -108,7 +108,7 @@ class TestRecording:
 
     def test_readable_while_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
-        with Line(path, ManualClock()) as line:
+        with Timeline(path, ManualClock()) as line:
             line.place_agent(0.0, level(RECORD_RATE * 3, 500), RECORD_RATE)
             for until_s in (1.0, 2.5):
                 line.write(until_s)
@@ -120,7 +120,7 @@ class TestRecording:
     def test_nothing_is_written_twice(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
         ramp = (np.arange(RECORD_RATE) % 30_000).astype(np.int16)
-        with Line(path, ManualClock()) as line:
+        with Timeline(path, ManualClock()) as line:
             line.place_agent(0.0, ramp, RECORD_RATE)
             for until_s in (0.3, 0.2, -1.0, 0.3, 0.7):
                 line.write(until_s)
@@ -128,7 +128,7 @@ class TestRecording:
 
     def test_silence_up_to_the_time_asked_for(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
-        with Line(path, ManualClock()) as line:
+        with Timeline(path, ManualClock()) as line:
             line.write(2.0)
         assert len(read_stereo(path)) == 2 * RECORD_RATE
 
@@ -136,7 +136,7 @@ class TestRecording:
         path = tmp_path / "out.wav"
 
         def fail() -> None:
-            with Line(path, ManualClock()) as line:
+            with Timeline(path, ManualClock()) as line:
                 line.place_agent(0.0, level(100), RECORD_RATE)
                 raise RuntimeError("elsewhere")
 
@@ -146,7 +146,7 @@ class TestRecording:
 
     def test_closing_twice_and_without_a_file(self, tmp_path: Path) -> None:
         for path in (None, tmp_path / "out.wav"):
-            line = Line(path, ManualClock())
+            line = Timeline(path, ManualClock())
             line.place_agent(0.0, level(10), RECORD_RATE)
             line.write()
             line.close()
@@ -158,7 +158,7 @@ def test_a_long_call_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
     """Ten minutes, sound on both sides, the agent a second ahead: the memory of the beginning is all there ever is."""
     step = RECORD_RATE // 2
     clock = ManualClock()
-    with Line(tmp_path / "long.wav", clock, keep=False) as line:
+    with Timeline(tmp_path / "long.wav", clock, keep=False) as line:
         first = line.user._pcm, line.agent._pcm
         for number in range(2 * 600):
             line.user.place(number * step, level(step, 1 + number))
@@ -176,7 +176,7 @@ def test_a_long_call_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
 
 def test_a_long_call_forgets_what_is_written(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Line(tmp_path / "long.wav", clock, keep=False) as line:
+    with Timeline(tmp_path / "long.wav", clock, keep=False) as line:
         for minute in range(5):
             tone = np.full(USER_RATE, 1000 + minute, np.int16)
             line.place_user(minute * 60 * USER_RATE, tone)

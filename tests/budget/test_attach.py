@@ -23,7 +23,7 @@ from voice_agent.budget import Failure, Mark, Speculation, Turn
 from voice_agent.budget.attach import RESUMED_WITHIN_S, SessionLedger, attach
 from voice_agent.clock import ManualClock
 from voice_agent.errors import ProviderUnavailableError
-from voice_agent.turn_events import Commit, UserTurn
+from voice_agent.turn_events import EndOfTurn, UserTurn
 
 WALL_AHEAD_S = 1_000_000.0
 
@@ -102,7 +102,7 @@ class Session:
         self.fire("metrics_collected", MetricsCollectedEvent.model_construct(metrics=m))
 
     def committed(self, text: str = "Who wrote it?", *, ended: float, at: float, reopened: bool = False) -> None:
-        commit = Commit(text, ended, at - ended, 0.16, -0.5, None, "reply ready")
+        commit = EndOfTurn(text, ended, at - ended, 0.16, -0.5, None, "reply ready")
         self.ledger.user_turn(
             UserTurn(text, ended - 1.0, ended, ended - 0.1, at, commit, reopened, {"completeness": -0.5})
         )

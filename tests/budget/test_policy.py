@@ -18,7 +18,7 @@ from voice_agent.budget.policy import (
     phrases,
     soonest_of,
 )
-from voice_agent.config import LadderConfig
+from voice_agent.config import DegradationConfig
 
 NOW = 100.0
 
@@ -34,22 +34,22 @@ def paced(*seconds: float) -> Pace:
 
 
 def test_until_enough_is_known_the_start_value_counts_and_nobody_guesses() -> None:
-    config = LadderConfig(hedge_start_ms=350)
+    config = DegradationConfig(hedge_start_ms=350)
     pace = paced(*[0.1] * (ENOUGH_REQUESTS - 1))
     assert pace.hedge_after_s(config) == 0.35
     assert pace.rest_s(0.2) == 0.2
     assert pace.soonest_s() is None
     pace.add(0.1)
-    assert pace.hedge_after_s(config) == LadderConfig().hedge_floor_ms / 1000
+    assert pace.hedge_after_s(config) == DegradationConfig().hedge_floor_ms / 1000
     assert pace.soonest_s() == pytest.approx(0.1)
 
 
 def test_the_hedge_point_is_the_quantile_or_what_the_tokens_afford() -> None:
     times = [0.2 + n / 1000 for n in range(200)]
     pace = paced(*random.Random(1).sample(times, 200))
-    rich = LadderConfig(hedge_tokens=1.0, hedge_quantile=0.9)
+    rich = DegradationConfig(hedge_tokens=1.0, hedge_quantile=0.9)
     assert pace.hedge_after_s(rich) == pytest.approx(float(np.percentile(times, 90)))
-    poor = LadderConfig(hedge_tokens=0.04, hedge_quantile=0.9)
+    poor = DegradationConfig(hedge_tokens=0.04, hedge_quantile=0.9)
     assert pace.hedge_after_s(poor) == pytest.approx(float(np.percentile(times, 96.6)))
 
 
@@ -86,7 +86,7 @@ def test_of_two_requests_the_sooner_one_counts_and_an_unknown_one_makes_it_unkno
 
 
 def test_second_requests_stay_within_their_share_whatever_comes() -> None:
-    config = LadderConfig(hedge_tokens=0.08, hedge_per_minute=10_000)
+    config = DegradationConfig(hedge_tokens=0.08, hedge_per_minute=10_000)
     budget = HedgeBudget(config)
     draw = random.Random(7)
     refused = 0
@@ -104,7 +104,7 @@ def test_second_requests_stay_within_their_share_whatever_comes() -> None:
 
 
 def test_the_last_fifth_is_kept_for_those_that_are_very_late() -> None:
-    budget = HedgeBudget(LadderConfig(hedge_tokens=0.1))
+    budget = HedgeBudget(DegradationConfig(hedge_tokens=0.1))
     budget.used(100_000)
     budget.lost(8_150)
     assert not budget.allows(100, NOW)
@@ -112,7 +112,7 @@ def test_the_last_fifth_is_kept_for_those_that_are_very_late() -> None:
 
 
 def test_so_many_a_minute_at_most() -> None:
-    budget = HedgeBudget(LadderConfig(hedge_per_minute=2, hedge_tokens=1.0))
+    budget = HedgeBudget(DegradationConfig(hedge_per_minute=2, hedge_tokens=1.0))
     for _ in range(2):
         assert budget.allows(10, NOW)
         budget.sent(NOW)
@@ -121,13 +121,13 @@ def test_so_many_a_minute_at_most() -> None:
 
 
 def test_the_first_turn_can_be_helped_and_no_tokens_means_never() -> None:
-    assert HedgeBudget(LadderConfig()).allows(500, NOW)
-    assert not HedgeBudget(LadderConfig(hedge_tokens=0.0)).allows(1, NOW, very_late=True)
+    assert HedgeBudget(DegradationConfig()).allows(500, NOW)
+    assert not HedgeBudget(DegradationConfig(hedge_tokens=0.0)).allows(1, NOW, very_late=True)
 
 
 def test_the_planned_hedges_of_a_log_normal_model_leave_room_for_stalls() -> None:
     """5 % stalls of 3 s: less than the budget's 8 % are asked twice, and every stall is among them."""
-    config, draw, pace = LadderConfig(), random.Random(3), Pace()
+    config, draw, pace = DegradationConfig(), random.Random(3), Pace()
     times = [draw.lognormvariate(np.log(0.17), 0.4) + (3.0 if draw.random() < 0.05 else 0.0) for _ in range(4000)]
     hedged = stalls_missed = 0
     for took in times:
@@ -165,24 +165,24 @@ def test_few_words_only_where_the_next_ones_come_in_time(written_per_s: float | 
 
 
 def test_only_before_a_long_wait_never_in_two_turns_in_a_row() -> None:
-    short = Acknowledger(LadderConfig())
+    short = Acknowledger(DegradationConfig())
     assert not short.due(1, None)
     assert not short.due(1, 0.9)
     assert short.due(1, 0.95)
-    assert short.choose(1, "What is the weather like") in phrases(LadderConfig().acknowledge_question)
+    assert short.choose(1, "What is the weather like") in phrases(DegradationConfig().acknowledge_question)
     assert not short.due(1, 5.0)  # nor twice in one turn
     assert not short.due(2, 5.0)
     assert short.due(3, 5.0)
 
 
 def test_it_fits_what_was_said_and_varies() -> None:
-    config = LadderConfig(acknowledge_question="Q1, Q2", acknowledge_other="A1, A2, A3")
+    config = DegradationConfig(acknowledge_question="Q1, Q2", acknowledge_other="A1, A2, A3")
     short = Acknowledger(config)
     said = [short.choose(n, text) for n, text in enumerate(["so where is it", "I am Bob.", "Is it?", "Nice day."])]
     assert said == ["Q1", "A1", "Q2", "A2"]
-    only = Acknowledger(LadderConfig(acknowledge_question="", acknowledge_other="Okay."))
+    only = Acknowledger(DegradationConfig(acknowledge_question="", acknowledge_other="Okay."))
     assert only.choose(1, "Why?") == "Okay."
-    assert Acknowledger(LadderConfig(acknowledge_question="", acknowledge_other=" ,")).choose(1, "Why?") is None
+    assert Acknowledger(DegradationConfig(acknowledge_question="", acknowledge_other=" ,")).choose(1, "Why?") is None
 
 
 # --- later turns ------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def turns(d: Degrader, *rows: tuple[float, Stage | None]) -> list[tuple[Stage, i
 
 
 def test_down_after_three_late_of_five_and_back_after_eight_good_ones() -> None:
-    d = Degrader(LadderConfig(), {Stage.LLM: 2})
+    d = Degrader(DegradationConfig(), {Stage.LLM: 2})
     late, good, fair = (900.0, Stage.LLM), (250.0, None), (480.0, None)
     assert turns(d, late, good, late, good) == []
     assert turns(d, late) == [(Stage.LLM, 1)]
@@ -205,7 +205,7 @@ def test_down_after_three_late_of_five_and_back_after_eight_good_ones() -> None:
 
 def test_it_does_not_swing_between_two_states() -> None:
     """A stage that is late half of the time with all it has, and never with less: one way down, few ways back."""
-    d, draw, steps = Degrader(LadderConfig(), {Stage.STT: 1}), random.Random(5), 0
+    d, draw, steps = Degrader(DegradationConfig(), {Stage.STT: 1}), random.Random(5), 0
     for _ in range(1000):
         late = d.level[Stage.STT] == 0 and draw.random() < 0.5
         steps += bool(turns(d, (700.0, Stage.STT) if late else (450.0, None)))
@@ -213,14 +213,14 @@ def test_it_does_not_swing_between_two_states() -> None:
 
 
 def test_the_stage_most_often_guilty_gives_way_and_only_as_far_as_it_can() -> None:
-    d = Degrader(LadderConfig(), {Stage.LLM: 1, Stage.STT: 1})
+    d = Degrader(DegradationConfig(), {Stage.LLM: 1, Stage.STT: 1})
     assert turns(d, (900.0, Stage.LLM), (900.0, Stage.STT), (900.0, Stage.STT)) == [(Stage.STT, 1)]
     assert turns(d, *[(900.0, Stage.STT)] * 10) == []  # it cannot go further
     assert turns(d, *[(900.0, Stage.TTS)] * 10) == []  # nothing can be done for this one
 
 
 def test_a_step_that_could_not_be_taken_is_tried_again_and_not_taken_back() -> None:
-    d = Degrader(LadderConfig(), {Stage.STT: 1, Stage.LLM: 1})
+    d = Degrader(DegradationConfig(), {Stage.STT: 1, Stage.LLM: 1})
     assert turns(d, *[(900.0, Stage.LLM)] * 3) == [(Stage.LLM, 1)]
     assert turns(d, *[(900.0, Stage.STT)] * 3) == [(Stage.STT, 1)]
     d.refused(Stage.STT)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from livekit.agents import llm
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from voice_agent.config import Config, load
 from voice_agent.llm.local.sim_server import LONG_REPLY
-from voice_agent.testing.harness.run import Item, Stage, load_item, speech_onset_s, stage
+from voice_agent.testing.harness.run import CallHarness, Item, call_harness, load_item, speech_onset_s
 from voice_agent.testing.harness.sounds import throat
-from voice_agent.turn_events import Int16
 
 pytestmark = pytest.mark.e2e
 
@@ -29,8 +29,8 @@ def config() -> Config:
 
 
 @pytest.fixture
-async def call(config: Config, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(120), stage(config, record=tmp_path / "out.wav") as s:
+async def call(config: Config, tmp_path: Path) -> AsyncIterator[CallHarness]:
+    async with asyncio.timeout(120), call_harness(config, record=tmp_path / "out.wav") as s:
         yield s
 
 
@@ -38,21 +38,21 @@ def item(speech: Path, name: str, config: Config) -> Item:
     return load_item(str(speech / f"{name}.wav"), config)
 
 
-async def into_the_reply(s: Stage, question: Item, seconds: float = 1.5) -> None:
+async def into_the_reply(s: CallHarness, question: Item, seconds: float = 1.5) -> None:
     s.mic.say(question.pcm)
     assert await s.heard_for(seconds, patience_s=LIMIT_S) is not None, "no reply came"
 
 
-def messages(s: Stage) -> list[llm.ChatMessage]:
-    return [m for m in s.road.session.history.items if isinstance(m, llm.ChatMessage)]
+def messages(s: CallHarness) -> list[llm.ChatMessage]:
+    return [m for m in s.pipeline.session.history.items if isinstance(m, llm.ChatMessage)]
 
 
-def audible(s: Stage, from_s: float, to_s: float) -> bool:
+def audible(s: CallHarness, from_s: float, to_s: float) -> bool:
     agent: Int16 = s.line.agent.read(round(from_s * RECORD_RATE), round(to_s * RECORD_RATE))
     return bool((np.abs(agent.astype(np.int32)) > AUDIBLE).any())
 
 
-async def test_words_take_the_floor(call: Stage, config: Config, speech: Path) -> None:
+async def test_words_take_the_floor(call: CallHarness, config: Config, speech: Path) -> None:
     s, more = call, item(speech, "ask03", config)
     await into_the_reply(s, item(speech, "ask02", config))
     start = s.mic.say(more.pcm, at_s=s.now_s()) / USER_RATE
@@ -73,7 +73,7 @@ async def test_words_take_the_floor(call: Stage, config: Config, speech: Path) -
     (turn,) = s.turns()
     assert (turn.agent_text, turn.interrupted) == (heard, True)
 
-    await s.road.session.interrupt()
+    await s.pipeline.session.interrupt()
     async with asyncio.timeout(LIMIT_S):
         await s.quiet(for_s=0.3)
     answer = s.turns()[-1]
@@ -83,7 +83,9 @@ async def test_words_take_the_floor(call: Stage, config: Config, speech: Path) -
 
 
 @pytest.mark.parametrize("sound", ["throat", "okay"])
-async def test_a_sound_without_words_only_pauses_it(call: Stage, config: Config, speech: Path, sound: str) -> None:
+async def test_a_sound_without_words_only_pauses_it(
+    call: CallHarness, config: Config, speech: Path, sound: str
+) -> None:
     s = call
     pcm = throat() if sound == "throat" else load_item("text:Okay.", config).pcm
     await into_the_reply(s, item(speech, "ask02", config))

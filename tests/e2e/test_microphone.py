@@ -19,12 +19,12 @@ from livekit import rtc
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
 from tests.support.pulse import RATE, Pulse, place, running
+from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import RECORD_RATE
 from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import SoundConfig
 from voice_agent.errors import UsageError
 from voice_agent.microphone.microphone import Microphone, microphone
-from voice_agent.turn_events import CAPTURED_AT
 
 pytestmark = pytest.mark.e2e
 

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from livekit import rtc
 
+from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.clock import ManualClock
 from voice_agent.config import SoundConfig
 from voice_agent.microphone.capture import Capture, Front, MicrophoneInput
 from voice_agent.microphone.echo import FRAME, RATE, Processing
 from voice_agent.microphone.speaker import Player, SpeakerOutput
-from voice_agent.turn_events import CAPTURED_AT
 
 Int16 = npt.NDArray[np.int16]
 

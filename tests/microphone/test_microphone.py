@@ -16,13 +16,13 @@ from livekit import rtc
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
+from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE
 from voice_agent.clock import ManualClock
 from voice_agent.config import SoundConfig
 from voice_agent.errors import AudioError, UsageError
 from voice_agent.microphone.devices import Callback, Device, Kind, Stream
 from voice_agent.microphone.microphone import Microphone, Strain, microphone
-from voice_agent.turn_events import CAPTURED_AT
 
 Int16 = npt.NDArray[np.int16]
 PLAIN = SoundConfig(aec=False, noise_suppression=False, gain_control=False)

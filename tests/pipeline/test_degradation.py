@@ -19,10 +19,10 @@ from voice_agent.budget.ledger import Mark, Turn
 from voice_agent.budget.path import Stage
 from voice_agent.budget.report import ConsoleReport, explain, plain_line
 from voice_agent.clock import Clock
-from voice_agent.config import Config, FlagValue, LadderConfig, load
+from voice_agent.config import Config, DegradationConfig, FlagValue, load
 from voice_agent.llm.local.sim import SimSpec
 from voice_agent.pipeline.degradation import _wordless, room_for_whisper
-from voice_agent.pipeline.fillers import make_ahead
+from voice_agent.pipeline.fillers import cache_fillers
 from voice_agent.runtime.malloc import resident_mb
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedTTS, conversation, run
 from voice_agent.testing.doubles.conversation import Conversation
@@ -48,7 +48,7 @@ def talked(config: Config, turns: int, **more: Any) -> tuple[list[Turn], list[st
 @pytest.fixture(scope="module")
 def stalled() -> tuple[list[Turn], list[str]]:
     """Without the hedge the answers of stalled requests come after three seconds: a short word comes first."""
-    return talked(settings(STALLS, ladder__hedge=False, llm__max_completion_tokens=6), 30)
+    return talked(settings(STALLS, degradation__hedge=False, llm__max_completion_tokens=6), 30)
 
 
 def test_a_short_word_comes_before_a_late_answer_only(stalled: tuple[list[Turn], list[str]]) -> None:
@@ -60,14 +60,14 @@ def test_a_short_word_comes_before_a_late_answer_only(stalled: tuple[list[Turn],
         assert turn.acknowledged_ms is not None
         assert turn.acknowledged_ms + 900 < turn.voice_to_voice_ms  # it was worth it
         assert turn.first_audible_kind == "acknowledgement"
-        assert turn.ladder["acknowledge"] in "Let me see., One moment., Let me think."
+        assert turn.degradation["acknowledge"] in "Let me see., One moment., Let me think."
         assert turn.audio_gaps == 0
     assert all(t.first_audible_kind == "answer" for t in turns if t not in told)
     assert any((t.voice_to_voice_ms or 0) > 3000 for t in turns)
 
 
 def test_never_in_two_turns_in_a_row_and_not_the_same_again(stalled: tuple[list[Turn], list[str]]) -> None:
-    said = [(t.id, t.ladder["acknowledge"]) for t in stalled[0] if "acknowledge" in t.ladder]
+    said = [(t.id, t.degradation["acknowledge"]) for t in stalled[0] if "acknowledge" in t.degradation]
     for (before, one), (after, other) in itertools.pairwise(said):
         assert int(after) > int(before) + 1
         assert one != other
@@ -92,7 +92,7 @@ def test_the_row_and_the_screen_show_both_times(stalled: tuple[list[Turn], list[
     row = to_row(turn, Budget())
     assert row["first_audible_kind"] == "acknowledgement"
     assert row["acknowledged_ms"] == pytest.approx(turn.acknowledged_ms, abs=0.06)
-    assert row["ladder"]["acknowledge"] == turn.ladder["acknowledge"]
+    assert row["ladder"]["acknowledge"] == turn.degradation["acknowledge"]
     back = from_row(row)
     assert back.acknowledged_ms == pytest.approx(turn.acknowledged_ms, abs=0.06)
     assert to_row(back, Budget()) == row
@@ -102,14 +102,14 @@ def test_the_row_and_the_screen_show_both_times(stalled: tuple[list[Turn], list[
     for t in stalled[0]:
         report.turn(t)
     summary = report.stats.summary()
-    assert summary.rungs["acknowledge"] == sum("acknowledge" in t.ladder for t in stalled[0])
+    assert summary.degradation_steps["acknowledge"] == sum("acknowledge" in t.degradation for t in stalled[0])
     assert summary.first_sound is not None
     assert "acknowledge" in summary.details()
 
 
 def test_the_hedge_answers_in_time_and_the_ledger_says_so() -> None:
     turns, _ = talked(settings(STALLS, llm__max_completion_tokens=6), 30)
-    hedged = [t for t in turns if t.ladder.get("hedge", {}).get("won")]
+    hedged = [t for t in turns if t.degradation.get("hedge", {}).get("won")]
     assert hedged
     assert all((t.voice_to_voice_ms or 9999) < 1200 for t in hedged)
     assert sum((t.voice_to_voice_ms or 0) > 3000 for t in turns) <= 1
@@ -126,13 +126,13 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
         runs.append(name)
         return "booked"
 
-    config = settings("sim:ttft=600ms", llm__hedge="sim:ttft=200ms", ladder__acknowledge=False)
+    config = settings("sim:ttft=600ms", llm__hedge="sim:ttft=200ms", degradation__acknowledge=False)
     replies = [Reply("It is booked for you.", calls={"book": {"name": "Ann"}})]
 
     async def main(clock: Clock) -> tuple[Turn, int, int]:
         async with conversation(clock, config, replies=replies, tools=[llm.function_tool(book)]) as c:
             turn = await c.say("Please book a table for Ann.")
-            mind = c.stage.road.mind
+            mind = c.call_harness.pipeline.mind
             assert mind is not None
             return turn, mind.snapshot().hedged, mind.primary.snapshot().cancelled
 
@@ -143,21 +143,21 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
 
 
 def test_a_dead_line_is_an_apology_and_the_call_goes_on() -> None:
-    config = settings("sim:ttft=9s", ladder__give_up_ms=1000, ladder__hedge=False)
+    config = settings("sim:ttft=9s", degradation__give_up_ms=1000, degradation__hedge=False)
 
     async def main(clock: Clock) -> tuple[list[Turn], bool]:
         async with conversation(clock, config) as c:
             first = await c.say(QUESTION)
-            mind = c.stage.road.mind
+            mind = c.call_harness.pipeline.mind
             assert mind is not None
             assert isinstance(mind.primary, ScriptedLLM)
             mind.primary.script.pace = SimSpec()
-            return [first, await c.say(QUESTION)], c.stage.idle
+            return [first, await c.say(QUESTION)], c.call_harness.idle
 
     (failed, answered), idle = run(main)
     assert failed.error is not None
     assert failed.error.kind == "DeadlineError"
-    assert failed.ladder["gave_up"] == {"after_ms": 1000}
+    assert failed.degradation["gave_up"] == {"after_ms": 1000}
     assert not failed.counts_for_latency
     assert answered.error is None
     assert answered.voice_to_voice_ms is not None
@@ -167,20 +167,20 @@ def test_a_dead_line_is_an_apology_and_the_call_goes_on() -> None:
 def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -> None:
     notes: list[str] = []
     config = settings(
-        "sim:ttft=900ms", llm__hedge="sim:ttft=100ms", ladder__hedge=True, ladder__hedge_start_ms=5000,
-        ladder__hedge_tokens=0.0, ladder__recover_after=3, ladder__acknowledge=False,
+        "sim:ttft=900ms", llm__hedge="sim:ttft=100ms", degradation__hedge=True, degradation__hedge_start_ms=5000,
+        degradation__hedge_tokens=0.0, degradation__recover_after=3, degradation__acknowledge=False,
     )  # fmt: skip
 
     async def main(clock: Clock) -> list[Turn]:
         async with conversation(clock, config) as c:
-            c.stage.road.on_note = notes.append
+            c.call_harness.pipeline.on_note = notes.append
             return [await c.say(QUESTION) for _ in range(8)]
 
     turns = run(main)
     late = [bool(verdict(t, Budget()).over) for t in turns]
     assert late[:3] == [True] * 3
     assert late[3:6] == [False] * 3
-    assert [t.ladder.get("degraded") for t in turns[3:6]] == [["simulated first"]] * 3
+    assert [t.degradation.get("degraded") for t in turns[3:6]] == [["simulated first"]] * 3
     assert late[6]
     assert len(notes) == 2
     assert "going on with simulated first" in notes[0]
@@ -189,21 +189,21 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
 
 def slow_ears(c: Conversation) -> None:
     """A pass of the doubled Whisper takes so long that the budget is missed for it."""
-    cast("ScriptedEngine", c.stage.road.stt.engine)._pass_s = 0.6
+    cast("ScriptedEngine", c.call_harness.pipeline.stt.engine)._pass_s = 0.6
 
 
 def test_late_ears_get_another_whisper_only_where_there_is_room() -> None:
     def degraded(room: str) -> tuple[list[str], list[bool]]:
         notes: list[str] = []
         loads: list[bool] = []
-        config = settings("sim:ttft=150ms", stt__model="base", ladder__hedge=False, ladder__acknowledge=False)
+        config = settings("sim:ttft=150ms", stt__model="base", degradation__hedge=False, degradation__acknowledge=False)
 
         async def main(clock: Clock) -> None:
             async with conversation(clock, config) as c:
-                c.stage.road.on_note = notes.append
+                c.call_harness.pipeline.on_note = notes.append
                 slow_ears(c)
-                assert c.stage.road.ladder is not None
-                (whisper,) = c.stage.road.ladder._swaps[Stage.STT]
+                assert c.call_harness.pipeline.degradation is not None
+                (whisper,) = c.call_harness.pipeline.degradation._swaps[Stage.STT]
                 whisper.hindered = lambda: room
                 usual = whisper.to
 
@@ -224,8 +224,8 @@ def test_late_ears_get_another_whisper_only_where_there_is_room() -> None:
 
 def test_another_whisper_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voice_agent.runtime.malloc.resident_mb", lambda: 780.0)
-    assert room_for_whisper(LadderConfig()) == ""
-    assert "takes 895 MB" in room_for_whisper(LadderConfig(degrade_memory_mb=890))
+    assert room_for_whisper(DegradationConfig()) == ""
+    assert "takes 895 MB" in room_for_whisper(DegradationConfig(degrade_memory_mb=890))
     monkeypatch.undo()
     assert 20 < resident_mb() < 20_000
 
@@ -233,14 +233,14 @@ def test_another_whisper_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> None:
     slow = "sim:ttft=700ms,tps=59"
     said = "The old bridge over the wide river was built by the people of this town about a hundred years ago."
-    usual, _ = talked(settings(slow, ladder__small_first=False, ladder__hedge=False), 3, replies=[said] * 3)
-    fewer, _ = talked(settings(slow, ladder__hedge=False), 3, replies=[said] * 3)
+    usual, _ = talked(settings(slow, degradation__small_first=False, degradation__hedge=False), 3, replies=[said] * 3)
+    fewer, _ = talked(settings(slow, degradation__hedge=False), 3, replies=[said] * 3)
     assert [t.agent_text for t in usual] == [t.agent_text for t in fewer]
     assert sum(t.audio_gaps for t in fewer) == 0
     for a, b in zip(usual, fewer, strict=True):
         assert (b.voice_to_voice_ms or 0) <= (a.voice_to_voice_ms or 0) + 1e-6
-    assert all("small_first" not in t.ladder for t in usual)
-    assert any("small_first" in t.ladder for t in fewer)
+    assert all("small_first" not in t.degradation for t in usual)
+    assert any("small_first" in t.degradation for t in fewer)
     assert sum(b.voice_to_voice_ms or 0 for b in fewer) < sum(a.voice_to_voice_ms or 0 for a in usual)
 
 
@@ -275,7 +275,7 @@ async def test_the_words_are_made_one_by_one_while_nobody_speaks() -> None:
     voice = ScriptedTTS()
     busy = [True]
     sounds: dict[str, Any] = {}
-    task = asyncio.create_task(make_ahead(voice, ["Okay.", "Right."], sounds, idle=lambda: not busy[0]))
+    task = asyncio.create_task(cache_fillers(voice, ["Okay.", "Right."], sounds, idle=lambda: not busy[0]))
     await asyncio.sleep(0.05)
     assert sounds == {}
     busy[0] = False
@@ -286,5 +286,5 @@ async def test_the_words_are_made_one_by_one_while_nobody_speaks() -> None:
     frames = list(sounds["Okay."].frames())
     assert [str(t) for t in frames[0].userdata[USERDATA_TIMED_TRANSCRIPT]] == [""]
     assert sum(f.duration for f in frames) == pytest.approx(sounds["Okay."].seconds)
-    await make_ahead(voice, ["Okay."], sounds, idle=lambda: False)  # there already: nothing to wait for
+    await cache_fillers(voice, ["Okay."], sounds, idle=lambda: False)  # there already: nothing to wait for
     await voice.aclose()

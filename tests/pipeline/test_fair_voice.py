@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from voice_agent.clock import ManualClock
-from voice_agent.pipeline.loaded_models import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, FairVoice
-from voice_agent.runtime.scheduling import Turnstile
+from voice_agent.pipeline.loaded_models import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, ScheduledVoice
+from voice_agent.runtime.scheduling import PrioritySemaphore
 from voice_agent.tts.vits import CROWDED_FRAMES, HURRIED_FRAMES, Delivery, Piece, Stop
 
 RATE = 1000
@@ -43,7 +43,7 @@ class Pieces:
             yield Piece(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
 
 
-class Noted(Turnstile):
+class Noted(PrioritySemaphore):
     """Lets everybody in, and notes by when they had to begin."""
 
     def __init__(self, clock: ManualClock) -> None:
@@ -59,9 +59,9 @@ class Spoken:
     """A text being spoken on a thread of its own."""
 
     def __init__(self, clock: ManualClock, *, crowded: bool, stop: Stop, hurry: bool = True) -> None:
-        self.voice, self.turnstile, self.stop = Pieces(), Noted(clock), stop
+        self.voice, self.semaphore, self.stop = Pieces(), Noted(clock), stop
         self.crowded = crowded
-        fair = FairVoice(self.voice, self.turnstile, lambda: self.crowded, clock)  # type: ignore[arg-type]
+        fair = ScheduledVoice(self.voice, self.semaphore, lambda: self.crowded, clock)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=lambda: list(fair.speak("text", hurry=hurry, stop=stop)), daemon=True)
         self._thread.start()
 
@@ -142,14 +142,14 @@ def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
     spoken = Spoken(clock, crowded=False, stop=Stop(provisional=lambda: provisional))
     assert spoken.has_made(len(LENGTHS_S))
     begin, steady = 100.0 + later_s, 100.0 - SLACK_S + sum(LENGTHS_S[:3])
-    assert spoken.turnstile.by == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
+    assert spoken.semaphore.by == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
     spoken.end()
 
 
 @pytest.mark.parametrize(("crowded", "first"), [(False, HURRIED_FRAMES), (True, CROWDED_FRAMES)])
 def test_in_a_crowd_the_first_pieces_are_longer(clock: ManualClock, crowded: bool, first: tuple[int, ...]) -> None:
     voice = Pieces()
-    fair = FairVoice(voice, Turnstile(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
+    fair = ScheduledVoice(voice, PrioritySemaphore(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
     next(iter(fair.speak("text")))
     assert voice.first == first
 
@@ -164,7 +164,7 @@ def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock
                 yield piece
 
     with ThreadPoolExecutor(1, "later") as later:
-        fair = FairVoice(Where(), Turnstile(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
+        fair = ScheduledVoice(Where(), PrioritySemaphore(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
         assert len(list(fair.speak("text"))) == len(LENGTHS_S)
     here = threading.current_thread().name
     assert made_on == [here, here, here, "later_0", "later_0"]

@@ -10,8 +10,8 @@ import pytest
 from voice_agent.config import Config, LlmConfig, SttConfig, TurnConfig, models
 from voice_agent.errors import ModelError
 from voice_agent.llm.local.embedded import EmbeddedModel
-from voice_agent.pipeline.loaded_models import Shared, loaded, reading
-from voice_agent.turn import ModelJudge, RuleJudge
+from voice_agent.pipeline.loaded_models import LoadedModels, loaded, reading
+from voice_agent.turn import RuleEndOfTurnModel, TextEndOfTurnModel
 from voice_agent.turn.eou import Reader
 from voice_agent.turn.eou.completeness import PROMPT_HEAD
 
@@ -19,7 +19,7 @@ SIMULATED = Config(stt=SttConfig(model="tiny.en"), llm=LlmConfig(spec="sim:ttft=
 EMBEDDED = Config(stt=SttConfig(model="tiny.en"), llm=LlmConfig(spec="embedded"))
 
 
-def reader_of(parts: Shared) -> Any:
+def reader_of(parts: LoadedModels) -> Any:
     assert parts.read is not None
     return getattr(parts.read(), "__self__", None)
 
@@ -31,9 +31,11 @@ def reader_of(parts: Shared) -> Any:
 async def test_weights_that_answer_a_conversation_read_its_texts_too(config: Config, calls: int, reader: type) -> None:
     async with loaded(config, calls=calls) as parts:
         assert isinstance(reader_of(parts), reader)
-        judge = parts.judge()
-        assert isinstance(judge, ModelJudge)
-        assert judge.score("What is the capital of France") > judge.score("What is the capital of the")
+        end_of_turn_model = parts.end_of_turn_model()
+        assert isinstance(end_of_turn_model, TextEndOfTurnModel)
+        assert end_of_turn_model.score("What is the capital of France") > end_of_turn_model.score(
+            "What is the capital of the"
+        )
         assert parts.notes == [] or not any("rules" in note for note in parts.notes)
         if reader is Reader:
             assert reader_of(parts) is not reader_of(parts), "two calls would share what was read last"
@@ -42,7 +44,7 @@ async def test_weights_that_answer_a_conversation_read_its_texts_too(config: Con
 async def test_a_model_that_is_not_there_leaves_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(models, "smollm2", lambda **_: tmp_path / "none.gguf")
     async with loaded(SIMULATED) as parts:
-        assert isinstance(parts.judge(), RuleJudge)
+        assert isinstance(parts.end_of_turn_model(), RuleEndOfTurnModel)
         assert any("judged by rules only" in note and "fetch it again" in note for note in parts.notes)
 
 
@@ -52,9 +54,9 @@ async def test_rules_that_are_asked_for_load_nothing(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(models, "smollm2", never)
     async with loaded(
-        Config(stt=SttConfig(model="tiny.en"), llm=SIMULATED.llm, turn=TurnConfig(judge="rules"))
+        Config(stt=SttConfig(model="tiny.en"), llm=SIMULATED.llm, turn=TurnConfig(end_of_turn_model="rules"))
     ) as parts:
-        assert isinstance(parts.judge(), RuleJudge)
+        assert isinstance(parts.end_of_turn_model(), RuleEndOfTurnModel)
         assert not any("rules" in note for note in parts.notes)
 
 

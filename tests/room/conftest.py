@@ -19,13 +19,13 @@ import pytest
 from aiohttp import web
 
 from tests.support.livekit_server import LiveKitServer, livekit_server
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
-from voice_agent.pipeline.loaded_models import Shared
+from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, Access
 from voice_agent.room.worker import Listen, Worker
 from voice_agent.testing.harness.room_caller import RATE, Caller, token
-from voice_agent.turn_events import Int16
 
 __all__ = ["livekit_server"]
 
@@ -106,7 +106,7 @@ class Running:
         self._thread.start()
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> LoadedModels:
         assert self.worker.shared is not None
         return self.worker.shared
 

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from voice_agent.clock import ManualClock
-from voice_agent.runtime.scheduling import Lanes, Turnstile
+from voice_agent.runtime.scheduling import PrioritySemaphore, Scheduler
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def held(lanes: Lanes) -> threading.Event:
+def held(scheduler: Scheduler) -> threading.Event:
     """Keep the thread busy until the event is set."""
     begun, go = threading.Event(), threading.Event()
 
@@ -24,18 +24,18 @@ def held(lanes: Lanes) -> threading.Event:
         begun.set()
         go.wait(10)
 
-    lanes.lane().submit(work)
+    scheduler.lane().submit(work)
     assert begun.wait(10)
     return go
 
 
 def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=1)
+    scheduler = Scheduler(clock, width=1)
     done: list[str] = []
     urgent: set[str] = set()
-    go = held(lanes)
+    go = held(scheduler)
     futures: list[Future[None]] = [
-        lanes.lane(lambda name=name: name in urgent).submit(done.append, name)  # type: ignore[misc]
+        scheduler.lane(lambda name=name: name in urgent).submit(done.append, name)  # type: ignore[misc]
         for name in ("first", "second", "third")
     ]
     urgent.add("third")  # it paused after its pass was wanted
@@ -43,32 +43,32 @@ def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
     for future in futures:
         future.result(10)
     assert done == ["third", "first", "second"]
-    lanes.close()
+    scheduler.close()
 
 
 def test_urgent_work_finds_a_thread_while_other_work_runs(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=2)
-    go = held(lanes)
-    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    scheduler = Scheduler(clock, width=2)
+    go = held(scheduler)
+    assert scheduler.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
     go.set()
-    lanes.close()
+    scheduler.close()
 
 
 def test_the_last_free_thread_is_for_urgent_work(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=2)
-    go = held(lanes)
-    later = lanes.lane().submit(lambda: "mid-speech")
-    assert lanes.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    scheduler = Scheduler(clock, width=2)
+    go = held(scheduler)
+    later = scheduler.lane().submit(lambda: "mid-speech")
+    assert scheduler.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
     assert not later.running()
     assert not later.done()
     go.set()
     assert later.result(10) == "mid-speech"
-    lanes.close()
+    scheduler.close()
 
 
 def test_a_call_is_never_heard_on_two_threads_at_once(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=3)
-    lane = lanes.lane(lambda: True)
+    scheduler = Scheduler(clock, width=3)
+    lane = scheduler.lane(lambda: True)
     begun, go = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -78,16 +78,16 @@ def test_a_call_is_never_heard_on_two_threads_at_once(clock: ManualClock) -> Non
     first = lane.submit(work)
     assert begun.wait(10)
     second = lane.submit(lambda: first.done())
-    assert lanes.lane(lambda: True).submit(lambda: "another call").result(10) == "another call"
+    assert scheduler.lane(lambda: True).submit(lambda: "another call").result(10) == "another call"
     assert not second.done()
     go.set()
     assert second.result(10)
-    lanes.close()
+    scheduler.close()
 
 
 def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=1)
-    lane = lanes.lane()
+    scheduler = Scheduler(clock, width=1)
+    lane = scheduler.lane()
     done: list[int] = []
     lane.submit(done.append, 1)
     broken = lane.submit(lambda: 1 / 0)
@@ -95,13 +95,13 @@ def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> 
     assert done == [1, 2]
     with pytest.raises(ZeroDivisionError):
         broken.result(10)
-    lanes.close()
+    scheduler.close()
 
 
 def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=1)
-    go = held(lanes)
-    gone, there = lanes.lane(), lanes.lane()
+    scheduler = Scheduler(clock, width=1)
+    go = held(scheduler)
+    gone, there = scheduler.lane(), scheduler.lane()
     dropped, kept = gone.submit(int), there.submit(int)
     gone.shutdown()
     go.set()
@@ -110,44 +110,44 @@ def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
         dropped.result(10)
     with pytest.raises(RuntimeError, match="shutdown"):
         gone.submit(int)
-    lanes.close()
+    scheduler.close()
     with pytest.raises(RuntimeError, match="shutdown"):
         there.submit(int)
 
 
 def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=1)
-    go = held(lanes)
-    patient, urgent = lanes.lane(), lanes.lane(lambda: True)
+    scheduler = Scheduler(clock, width=1)
+    go = held(scheduler)
+    patient, urgent = scheduler.lane(), scheduler.lane(lambda: True)
     waits = patient.submit(int)
     future = urgent.submit(int)
     clock.advance(0.7)
     go.set()
     future.result(10)
-    assert lanes.urgent_wait_s(1.0) == pytest.approx(0.7)
+    assert scheduler.urgent_wait_s(1.0) == pytest.approx(0.7)
     clock.advance(5.0)
     waits.result(10)
-    assert lanes.urgent_wait_s(1.0) == 0.0
-    lanes.close()
+    assert scheduler.urgent_wait_s(1.0) == 0.0
+    scheduler.close()
 
 
 def test_a_wait_counts_from_when_it_became_urgent(clock: ManualClock) -> None:
-    lanes = Lanes(clock, width=2)
-    go = held(lanes)  # the thread for what is not urgent
+    scheduler = Scheduler(clock, width=2)
+    go = held(scheduler)  # the thread for what is not urgent
     paused = threading.Event()
-    future = lanes.lane(paused.is_set).submit(int)
+    future = scheduler.lane(paused.is_set).submit(int)
     clock.advance(5.0)  # in mid-speech nobody waits
     paused.set()
     future.result(10)
-    assert lanes.urgent_wait_s(1.0) == 0.0
+    assert scheduler.urgent_wait_s(1.0) == 0.0
     go.set()
-    lanes.close()
+    scheduler.close()
 
 
 def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=2, width=3)
-    holds = [held(lanes)]
-    lanes.lane(lambda: True).submit(int).result(10)
+    scheduler = Scheduler(clock, cores=2, width=3)
+    holds = [held(scheduler)]
+    scheduler.lane(lambda: True).submit(int).result(10)
     paused = [threading.Event(), threading.Event()]
     begun, go = threading.Event(), threading.Event()
 
@@ -155,9 +155,9 @@ def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(cl
         begun.set()
         go.wait(10)
 
-    lanes._rest_until = 1e9  # a rest without end: only what is urgent is taken
-    first = lanes.lane(paused[0].is_set).submit(work)
-    second = lanes.lane(paused[1].is_set).submit(int)
+    scheduler._rest_until = 1e9  # a rest without end: only what is urgent is taken
+    first = scheduler.lane(paused[0].is_set).submit(work)
+    second = scheduler.lane(paused[1].is_set).submit(int)
     time.sleep(0.1)
     paused[0].set()
     assert begun.wait(10)
@@ -166,14 +166,14 @@ def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(cl
     for one in (*holds, go):
         one.set()
     first.result(10)
-    lanes.close()
+    scheduler.close()
 
 
 def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=2, width=1)
-    go = held(lanes)  # the first of five lanes
-    patient, urgent = lanes.lane(), lanes.lane(lambda: True)
-    lanes.lane(), lanes.lane()
+    scheduler = Scheduler(clock, cores=2, width=1)
+    go = held(scheduler)  # the first of five lanes
+    patient, urgent = scheduler.lane(), scheduler.lane(lambda: True)
+    scheduler.lane(), scheduler.lane()
     waits = patient.submit(int)
     clock.advance(0.4)
     go.set()
@@ -184,22 +184,22 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
     assert not waits.done()
     clock.advance(0.02)
     waits.result(10)
-    lanes.close()
+    scheduler.close()
 
 
 def test_one_call_does_not_rest(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=1, width=1)
-    lane = lanes.lane()
+    scheduler = Scheduler(clock, cores=1, width=1)
+    lane = scheduler.lane()
     lane.submit(clock.advance, 5.0).result(10)
     lane.submit(int).result(10)
-    lanes.close()
+    scheduler.close()
 
 
 class Queue:
     """Threads at a turnstile, each told when it may leave."""
 
-    def __init__(self, turnstile: Turnstile) -> None:
-        self.turnstile = turnstile
+    def __init__(self, semaphore: PrioritySemaphore) -> None:
+        self.semaphore = semaphore
         self.inside: list[str] = []
         self._leave: dict[str, threading.Event] = {}
         self._threads: dict[str, threading.Thread] = {}
@@ -208,7 +208,7 @@ class Queue:
         self._leave[name] = threading.Event()
 
         def visit() -> None:
-            with self.turnstile.turn(by):
+            with self.semaphore.turn(by):
                 self.inside.append(name)
                 self._leave[name].wait(10)
 
@@ -219,7 +219,7 @@ class Queue:
 
     @property
     def known(self) -> int:
-        return len(self.inside) + len(self.turnstile._waiting)
+        return len(self.inside) + len(self.semaphore._waiting)
 
     def leaves(self, *names: str) -> None:
         for name in names:
@@ -237,7 +237,7 @@ def wait(true: Callable[[], bool]) -> None:
 
 
 def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
-    queue = Queue(Turnstile(1, 1, clock))
+    queue = Queue(PrioritySemaphore(1, 1, clock))
     queue.comes("first", 0.0)
     for name, by in (("steady", 2.0), ("steady too", 2.0), ("beginning", 0.0)):
         queue.comes(name, by)
@@ -246,7 +246,7 @@ def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
 
 
 def test_what_is_not_due_leaves_a_place_for_who_comes_in_a_hurry(clock: ManualClock) -> None:
-    queue = Queue(Turnstile(2, 1, clock))
+    queue = Queue(PrioritySemaphore(2, 1, clock))
     queue.comes("steady", 2.0)
     queue.comes("steady too", 1.0)
     assert queue.inside == ["steady"]
@@ -258,7 +258,7 @@ def test_what_is_not_due_leaves_a_place_for_who_comes_in_a_hurry(clock: ManualCl
 
 
 def test_what_has_become_due_may_take_every_place(clock: ManualClock) -> None:
-    queue = Queue(Turnstile(2, 1, clock))
+    queue = Queue(PrioritySemaphore(2, 1, clock))
     queue.comes("steady", 2.0)
     queue.comes("late", 1.0)
     clock.advance(1.5)
@@ -268,20 +268,20 @@ def test_what_has_become_due_may_take_every_place(clock: ManualClock) -> None:
 
 
 def test_a_turn_that_fails_is_handed_on() -> None:
-    turnstile = Turnstile(1)
-    with pytest.raises(ValueError, match="broken"), turnstile.turn(0):
+    semaphore = PrioritySemaphore(1)
+    with pytest.raises(ValueError, match="broken"), semaphore.turn(0):
         raise ValueError("broken")
-    with turnstile.turn(0):
+    with semaphore.turn(0):
         pass
     with pytest.raises(ValueError, match="at least one"):
-        Turnstile(0)
+        PrioritySemaphore(0)
 
 
 def test_a_crowd_is_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
-    lanes = Lanes(clock, cores=2, width=1)
-    calls = [lanes.lane() for _ in range(3)]
-    assert lanes.crowded(1.0)
-    assert not lanes.crowded(1.5)
+    scheduler = Scheduler(clock, cores=2, width=1)
+    calls = [scheduler.lane() for _ in range(3)]
+    assert scheduler.crowded(1.0)
+    assert not scheduler.crowded(1.5)
     calls[0].shutdown()
-    assert not lanes.crowded(1.0)
-    lanes.close()
+    assert not scheduler.crowded(1.0)
+    scheduler.close()

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from voice_agent.stt.speech_end import BEFORE_CROSSING, WINDOW_S, SpeechEdge
+from voice_agent.stt.speech_end import BEFORE_CROSSING, WINDOW_S, SpeechEnd
 
 
-def edge_of(*probabilities: float) -> SpeechEdge:
+def edge_of(*probabilities: float) -> SpeechEnd:
     """Windows one after the other from 0 s on."""
-    edge = SpeechEdge()
+    edge = SpeechEnd()
     for i, p in enumerate(probabilities, 1):
         edge.window(i * WINDOW_S, p)
     return edge

@@ -18,9 +18,9 @@ from voice_agent.audio.wav import resample
 from voice_agent.errors import ModelError
 from voice_agent.stt import FastWhisperSTT, Hypothesis, WhisperEngine
 from voice_agent.stt.decoder import words_key
-from voice_agent.stt.silence_endpointing import SilenceTaker
+from voice_agent.stt.silence_endpointing import SilenceEndpointing
 from voice_agent.stt.stream import WhisperStream, mono, wants_pass
-from voice_agent.turn_events import Commit, Discard, SpeechStarted, UserTurn
+from voice_agent.turn_events import Discard, EndOfTurn, SpeechStarted, UserTurn
 
 Int16 = npt.NDArray[np.int16]
 Kind = stt.SpeechEventType
@@ -294,28 +294,28 @@ async def test_a_pass_that_has_to_wait_hears_what_has_come_until_its_turn(clips:
 
 
 async def test_a_pass_whose_turn_comes_when_nobody_speaks_any_more_is_none(clips: dict[str, Clip]) -> None:
-    class Forgetful(SilenceTaker):
+    class Forgetful(SilenceEndpointing):
         forgot = False
 
         @property
         def in_speech(self) -> bool:
             return super().in_speech and not self.forgot
 
-    engine, taker = FailingEngine(), Forgetful()
+    engine, turn_detector = FailingEngine(), Forgetful()
     engine.failing = False
-    ears = FastWhisperSTT("late", engine=engine, taker=lambda: taker)  # type: ignore[arg-type]
+    ears = FastWhisperSTT("late", engine=engine, turn_detector=lambda: turn_detector)  # type: ignore[arg-type]
     free = threading.Event()
     others = ears.thread.submit(free.wait, 20)
     async with listening(ears) as line:
         await line.feed(clips["ask02"].pcm)
-        assert taker.in_speech
-        taker.forgot = True  # it was a cough
+        assert turn_detector.in_speech
+        turn_detector.forgot = True  # it was a cough
         await line.feed(np.zeros(3200, np.int16))
         free.set()
         await asyncio.wrap_future(others)
         await line.feed(np.zeros(3200, np.int16))
         assert engine.decoded == 0
-        taker.forgot = False
+        turn_detector.forgot = False
         await line.until(finals(1))
     await ears.aclose()
 
@@ -340,31 +340,31 @@ class TestSilenceTaker:
 
     def run(self, windows: str, *, text: str = "yes", covers_s: float | None = None) -> list[Any]:
         """``#`` is a window with speech, ``.`` one without, ``t`` a text that covers all so far."""
-        taker, said, n = SilenceTaker(0.25, give_up_s=0.7), list[Any](), 0
-        taker.bind(said.append)
+        turn_detector, said, n = SilenceEndpointing(0.25, give_up_s=0.7), list[Any](), 0
+        turn_detector.bind(said.append)
         for c in windows:
             if c == "t":
-                taker.text(text, n * self.W if covers_s is None else covers_s, n * self.W)
+                turn_detector.text(text, n * self.W if covers_s is None else covers_s, n * self.W)
             else:
                 n += 1
-                taker.window(n * self.W, 0.9 if c == "#" else 0.1, np.zeros(512, np.int16))
+                turn_detector.window(n * self.W, 0.9 if c == "#" else 0.1, np.zeros(512, np.int16))
         return said
 
     def test_speech_text_silence(self) -> None:
         started, commit = self.run("...####t" + "." * 10)
         assert isinstance(started, SpeechStarted)
         assert started.at_s == pytest.approx(3 * self.W)
-        assert isinstance(commit, Commit)
+        assert isinstance(commit, EndOfTurn)
         assert (commit.text, commit.wanted_s) == ("yes", 0.25)
         assert commit.speech_ended_s == pytest.approx(7 * self.W)
         assert commit.waited_s >= 0.25
 
     @pytest.mark.parametrize("windows", ["#.#.#.#", "....", "####t....", "####" + "." * 30, "####t....####...."])
     def test_no_end_yet(self, windows: str) -> None:
-        assert not any(isinstance(d, Commit | Discard) for d in self.run(windows))
+        assert not any(isinstance(d, EndOfTurn | Discard) for d in self.run(windows))
 
     def test_a_late_text_commits_at_once(self) -> None:
-        assert isinstance(self.run("####" + "." * 30 + "t")[-1], Commit)
+        assert isinstance(self.run("####" + "." * 30 + "t")[-1], EndOfTurn)
 
     def test_a_text_that_has_not_heard_the_end_does_not_commit(self) -> None:
         assert len(self.run("####" + "." * 30 + "t", covers_s=0.05)) == 1

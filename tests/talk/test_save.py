@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 from tests.talk.conftest import turn
 from voice_agent.budget.ledger import Budget
-from voice_agent.audio.timeline import Line
+from voice_agent.audio.timeline import Timeline
 from voice_agent.talk.events import Ready, TurnDone
 from voice_agent.talk.save import Saved
 saved = Saved(Path(sys.argv[1]), Budget())
-line = Line(saved.recording)
+line = Timeline(saved.recording)
 saved.take(Ready("double-1", "Simulated", "tiny.en", "joe"))
 for number in (1, 2):
     line.place_user(16000 * (number - 1), np.full(16000, 1000, np.int16))

@@ -9,8 +9,8 @@ import pytest
 from voice_agent.config import InterruptionConfig
 from voice_agent.turn.barge_in_policy import (
     MOST_WINDOWS,
+    BargeInDecision,
     Drop,
-    FloorDecision,
     InterruptionPolicy,
     Pause,
     Resume,
@@ -30,7 +30,7 @@ class Call:
     def __init__(self, **settings: float) -> None:
         self.policy = InterruptionPolicy(dataclasses.replace(InterruptionConfig(), **settings))  # type: ignore[arg-type]
         self.now = 10.0
-        self.said: list[FloorDecision] = []
+        self.said: list[BargeInDecision] = []
         self.policy.agent_began(self.now)
 
     def sound(
@@ -48,7 +48,7 @@ class Call:
     def heard(self, text: str) -> None:
         self.said += self.policy.text(text, self.now, self.now, agent_text=AGENT)
 
-    def taken(self) -> list[FloorDecision]:
+    def taken(self) -> list[BargeInDecision]:
         said, self.said = self.said, []
         return said
 

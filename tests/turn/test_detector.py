@@ -8,21 +8,24 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 
+from voice_agent.audio.samples import Int16
 from voice_agent.config import TurnConfig
-from voice_agent.turn import Judge, RuleJudge, TurnDetector
+from voice_agent.turn import EndOfTurnModel, RuleEndOfTurnModel, TurnDetector
 from voice_agent.turn.detector import ACOUSTIC_SAMPLES, AcousticModel
 from voice_agent.turn.policy import State
-from voice_agent.turn_events import Ask, Commit, Decision, Discard, Int16, Reopen, SpeechStarted
+from voice_agent.turn_events import Discard, EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 
 WINDOW = 512
 W = WINDOW / 16_000
 TEXT = "What is the capital of France?"
 CONFIG = TurnConfig(
-    patience=0.5, start_windows=2, score_sure=-2.0, score_unsure=-3.0, score_unfinished=-4.0, score_ask_early=-1.0,
+    patience=0.5, start_windows=2, score_sure=-2.0, score_unsure=-3.0, score_unfinished=-4.0,
+    score_early_preflight=-1.0,
     wait_sure_s=0.2, wait_unsure_s=0.6, wait_unfinished_s=1.6, hold_for_reply_s=0.1, acoustic_sure=0.8,
     acoustic_unfinished=0.05, usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, give_up_s=0.7,
-    text_final_before_end_s=0.0, ask_before_commit_s=0.3, max_asks=3, max_early_asks=2, early_ask_spacing_s=0.0,
-    early_ask_stable_s=0.0,
+    text_final_before_end_s=0.0, preflight_before_end_s=0.3, max_preflights=3, max_early_preflights=2,
+    early_preflight_spacing_s=0.0,
+    early_preflight_stable_s=0.0,
 )  # fmt: skip
 
 
@@ -68,9 +71,11 @@ class Ear:
 
 
 class Call:
-    def __init__(self, judge: Judge, ear: AcousticModel | None = None, config: TurnConfig = CONFIG) -> None:
-        self.detector = TurnDetector(config, judge, ear)
-        self.said: list[Decision] = []
+    def __init__(
+        self, end_of_turn_model: EndOfTurnModel, ear: AcousticModel | None = None, config: TurnConfig = CONFIG
+    ) -> None:
+        self.detector = TurnDetector(config, end_of_turn_model, ear)
+        self.said: list[TurnEvent] = []
         self.detector.bind(self.said.append)
         self.windows = 0
 
@@ -109,8 +114,8 @@ async def until(true: Callable[[], bool]) -> None:
 async def make() -> AsyncIterator[Callable[..., Call]]:
     calls: list[Call] = []
 
-    def new(judge: Judge, ear: AcousticModel | None = None, config: TurnConfig = CONFIG) -> Call:
-        calls.append(Call(judge, ear, config))
+    def new(end_of_turn_model: EndOfTurnModel, ear: AcousticModel | None = None, config: TurnConfig = CONFIG) -> Call:
+        calls.append(Call(end_of_turn_model, ear, config))
         return calls[-1]
 
     yield new
@@ -123,49 +128,49 @@ MakeCall = Callable[..., Call]
 
 @pytest.mark.parametrize("early", [0, 2])
 async def test_where_nothing_is_asked_in_mid_speech_the_judge_is_asked_in_the_pause(make: MakeCall, early: int) -> None:
-    judge = SlowJudge({TEXT: -1.5})
-    judge.at_once = True
-    call = make(judge, config=dataclasses.replace(CONFIG, max_early_asks=early))
+    end_of_turn_model = SlowJudge({TEXT: -1.5})
+    end_of_turn_model.at_once = True
+    call = make(end_of_turn_model, config=dataclasses.replace(CONFIG, max_early_preflights=early))
     await call.speech()
     call.text()
     await asyncio.sleep(0.05)
-    assert judge.asked == ([TEXT] if early else [])
+    assert end_of_turn_model.asked == ([TEXT] if early else [])
     await call.silence(0.064)  # no further text comes: that one has heard all
-    await until(lambda: bool(judge.asked))
+    await until(lambda: bool(end_of_turn_model.asked))
     await until(lambda: call.detector.policy.wait_s() < 0.3)
     await call.silence(0.064)
-    assert judge.asked == [TEXT]
+    assert end_of_turn_model.asked == [TEXT]
 
 
 async def test_a_turn_from_start_to_commit(make: MakeCall) -> None:
-    judge = SlowJudge()
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    call = make(end_of_turn_model)
     await call.speech()
     await call.silence(0.032)
     call.text()
-    judge.go.release()
+    end_of_turn_model.go.release()
     await until(lambda: call.detector.policy.wait_s() < 0.3)  # the judge has answered
     call.detector.reply_ready(TEXT)
     during = call.detector.in_speech
     await call.silence(0.3)
-    assert call.kinds() == [SpeechStarted, Ask, Commit]
+    assert call.kinds() == [SpeechStarted, Preflight, EndOfTurn]
     assert (during, call.detector.in_speech) == (True, False)
     call.detector.audible()
     assert call.detector.policy.state is State.IDLE
 
 
 async def test_in_a_pause_the_request_does_not_wait_for_the_judge_but_the_commit_does(make: MakeCall) -> None:
-    judge = SlowJudge()
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    call = make(end_of_turn_model)
     await call.speech()
     await call.silence(0.032)
     call.text()
-    assert call.kinds() == [SpeechStarted, Ask]
+    assert call.kinds() == [SpeechStarted, Preflight]
     call.detector.reply_ready(TEXT)
     await call.silence(0.4)
-    assert Commit not in call.kinds(), "the rules are not sure of anything"
-    judge.go.release()
-    await until(lambda: Commit in call.kinds())
+    assert EndOfTurn not in call.kinds(), "the rules are not sure of anything"
+    end_of_turn_model.go.release()
+    await until(lambda: EndOfTurn in call.kinds())
 
 
 @pytest.mark.parametrize(
@@ -187,118 +192,118 @@ async def test_what_is_open_waits_for_the_judge(make: MakeCall, text: str) -> No
 
 
 async def test_in_mid_speech_it_waits_for_the_judge(make: MakeCall) -> None:
-    judge = SlowJudge()
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    call = make(end_of_turn_model)
     await call.speech()
     call.text()
     assert call.kinds() == [SpeechStarted]
     assert not call.detector.wants_to_be_sure
-    judge.go.release()
-    await until(lambda: Ask in call.kinds())
+    end_of_turn_model.go.release()
+    await until(lambda: Preflight in call.kinds())
 
 
 async def test_the_judge_is_asked_one_text_at_a_time_and_the_latest_first(make: MakeCall) -> None:
-    judge = SlowJudge()
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    call = make(end_of_turn_model)
     await call.speech()
     call.text("What")
-    await until(lambda: judge.asked == ["What"])
+    await until(lambda: end_of_turn_model.asked == ["What"])
     for text in ("What is", "What is the", "What is the capital"):
         call.text(text)
-    judge.go.release()
-    await until(lambda: len(judge.asked) == 2)
-    judge.go.release()
+    end_of_turn_model.go.release()
+    await until(lambda: len(end_of_turn_model.asked) == 2)
+    end_of_turn_model.go.release()
     await until(lambda: not call.detector._judging)
-    assert judge.asked == ["What", "What is the capital"]
-    assert judge.most_at_a_time == 1
+    assert end_of_turn_model.asked == ["What", "What is the capital"]
+    assert end_of_turn_model.most_at_a_time == 1
 
 
 async def test_a_text_that_comes_back_is_not_judged_again(make: MakeCall) -> None:
-    judge = SlowJudge()
-    judge.at_once = True
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    end_of_turn_model.at_once = True
+    call = make(end_of_turn_model)
     await call.speech()
     for text in ("What is", "What is the", "what is.", "What is the"):
         call.text(text)
         await until(lambda: not call.detector._judging)
-    assert judge.asked == ["What is", "What is the"]
+    assert end_of_turn_model.asked == ["What is", "What is the"]
 
 
 async def test_a_late_opinion_does_no_harm_to_the_present_text(make: MakeCall) -> None:
-    judge = SlowJudge({"What is": -0.1, "What is the": -9.0})
-    call = make(judge)
+    end_of_turn_model = SlowJudge({"What is": -0.1, "What is the": -9.0})
+    call = make(end_of_turn_model)
     await call.speech()
     await call.silence(0.032)
     call.text("What is")
-    await until(lambda: judge.asked == ["What is"])
+    await until(lambda: end_of_turn_model.asked == ["What is"])
     call.text("What is the")
-    judge.go.release()  # the opinion on the old text: sure, and no reason to commit or ask on the new one
-    await until(lambda: len(judge.asked) == 2)
+    end_of_turn_model.go.release()  # the opinion on the old text: sure, and no reason to commit or ask on the new one
+    await until(lambda: len(end_of_turn_model.asked) == 2)
     assert call.kinds() == [SpeechStarted]
     assert call.detector.policy.wait_s() == pytest.approx(CONFIG.wait_unsure_s)
-    judge.go.release()
+    end_of_turn_model.go.release()
     await until(lambda: call.detector.policy.wait_s() == pytest.approx(CONFIG.wait_unfinished_s))
     assert call.kinds() == [SpeechStarted]
 
 
 async def test_an_opinion_on_a_turn_that_is_over_says_nothing(make: MakeCall) -> None:
-    judge = SlowJudge()
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    call = make(end_of_turn_model)
     await call.speech()
     call.text()
-    await until(lambda: judge.asked == [TEXT])
+    await until(lambda: end_of_turn_model.asked == [TEXT])
     await call.silence(CONFIG.wait_unsure_s + 1.0)  # no opinion came: the wait of the unsure
     call.detector.audible()
     before = list(call.said)
-    assert Commit in call.kinds()
-    judge.go.release()
+    assert EndOfTurn in call.kinds()
+    end_of_turn_model.go.release()
     await until(lambda: not call.detector._judging)
     assert call.said == before
     assert call.detector.policy.state is State.IDLE
 
 
 async def test_an_opinion_after_the_end_of_the_call_is_dropped(make: MakeCall) -> None:
-    judge, ear = SlowJudge(), Ear()
+    end_of_turn_model, ear = SlowJudge(), Ear()
     ear.go = threading.Semaphore(0)
-    call = make(judge, ear)
+    call = make(end_of_turn_model, ear)
     await call.speech()
     await call.silence(0.032)
     call.text()
     await call.silence(0.3)
-    await until(lambda: judge.asked == [TEXT] and len(ear.heard) == 1)
+    await until(lambda: end_of_turn_model.asked == [TEXT] and len(ear.heard) == 1)
     before = list(call.said)
     await call.detector.aclose()
-    judge.go.release()
+    end_of_turn_model.go.release()
     ear.go.release()
     await asyncio.sleep(0.05)
     assert call.said == before
 
 
 async def test_a_judge_that_fails_is_replaced_by_rules(make: MakeCall) -> None:
-    judge = SlowJudge()
-    judge.failing = judge.at_once = True
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    end_of_turn_model.failing = end_of_turn_model.at_once = True
+    call = make(end_of_turn_model)
     await call.speech()
     await call.silence(0.032)
     call.text()
     await until(lambda: call.detector.policy.wait_s() < 0.3)  # the rules have answered
     await call.silence(0.5)
     commit = call.said[-1]
-    assert isinstance(commit, Commit)
-    assert commit.score == RuleJudge().score(TEXT)
+    assert isinstance(commit, EndOfTurn)
+    assert commit.score == RuleEndOfTurnModel().score(TEXT)
     call.detector.audible()
     await call.speech()
     await call.silence(0.032)
     call.text("Who wrote it?")
-    await until(lambda: call.kinds()[-1] is Ask)
-    assert judge.asked == [TEXT]  # it is not asked a second time
+    await until(lambda: call.kinds()[-1] is Preflight)
+    assert end_of_turn_model.asked == [TEXT]  # it is not asked a second time
 
 
 class TestAcoustic:
     async def test_asked_once_a_pause(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
-        judge.at_once = True
-        call = make(judge, ear)
+        end_of_turn_model, ear = SlowJudge({TEXT: -2.5}), Ear()
+        end_of_turn_model.at_once = True
+        call = make(end_of_turn_model, ear)
         for pause in (1, 2, 3):
             await call.speech()
             await call.silence(0.032)
@@ -307,12 +312,12 @@ class TestAcoustic:
             await call.silence(0.32)
             await until(lambda n=pause: len(ear.heard) == n)  # type: ignore[misc]
         assert len(ear.heard) == 3
-        assert Commit not in call.kinds()
+        assert EndOfTurn not in call.kinds()
 
     async def test_it_hears_the_end_of_the_speech_and_the_pause(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
-        judge.at_once = True
-        call = make(judge, ear)
+        end_of_turn_model, ear = SlowJudge({TEXT: -2.5}), Ear()
+        end_of_turn_model.at_once = True
+        call = make(end_of_turn_model, ear)
         await call.speech(2.56)
         call.text()
         await until(lambda: not call.detector._judging)
@@ -326,21 +331,21 @@ class TestAcoustic:
         assert np.all(np.diff(pcm) >= 0)
 
     async def test_not_asked_where_the_text_leaves_no_doubt(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -0.1}), Ear()
-        judge.at_once = True
-        call = make(judge, ear)
+        end_of_turn_model, ear = SlowJudge({TEXT: -0.1}), Ear()
+        end_of_turn_model.at_once = True
+        call = make(end_of_turn_model, ear)
         await call.speech()
         await call.silence(0.032)
         call.text()
         await until(lambda: not call.detector._judging)
         await call.silence(0.4)
-        assert Commit in call.kinds()
+        assert EndOfTurn in call.kinds()
         assert ear.heard == []
 
     async def test_its_opinion_is_evidence_of_the_commit(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -2.5}), Ear(0.9)
-        judge.at_once = True
-        call = make(judge, ear)
+        end_of_turn_model, ear = SlowJudge({TEXT: -2.5}), Ear(0.9)
+        end_of_turn_model.at_once = True
+        call = make(end_of_turn_model, ear)
         await call.speech()
         await call.silence(0.032)
         call.text()
@@ -349,14 +354,14 @@ class TestAcoustic:
         await until(lambda: call.detector.policy.wait_s() < 0.4)
         await call.silence(0.4)
         commit = call.said[-1]
-        assert isinstance(commit, Commit)
+        assert isinstance(commit, EndOfTurn)
         assert commit.acoustic == pytest.approx(0.9)
 
     async def test_an_opinion_on_a_pause_that_is_over_is_dropped(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -2.5}), Ear(0.01)
-        judge.at_once = True
+        end_of_turn_model, ear = SlowJudge({TEXT: -2.5}), Ear(0.01)
+        end_of_turn_model.at_once = True
         ear.go = threading.Semaphore(0)
-        call = make(judge, ear)
+        call = make(end_of_turn_model, ear)
         await call.speech()
         await call.silence(0.032)
         call.text()
@@ -372,23 +377,23 @@ class TestAcoustic:
         assert call.detector.policy.wait_s() == expected
 
     async def test_an_ear_that_fails_leaves_the_text_to_decide(self, make: MakeCall) -> None:
-        judge, ear = SlowJudge({TEXT: -2.5}), Ear()
-        judge.at_once = ear.failing = True
-        call = make(judge, ear)
+        end_of_turn_model, ear = SlowJudge({TEXT: -2.5}), Ear()
+        end_of_turn_model.at_once = ear.failing = True
+        call = make(end_of_turn_model, ear)
         await call.speech()
         await call.silence(0.032)
         call.text()
         await until(lambda: not call.detector._judging)
         await call.silence(1.0)
         commit = call.said[-1]
-        assert isinstance(commit, Commit)
+        assert isinstance(commit, EndOfTurn)
         assert commit.acoustic is None
 
 
 async def test_sound_without_words_and_a_reopened_turn(make: MakeCall) -> None:
-    judge = SlowJudge()
-    judge.at_once = True
-    call = make(judge)
+    end_of_turn_model = SlowJudge()
+    end_of_turn_model.at_once = True
+    call = make(end_of_turn_model)
     await call.speech(0.1)
     await call.silence(0.032)
     call.text("")
@@ -402,5 +407,5 @@ async def test_sound_without_words_and_a_reopened_turn(make: MakeCall) -> None:
     assert Reopen(TEXT) in call.said
     await call.silence(0.032)
     call.text("And of Spain?")
-    await until(lambda: judge.asked[-1] == f"{TEXT} And of Spain?")  # judged is the whole turn
-    assert judge.asked.count("And of Spain?") == 0
+    await until(lambda: end_of_turn_model.asked[-1] == f"{TEXT} And of Spain?")  # judged is the whole turn
+    assert end_of_turn_model.asked.count("And of Spain?") == 0

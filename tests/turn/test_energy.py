@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voice_agent.turn.energy import Fading
-from voice_agent.turn_events import Int16
+from voice_agent.audio.samples import Int16
+from voice_agent.turn.energy import EnergyDrop
 
 
 def tone(level: float) -> Int16:
@@ -12,27 +12,27 @@ def tone(level: float) -> Int16:
 
 
 def test_speech_far_below_the_loudest_fades() -> None:
-    fading = Fading(below_db=12.0)
-    assert not fading.window(tone(8000), True)
-    assert not fading.window(tone(3000), True)  # 8.5 dB
-    assert fading.window(tone(1500), True)  # 14.5 dB
+    energy_drop = EnergyDrop(below_db=12.0)
+    assert not energy_drop.window(tone(8000), True)
+    assert not energy_drop.window(tone(3000), True)  # 8.5 dB
+    assert energy_drop.window(tone(1500), True)  # 14.5 dB
 
 
 def test_silence_is_no_fading() -> None:
-    fading = Fading(below_db=12.0)
-    fading.window(tone(8000), True)
-    assert not fading.window(tone(0), False)
+    energy_drop = EnergyDrop(below_db=12.0)
+    energy_drop.window(tone(8000), True)
+    assert not energy_drop.window(tone(0), False)
 
 
 def test_a_speaker_who_turns_away_is_not_fading_for_ever() -> None:
-    fading = Fading(below_db=12.0)
-    fading.window(tone(8000), True)
-    seen = [fading.window(tone(1500), True) for _ in range(200)]
+    energy_drop = EnergyDrop(below_db=12.0)
+    energy_drop.window(tone(8000), True)
+    seen = [energy_drop.window(tone(1500), True) for _ in range(200)]
     assert seen[0]
     assert not seen[-1]
 
 
 def test_a_loud_noise_that_is_no_speech_does_not_count() -> None:
-    fading = Fading(below_db=12.0)
-    fading.window(tone(20000), False)
-    assert not fading.window(tone(1500), True)
+    energy_drop = EnergyDrop(below_db=12.0)
+    energy_drop.window(tone(20000), False)
+    assert not energy_drop.window(tone(1500), True)

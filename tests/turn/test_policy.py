@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from voice_agent.config import TurnConfig
 from voice_agent.turn.policy import State, TurnPolicy, inflected, words_of
-from voice_agent.turn_events import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
+from voice_agent.turn_events import CancelPreflight, Discard, EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 
 W = 0.032
 TEXT = "What is the capital of France?"
@@ -20,12 +20,12 @@ def configured(**changes: float) -> TurnConfig:
     """A configuration of these tests' own: nothing here depends on the defaults."""
     values = {
         "patience": 0.5, "speech_threshold": 0.5, "start_windows": 2,
-        "score_sure": -2.0, "score_unsure": -3.0, "score_unfinished": -4.0, "score_ask_early": -1.0,
+        "score_sure": -2.0, "score_unsure": -3.0, "score_unfinished": -4.0, "score_early_preflight": -1.0,
         "wait_sure_s": 0.2, "wait_unsure_s": 0.6, "wait_unfinished_s": 1.6, "hold_for_reply_s": 0.1,
         "acoustic_sure": 0.8, "acoustic_unfinished": 0.05, "pause_counts_from_s": 0.2, "pause_factor": 1.2,
         "usual_pause_factor": 0.0, "wait_after_pauses_s": 0.5, "reopen_s": 2.0, "give_up_s": 0.7,
-        "text_final_before_end_s": 0.0, "ask_before_commit_s": 0.3, "max_asks": 3, "max_early_asks": 2,
-        "early_ask_spacing_s": 0.25, "early_ask_stable_s": 0.0,
+        "text_final_before_end_s": 0.0, "preflight_before_end_s": 0.3, "max_preflights": 3, "max_early_preflights": 2,
+        "early_preflight_spacing_s": 0.25, "early_preflight_stable_s": 0.0,
     } | changes  # fmt: skip
     return TurnConfig(**values)  # type: ignore[arg-type]  # each value has its setting's type
 
@@ -37,27 +37,27 @@ class Call:
         self.policy = TurnPolicy(config or configured())
         self.windows = 0
         self.speech_ended_s = 0.0
-        self.said: list[Decision] = []
+        self.said: list[TurnEvent] = []
         self.said_at: list[float] = []
 
     @property
     def now_s(self) -> float:
         return self.windows * W
 
-    def note(self, decisions: tuple[Decision, ...]) -> None:
+    def note(self, decisions: tuple[TurnEvent, ...]) -> None:
         self.said += decisions
         self.said_at += [self.now_s] * len(decisions)
 
-    def hear(self, windows: int, probability: float, *, fading: bool = False) -> Call:
+    def hear(self, windows: int, probability: float, *, energy_drop: bool = False) -> Call:
         for _ in range(windows):
             self.windows += 1
             if probability > self.policy.config.speech_threshold:
                 self.speech_ended_s = self.now_s
-            self.note(self.policy.window(self.now_s, probability, W, fading=fading))
+            self.note(self.policy.window(self.now_s, probability, W, energy_drop=energy_drop))
         return self
 
-    def fading(self, windows: int) -> Call:
-        return self.hear(windows, 0.9, fading=True)
+    def energy_drop(self, windows: int) -> Call:
+        return self.hear(windows, 0.9, energy_drop=True)
 
     def speech(self, windows: int = 20) -> Call:
         return self.hear(windows, 0.9)
@@ -85,12 +85,12 @@ class Call:
         self.note(self.policy.acoustic(probability, self.now_s))
         return self
 
-    def of(self, kind: type[Decision]) -> list[Decision]:
+    def of(self, kind: type[TurnEvent]) -> list[TurnEvent]:
         return [d for d in self.said if isinstance(d, kind)]
 
-    def commit(self) -> Commit:
-        (found,) = self.of(Commit)
-        assert isinstance(found, Commit)
+    def commit(self) -> EndOfTurn:
+        (found,) = self.of(EndOfTurn)
+        assert isinstance(found, EndOfTurn)
         return found
 
 
@@ -124,17 +124,17 @@ ROWS: list[tuple[str, Callable[[], Call], Callable[[Call], object], State, list[
     ("speech starts", idle, lambda c: c.speech(2), S, [SpeechStarted]),
     ("speech goes on", speaking, lambda c: c.speech(9), S, []),
     ("a window without speech", speaking, lambda c: c.hear(1, 0.1), P, []),
-    ("whole text", speaking, lambda c: c.text(score=SURE), S, [Ask]),
+    ("whole text", speaking, lambda c: c.text(score=SURE), S, [Preflight]),
     ("doubtful text", speaking, lambda c: c.text(score=DOUBTFUL), S, []),
     ("text not judged yet", speaking, lambda c: c.text(), S, []),
     ("the user goes on", paused, lambda c: c.speech(1), S, []),
-    ("text covers the speech", paused, lambda c: c.text(score=DOUBTFUL), P, [Ask]),
+    ("text covers the speech", paused, lambda c: c.text(score=DOUBTFUL), P, [Preflight]),
     ("the same words again", heard, lambda c: c.text(TEXT.lower().rstrip("?")), P, []),
-    ("other words", heard, lambda c: c.text("What is the capital of Spain?", SURE), P, [Ask]),
+    ("other words", heard, lambda c: c.text("What is the capital of Spain?", SURE), P, [Preflight]),
     ("text does not cover it", paused, lambda c: c.text(score=SURE, covers_s=c.now_s - 0.5), P, []),
-    ("wait over, reply ready", heard, lambda c: c.ready().silence(0.2), C, [Commit]),
+    ("wait over, reply ready", heard, lambda c: c.ready().silence(0.2), C, [EndOfTurn]),
     ("wait over, reply held for", heard, lambda c: c.silence(0.2), P, []),
-    ("held long enough", heard, lambda c: c.silence(0.4), C, [Commit]),
+    ("held long enough", heard, lambda c: c.silence(0.4), C, [EndOfTurn]),
     ("reply ready, wait not over", heard, lambda c: c.ready().silence(0.1), P, []),
     ("the reply to another text", heard, lambda c: c.ready("Who wrote it?").silence(0.2), P, []),
     ("no words", paused, lambda c: c.text("").silence(0.9), IDLE, [Discard]),
@@ -166,7 +166,7 @@ def test_the_transition_table(
 
 def test_the_table_visits_every_state_and_decision() -> None:
     assert {row[3] for row in ROWS} == set(State)
-    assert {kind for row in ROWS for kind in row[4]} == {SpeechStarted, Ask, Commit, Reopen, Discard}
+    assert {kind for row in ROWS for kind in row[4]} == {SpeechStarted, Preflight, EndOfTurn, Reopen, Discard}
 
 
 class TestDecisions:
@@ -178,12 +178,12 @@ class TestDecisions:
 
     def test_an_ask_says_whether_the_user_still_speaks(self) -> None:
         early, late = speaking().text(score=SURE), paused().text(score=SURE)
-        assert early.said[-1] == Ask(TEXT, early=True)
-        assert late.said[-1] == Ask(TEXT, early=False)
+        assert early.said[-1] == Preflight(TEXT, early=True)
+        assert late.said[-1] == Preflight(TEXT, early=False)
 
     def test_asked_early_on_the_same_words_it_is_not_asked_again(self) -> None:
         call = speaking().text(score=SURE).speech(5).hear(1, 0.1).text("what is the capital of france").silence(0.4)
-        assert call.of(Ask) == [Ask(TEXT, early=True)]
+        assert call.of(Preflight) == [Preflight(TEXT, early=True)]
         assert call.policy.state is State.COMMITTED
 
     @pytest.mark.parametrize("keep", [True, False])
@@ -191,7 +191,9 @@ class TestDecisions:
         asked, heard = "Connect me to my call.", "Connect me to my calls."
         call = Call(configured(keep_over_inflection=keep)).silence(0.3).speech().text(asked, SURE)
         call.speech(5).hear(1, 0.1).text(heard).ready(asked).text(heard, SURE).silence(0.3)
-        assert call.of(Ask) == ([Ask(asked, early=True)] if keep else [Ask(asked, early=True), Ask(heard, early=False)])
+        assert call.of(Preflight) == (
+            [Preflight(asked, early=True)] if keep else [Preflight(asked, early=True), Preflight(heard, early=False)]
+        )
         commit = call.commit()
         assert commit.text == heard
         assert commit.kept_for == ("connect me to my call" if keep else None)
@@ -238,7 +240,7 @@ class TestDecisions:
 
     def test_a_ready_reply_ends_the_hold_between_windows(self) -> None:
         call = heard().silence(0.24)
-        assert not call.of(Commit)
+        assert not call.of(EndOfTurn)
         call.ready()
         assert call.commit().text == TEXT
 
@@ -252,28 +254,33 @@ class TestDecisions:
         whole = f"{TEXT} And of Spain?"
         assert call.policy.present_text == whole
         call.score(whole, SURE).ready(whole).silence(0.3)
-        assert [d.text for d in call.said if isinstance(d, Commit | Reopen)] == [TEXT, TEXT, whole]
+        assert [d.text for d in call.said if isinstance(d, EndOfTurn | Reopen)] == [TEXT, TEXT, whole]
 
     def test_a_turn_reopens_as_often_as_it_takes(self) -> None:
         call = committed().speech(20).hear(1, 0.1).text("And of Spain?").silence(1.0)
         call.speech(20).hear(1, 0.1).text("Please.").silence(1.0)
-        last = call.of(Commit)[-1]
-        assert isinstance(last, Commit)
+        last = call.of(EndOfTurn)[-1]
+        assert isinstance(last, EndOfTurn)
         assert last.text == f"{TEXT} And of Spain? Please."
 
     def test_a_cough_after_the_commit_commits_the_same_words_again(self) -> None:
         call = committed().speech(5).hear(1, 0.1).text("").silence(1.0)
-        assert [type(d) for d in call.said if not isinstance(d, Ask)] == [SpeechStarted, Commit, Reopen, Commit]
-        last = call.of(Commit)[-1]
-        assert isinstance(last, Commit)
+        assert [type(d) for d in call.said if not isinstance(d, Preflight)] == [
+            SpeechStarted,
+            EndOfTurn,
+            Reopen,
+            EndOfTurn,
+        ]
+        last = call.of(EndOfTurn)[-1]
+        assert isinstance(last, EndOfTurn)
         assert last.text == TEXT
 
     def test_the_next_turn_knows_nothing_of_the_last(self) -> None:
         call = committed().audible().speech(20).hear(1, 0.1)
         assert call.policy.present_text == ""
         call.text("Who wrote it?", SURE).ready("Who wrote it?").silence(0.3)
-        last = call.of(Commit)[-1]
-        assert isinstance(last, Commit)
+        last = call.of(EndOfTurn)[-1]
+        assert isinstance(last, EndOfTurn)
         assert last.text == "Who wrote it?"
 
     def test_a_score_of_another_turn_does_not_count(self) -> None:
@@ -286,34 +293,36 @@ class TestAskBudget:
         call = paused()
         for i in range(20):
             call.text(f"What is the capital of country {i}?", SURE)
-        assert len(call.of(Ask)) == 3
+        assert len(call.of(Preflight)) == 3
         call.silence(0.6)
         assert call.commit().text == "What is the capital of country 19?"
 
     def test_early_asks_have_a_budget_of_their_own_and_a_distance(self) -> None:
-        call = Call(configured(max_asks=10, max_early_asks=4, early_ask_spacing_s=0.5)).speech(5)
+        call = Call(configured(max_preflights=10, max_early_preflights=4, early_preflight_spacing_s=0.5)).speech(5)
         for i in range(80):
             call.text(f"What is the capital of country {i}?", SURE).speech(3)
-        asked_at = [at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Ask)]
+        asked_at = [at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Preflight)]
         assert len(asked_at) == 3  # the fourth is kept
         assert all(b - a >= 0.5 for a, b in itertools.pairwise(asked_at))
         for _ in range(3):
-            call.fading(3).text("What is the capital of country 81?", SURE)
-        assert len(call.of(Ask)) == 4
+            call.energy_drop(3).text("What is the capital of country 81?", SURE)
+        assert len(call.of(Preflight)) == 4
 
     def test_the_only_early_ask_is_not_kept(self) -> None:
-        call = Call(configured(max_early_asks=1, early_ask_spacing_s=0.0)).speech(5).text(score=SURE).speech(3)
-        assert len(call.text(score=SURE).of(Ask)) == 1
+        call = (
+            Call(configured(max_early_preflights=1, early_preflight_spacing_s=0.0)).speech(5).text(score=SURE).speech(3)
+        )
+        assert len(call.text(score=SURE).of(Preflight)) == 1
 
     def test_none_allowed(self) -> None:
-        call = Call(configured(max_asks=0)).speech().text(score=SURE).hear(1, 0.1).text(score=SURE).silence(1.0)
-        assert not call.of(Ask)
+        call = Call(configured(max_preflights=0)).speech().text(score=SURE).hear(1, 0.1).text(score=SURE).silence(1.0)
+        assert not call.of(Preflight)
         assert call.commit().text == TEXT
 
     def test_an_unfinished_text_is_asked_on_only_shortly_before_its_commit(self) -> None:
         call = paused().text("What is the", UNFINISHED).silence(3)
-        asked_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Ask))
-        committed_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Commit))
+        asked_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Preflight))
+        committed_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, EndOfTurn))
         wanted = call.commit().wanted_s
         assert wanted == pytest.approx(1.6)
         assert asked_at - call.speech_ended_s >= wanted - 0.3 - 1e-9
@@ -395,7 +404,7 @@ class TestWaits:
         for _ in range(6):
             call.speech().hear(1, 0.1).text("What is the", UNFINISHED).silence(0.42).speech(10).hear(1, 0.1)
             call.text(score=SURE).ready().silence(0.8).audible()
-        first, *_, last = (d for d in call.of(Commit) if isinstance(d, Commit))
+        first, *_, last = (d for d in call.of(EndOfTurn) if isinstance(d, EndOfTurn))
         assert first.wanted_s < last.wanted_s <= 0.5 + 1e-9
 
 
@@ -460,12 +469,12 @@ class TestAnyEvidence:
                     if isinstance(d, SpeechStarted | Reopen):
                         assert not opened
                         covers_s, asks, early, opened = -1.0, 0, 0, True
-                    elif isinstance(d, Ask):
+                    elif isinstance(d, Preflight):
                         asks, early = asks + 1, early + d.early
                         assert words_of(d.text)
-                    elif isinstance(d, Withdraw):
+                    elif isinstance(d, CancelPreflight):
                         assert asks
-                    elif isinstance(d, Commit):
+                    elif isinstance(d, EndOfTurn):
                         assert opened
                         assert words_of(d.text)
                         assert covers_s >= call.speech_ended_s - 1e-9  # nothing that was said is left out
@@ -523,10 +532,10 @@ def held_until(pace_s: float | None, **settings: float) -> float:
     policy.window(ended + 0.032, 0.0)
     policy.text("what time is it", ended, ended + 0.05)
     asked = policy.completeness("what time is it", -0.5, ended + 0.06)
-    assert any(isinstance(d, Ask) for d in asked)
+    assert any(isinstance(d, Preflight) for d in asked)
     for tick in range(1, 300):
         for decision in policy.advance(ended + 0.06 + tick * 0.01):
-            if isinstance(decision, Commit):
+            if isinstance(decision, EndOfTurn):
                 return round(decision.waited_s, 2)
     raise AssertionError("never committed")
 
@@ -549,32 +558,34 @@ def test_a_reply_that_is_ready_sooner_is_not_held_back() -> None:
     policy.text("what time is it", ended, ended + 0.05)
     policy.completeness("what time is it", -0.5, ended + 0.06)
     assert policy.advance(ended + 0.25) == ()
-    assert [type(d) for d in policy.reply_ready("what time is it", ended + 0.26)] == [Commit]
+    assert [type(d) for d in policy.reply_ready("what time is it", ended + 0.26)] == [EndOfTurn]
 
 
 class TestFading:
     """The voice fades some 0.2 s before the VAD sees the end: the time to ask."""
 
-    def call(self, text: str = TEXT, covers_s: float = 0.62, **changes: float) -> list[Decision]:
-        config = configured(score_ask_early=-0.1, score_ask_fading=-1.0, fading_final_before_s=0.1, **changes)
+    def call(self, text: str = TEXT, covers_s: float = 0.62, **changes: float) -> list[TurnEvent]:
+        config = configured(
+            score_early_preflight=-0.1, score_energy_drop_preflight=-1.0, energy_drop_final_before_s=0.1, **changes
+        )
         policy = TurnPolicy(config)
-        said: list[Decision] = []
+        said: list[TurnEvent] = []
         for n in range(1, 21):  # loud until 0.64 s
             said += policy.window(n * W, 0.9, W)
         assert policy.loud_until_s == policy.speech_ended_s == pytest.approx(20 * W)
         said += policy.text(text, covers_s, 21 * W)
         said += policy.completeness(text, SURE, 21 * W)
-        assert not any(isinstance(d, Ask) for d in said)
-        said += policy.window(21 * W, 0.9, W, fading=True)
+        assert not any(isinstance(d, Preflight) for d in said)
+        said += policy.window(21 * W, 0.9, W, energy_drop=True)
         assert policy.loud_until_s == pytest.approx(20 * W)
         assert policy.speech_ended_s == pytest.approx(21 * W)
         return said
 
     def test_a_whole_text_that_heard_all_that_was_loud_is_asked_on(self) -> None:
-        assert self.call()[-1] == Ask(TEXT, early=True)
+        assert self.call()[-1] == Preflight(TEXT, early=True)
 
     def test_a_text_that_missed_a_loud_word_is_not(self) -> None:
-        assert not any(isinstance(d, Ask) for d in self.call(covers_s=0.4))
+        assert not any(isinstance(d, Preflight) for d in self.call(covers_s=0.4))
 
     def test_nor_beyond_the_early_requests_of_a_turn(self) -> None:
-        assert not any(isinstance(d, Ask) for d in self.call(max_early_asks=0))
+        assert not any(isinstance(d, Preflight) for d in self.call(max_early_preflights=0))

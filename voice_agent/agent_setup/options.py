@@ -29,7 +29,8 @@ _MULTILINGUAL_TOKENS = 51865
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """``config`` with the flags applied; ``tools`` and ``mcp`` as ``session.road`` takes them; ``notes`` to show."""
+    """``config`` with the flags applied; ``tools`` and ``mcp`` as ``session.open_session`` takes them; ``notes``
+    to show."""
 
     config: Config
     tools: tuple[llm.Tool | llm.Toolset, ...] = ()

@@ -1,12 +1,12 @@
-"""Puts a sound card's endless stream onto one track of the :class:`~.line.Line`."""
+"""Puts a sound card's endless stream onto one track of the :class:`~.line.Timeline`."""
 
 from __future__ import annotations
 
 import numpy as np
 import soxr
 
-from ..turn_events import Int16
-from .timeline import RECORD_RATE, Line, Track
+from ..audio.samples import Int16
+from .timeline import RECORD_RATE, Timeline, Track
 
 JUMP_S = 0.02  # the stream goes on where it was, unless the clock says that it is further off than this
 
@@ -14,7 +14,7 @@ JUMP_S = 0.02  # the stream goes on where it was, unless the clock says that it 
 class Channel:
     """Pieces of one stream, placed without seams; placed anew where the clock disagrees by more than ``JUMP_S``."""
 
-    def __init__(self, line: Line, track: Track, rate: int) -> None:
+    def __init__(self, line: Timeline, track: Track, rate: int) -> None:
         self._line = line
         self._track = track
         self._rate = rate

@@ -1,7 +1,7 @@
 """The real-time line of a scripted conversation: both sides on one time axis, written to disk as it goes.
 
-Sample 0 of the line is one instant of the monotonic clock (:attr:`Line.started_at`). What the user says is placed by
-counting samples; what the agent says by when it would leave a loudspeaker that plays in real time.
+Sample 0 of the line is one instant of the monotonic clock (:attr:`Timeline.started_at`). What the user says is
+placed by counting samples; what the agent says by when it would leave a loudspeaker that plays in real time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import TracebackType
 
 import numpy as np
 
+from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..errors import UsageError
-from ..turn_events import Int16
 from .wav import resample
 
 USER_RATE = 16_000
@@ -76,7 +76,7 @@ class Track:
         self._base = before
 
 
-class Line:
+class Timeline:
     """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not.
     ``keep``: all of it stays in memory, to be looked at afterwards; else only what is not written yet (a long call)."""
 
@@ -140,7 +140,7 @@ class Line:
                 self._wav.close()
             self._wav = None
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Timeline:
         return self
 
     def __exit__(self, a: type[BaseException] | None, b: BaseException | None, c: TracebackType | None) -> None:

@@ -266,7 +266,7 @@ class SessionLedger:
             tokens_wasted=sum(int(_tokens(t)) for t in wasted),
         )
         if self.degraded:
-            builder.ladder["degraded"] = list(self.degraded)
+            builder.degradation["degraded"] = list(self.degraded)
         self._traces.clear()
         self._last_error = None
         self._acknowledging = None

@@ -72,7 +72,7 @@ def to_row(turn: Turn, budget: Budget, *, item: str | None = None) -> dict[str, 
         "audio_gaps": {"count": turn.audio_gaps, "ms": _rounded(turn.audio_gaps_ms, 1)},
         "first_audible_kind": turn.first_audible_kind,
         "acknowledged_ms": None if turn.acknowledged is None else _tenths(to_ns(turn.acknowledged)),
-        "ladder": _json(turn.ladder),
+        "ladder": _json(turn.degradation),
         "evidence": _json(turn.evidence),
         "budget_ms": {"total": budget.total_ms} | {str(stage): ms for stage, ms in budget.shares_ms.items()},
     }
@@ -116,7 +116,7 @@ def from_row(row: Mapping[str, Any]) -> Turn:
             audio_gaps=row["audio_gaps"]["count"],
             audio_gaps_ms=row["audio_gaps"]["ms"],
             acknowledged=None if (at := row.get("acknowledged_ms")) is None else round(at * 10) / 10_000,
-            ladder=MappingProxyType(dict(row.get("ladder") or {})),
+            degradation=MappingProxyType(dict(row.get("ladder") or {})),
         )  # fmt: skip
     except KeyError as error:
         raise ValueError(f"the key {error} is missing") from None

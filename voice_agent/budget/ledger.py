@@ -123,7 +123,7 @@ class Turn:
     audio_gaps_ms: float = 0.0
     acknowledged: float | None = None
     """When a word that was not the answer was first heard, in seconds on the line of the marks; None: none was."""
-    ladder: Mapping[str, Any] = field(default_factory=dict)
+    degradation: Mapping[str, Any] = field(default_factory=dict)
     """What was done because the turn was late (docs/budget.md): any JSON by rung."""
 
     @property
@@ -236,7 +236,7 @@ class TurnBuilder:
     audio_gaps: int = 0
     audio_gaps_ms: float = 0.0
     acknowledged: float | None = None
-    ladder: dict[str, Any] = field(default_factory=dict)
+    degradation: dict[str, Any] = field(default_factory=dict)
     other_marks: dict[str, float] = field(default_factory=dict)
 
     def mark(self, name: Mark | str, at_s: float) -> None:
@@ -266,7 +266,7 @@ class TurnBuilder:
         self.models = dataclasses.replace(self.models, **{k: facts.pop(k) for k in _MODEL_FACTS if k in facts})
         self.usage = dataclasses.replace(self.usage, **{k: facts.pop(k) for k in _USAGE_FACTS if k in facts})
         self.simulate(facts.pop("simulated", ()))
-        self.ladder.update(facts.pop("ladder", {}))
+        self.degradation.update(facts.pop("ladder", {}))
         self.evidence.update(facts)
 
     def simulate(self, parts: str | Iterable[str] | None) -> None:
@@ -310,7 +310,7 @@ class TurnBuilder:
             audio_gaps=self.audio_gaps,
             audio_gaps_ms=self.audio_gaps_ms,
             acknowledged=self.acknowledged,
-            ladder=MappingProxyType(dict(self.ladder)),
+            degradation=MappingProxyType(dict(self.degradation)),
         )
 
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..config import LadderConfig
+from ..config import DegradationConfig
 from .path import Stage
 from .stats import percentile
 
@@ -66,7 +66,7 @@ class Pace:
         """The time that ``share`` (0 to 1) of the requests kept within; None while too few were seen."""
         return percentile(self._ordered, 100 * share) if len(self) >= ENOUGH_REQUESTS else None
 
-    def hedge_after_s(self, config: LadderConfig) -> float:
+    def hedge_after_s(self, config: DegradationConfig) -> float:
         """How long to wait before a second request is sent: the quantile of the settings, or the later one that the
         token budget affords (a request in ten asked twice costs a tenth of the prompts once more)."""
         afforded = 1.0 - AFFORDED * config.hedge_tokens
@@ -90,7 +90,7 @@ class Pace:
 class HedgeBudget:
     """What second requests may cost: a share of all tokens, and a number a minute."""
 
-    def __init__(self, config: LadderConfig) -> None:
+    def __init__(self, config: DegradationConfig) -> None:
         self._share = config.hedge_tokens
         self._per_minute = config.hedge_per_minute
         self._sent: deque[float] = deque()
@@ -172,7 +172,7 @@ _ASKS = re.compile(
 class Acknowledger:
     """Whether to say a short word first, and which: never in two turns in a row, never the same one twice in a row."""
 
-    def __init__(self, config: LadderConfig) -> None:
+    def __init__(self, config: DegradationConfig) -> None:
         self._rest_s = config.acknowledge_rest_ms / 1000
         self.question = phrases(config.acknowledge_question)
         self.other = phrases(config.acknowledge_other)
@@ -221,7 +221,7 @@ class Degrader:
     ``levels``: how far down each stage can go. Up and down have different thresholds, so that nothing swings.
     """
 
-    def __init__(self, config: LadderConfig, levels: dict[Stage, int]) -> None:
+    def __init__(self, config: DegradationConfig, levels: dict[Stage, int]) -> None:
         self._after, self._recover = config.degrade_after, config.recover_after
         self._levels = levels
         self._latest: deque[Stage | None] = deque(maxlen=LATEST)

@@ -145,7 +145,7 @@ def labels(turn: Turn, judged: Verdict) -> Text:
     if turn.typed:
         waited = turn.after_enter_ms
         parts.append(("typed" if waited is None else f"{waited:.0f} ms from Enter", ""))
-    parts += [(text, "cyan") for text in _rungs(turn)]
+    parts += [(text, "cyan") for text in _degradation_steps(turn)]
     if turn.interrupted:
         parts.append(("interrupted", "yellow"))
     if turn.reopened:
@@ -157,12 +157,12 @@ def labels(turn: Turn, judged: Verdict) -> Text:
     return Text(", ").join(Text(*part) for part in parts)
 
 
-def _rungs(turn: Turn) -> list[str]:
+def _degradation_steps(turn: Turn) -> list[str]:
     """What was done because the turn was late, in a word each."""
     said = []
     if turn.acknowledged_ms is not None:
         said.append(f"first word {turn.acknowledged_ms:.0f} ms")
-    for name, what in turn.ladder.items():
+    for name, what in turn.degradation.items():
         if name == "hedge" and isinstance(what, dict):
             said.append("hedge won" if what.get("won") else "hedged")
         elif name == "degraded" and isinstance(what, list):
@@ -252,7 +252,7 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
     else:
         lines.append(f"voice to voice {total:.1f} ms, of a budget of {budget.total_ms:.0f} ms")
         if turn.acknowledged_ms is not None:
-            word = turn.ladder.get("acknowledge", "")
+            word = turn.degradation.get("acknowledge", "")
             lines.append(f"an acknowledgement was heard after {turn.acknowledged_ms:.1f} ms: {word!r}")
         for step in turn.path:
             hidden = f"  and {step.hidden_ns / NS_PER_MS:.1f} hidden before it" if step.hidden_ns else ""

@@ -84,7 +84,7 @@ class Summary:
     tokens_wasted: int
     audio_gaps: int
     audio_gaps_ms: float
-    rungs: dict[str, int] = field(default_factory=dict)
+    degradation_steps: dict[str, int] = field(default_factory=dict)
     first_sound: Spread | None = None
     """To whatever was heard first, where some turns had an acknowledgement; else None."""
 
@@ -116,8 +116,10 @@ class Summary:
             parts.append(f"reopened {self.reopened}")
         if self.audio_gaps:
             parts.append(f"audio gaps {self.audio_gaps} ({self.audio_gaps_ms:.0f} ms)")
-        if self.rungs:
-            parts.append("late: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.rungs.items()))
+        if self.degradation_steps:
+            parts.append(
+                "late: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.degradation_steps.items())
+            )
         if self.first_sound:
             parts.append(f"first sound, acknowledgements counted, {self.first_sound}")
         if self.simulated:
@@ -131,14 +133,14 @@ class Summary:
 class SessionStats:
     """Takes turns in one by one and can be summed up at any moment."""
 
-    __slots__ = ("_counts", "_first", "_gaps_ms", "_rungs", "_stages", "_total")
+    __slots__ = ("_counts", "_degradation_steps", "_first", "_gaps_ms", "_stages", "_total")
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._gaps_ms = 0.0
         self._total = Percentiles()
         self._first = Percentiles()
-        self._rungs: Counter[str] = Counter()
+        self._degradation_steps: Counter[str] = Counter()
         self._stages: dict[Stage, Percentiles] = {}
 
     def add(self, turn: Turn, judged: Verdict) -> None:
@@ -158,7 +160,7 @@ class SessionStats:
         ):
             self._counts[name] += int(amount)
         self._gaps_ms += turn.audio_gaps_ms
-        self._rungs.update(list(turn.ladder))
+        self._degradation_steps.update(list(turn.degradation))
         if turn.counts_for_latency and (total_ms := turn.voice_to_voice_ms) is not None:
             self._total.add(total_ms)
             self._first.add(total_ms if turn.acknowledged_ms is None else turn.acknowledged_ms)
@@ -183,6 +185,6 @@ class SessionStats:
             tokens_wasted=counts["tokens_wasted"],
             audio_gaps=counts["audio_gaps"],
             audio_gaps_ms=self._gaps_ms,
-            rungs=dict(sorted(self._rungs.items())),
-            first_sound=self._first.spread() if self._rungs["acknowledge"] else None,
+            degradation_steps=dict(sorted(self._degradation_steps.items())),
+            first_sound=self._first.spread() if self._degradation_steps["acknowledge"] else None,
         )

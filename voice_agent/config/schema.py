@@ -124,7 +124,7 @@ class TurnConfig(_Section):
     patience: float = setting(
         0.5, "From eager (0) to patient (1): every wait is halved at 0 and doubled at 1.", minimum=0.0, maximum=1.0
     )
-    judge: str = setting(
+    end_of_turn_model: str = setting(
         "embedded",
         "Who judges whether a text is complete: the embedded model, or rules alone.",
         choices=("embedded", "rules"),
@@ -142,16 +142,16 @@ class TurnConfig(_Section):
     )
     score_unsure: float = setting(-3.4, "Completeness from which the text may be whole.", maximum=0.0)
     score_unfinished: float = setting(-4.3, "Completeness below which the text is surely unfinished.", maximum=0.0)
-    score_ask_early: float = setting(
+    score_early_preflight: float = setting(
         -2.0, "Completeness from which the model is asked while the user speaks.", maximum=0.0
     )
-    score_ask_fading: float = setting(
+    score_energy_drop_preflight: float = setting(
         -1.8, "The same, when the voice is fading and the text has heard all that was loud.", maximum=0.0
     )
-    fading_db: float = setting(
+    energy_drop_db: float = setting(
         12.0, "So far below the loudest recent window speech counts as fading.", minimum=1.0, maximum=60.0
     )
-    fading_final_before_s: float = setting(
+    energy_drop_final_before_s: float = setting(
         0.1,
         "While it fades, a text that heard all but this much of what was loud is worth asking on.",
         minimum=0.0,
@@ -198,11 +198,11 @@ class TurnConfig(_Section):
         minimum=0.0,
         maximum=1.0,
     )
-    ask_before_commit_s: float = setting(
+    preflight_before_end_s: float = setting(
         0.35, "An unfinished text is asked on only this long before its commit.", minimum=0.0, maximum=5.0
     )
-    max_asks: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
-    max_early_asks: int = setting(
+    max_preflights: int = setting(5, "Provisional requests a turn, at most.", minimum=0, maximum=50)
+    max_early_preflights: int = setting(
         3,
         "Of these, while the user still speaks; the last one of several is kept for when the voice fades.",
         minimum=0,
@@ -212,10 +212,12 @@ class TurnConfig(_Section):
         True,
         "Keep a provisional reply where only the ending of the last word changes (call, calls); never with tools.",
     )
-    early_ask_stable_s: float = setting(
+    early_preflight_stable_s: float = setting(
         0.09, "Only when no new word came up in this much new speech.", minimum=0.0, maximum=2.0
     )
-    early_ask_spacing_s: float = setting(0.25, "Time between two requests made while the user speaks.", minimum=0.0)
+    early_preflight_spacing_s: float = setting(
+        0.25, "Time between two requests made while the user speaks.", minimum=0.0
+    )
     record_evidence: bool = setting(
         False, "Keep with each turn what the policy was given, for `voice-agent replay` and `tune`: about 2 kB a turn."
     )
@@ -389,7 +391,7 @@ class BudgetConfig(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class LadderConfig(_Section):
+class DegradationConfig(_Section):
     """What is done when a turn is late (docs/budget.md)."""
 
     hedge: bool = setting(True, "Ask a second time when the first content is late; the first answer is spoken.")
@@ -474,11 +476,11 @@ class RoomConfig(_Section):
     eager_calls_per_core: float = setting(
         2.0,
         "With more calls than this on a core less is done ahead: no sound before it is needed, and in mid-speech only"
-        " `room.crowd_early_asks` requests.",
+        " `room.many_calls_early_preflights` requests.",
         minimum=0.0,
         maximum=100.0,
     )
-    crowd_early_asks: int = setting(
+    many_calls_early_preflights: int = setting(
         2, "Provisional requests a turn while the user still speaks, where many calls run.", minimum=0, maximum=50
     )
     max_calls: int = setting(0, "Calls at the same time, at most. 0: only the cores count.", minimum=0, maximum=10_000)
@@ -553,7 +555,7 @@ class Config:
     meter: MeterConfig = field(default_factory=MeterConfig)
     tts: TtsConfig = field(default_factory=TtsConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
-    ladder: LadderConfig = field(default_factory=LadderConfig)
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     sound: SoundConfig = field(default_factory=SoundConfig)
     room: RoomConfig = field(default_factory=RoomConfig)

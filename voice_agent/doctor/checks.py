@@ -43,7 +43,7 @@ def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[Check
         *listed,
         Check("models", "models", partial(stages.found, config)),
         Check("stages", "ears", partial(stages.ears, config), LOADING_S, FETCHING),
-        Check("stages", "judge", partial(stages.judge, config, keys), LOADING_S, optional=True),
+        Check("stages", "judge", partial(stages.end_of_turn_model, config, keys), LOADING_S, optional=True),
         Check("stages", "mouth", partial(stages.mouth, config), LOADING_S, FETCHING),
         Check(
             "services", "provider", partial(stages.mind, config, keys), 60.0, "check the network, or name another one"

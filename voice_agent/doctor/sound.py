@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..config import SoundConfig, environment_without_secrets
 from ..errors import AudioError
 from ..microphone.devices import Device, Kind, PortAudio, Sound, choose, format_for
-from ..turn_events import Int16
 from .chirp import LENGTH_S, Float, agreed, chirp, find
 from .finding import Facts, Finding, Status
 

@@ -110,27 +110,29 @@ def _against(text: str, took_ms: float, budget_ms: float, facts: Facts) -> Findi
     return Finding(Status.OK, f"{text} (budget {budget_ms:.0f} ms)", facts=facts)
 
 
-def judge(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def end_of_turn_model(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Whether the judge of texts tells a whole sentence from a broken one, and how fast."""
     from ..pipeline.loaded_models import reading
-    from ..turn import Judge, ModelJudge, RuleJudge
+    from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 
     with contextlib.ExitStack() as stack:
-        who: Judge = RuleJudge()
-        if config.turn.judge == "embedded":
+        who: EndOfTurnModel = RuleEndOfTurnModel()
+        if config.turn.end_of_turn_model == "embedded":
             from ..llm.local.embedded import EmbeddedModel
 
             path, chatting = models.smollm2(fetch=False), None
             if _chats_with_it(config, keys):
                 chatting = stack.enter_context(EmbeddedModel.shared(path))
-            who = ModelJudge(reading(path, chatting)())
+            who = TextEndOfTurnModel(reading(path, chatting)())
         who.score("hello there")
         took_ms = statistics.median(_timed(partial(who.score, text), clock) for text in (WHOLE, BROKEN, WHOLE)) * 1000
         whole, broken = who.score(WHOLE), who.score(BROKEN)
     facts: Facts = {"ms": round(took_ms, 1), "whole": round(whole, 2), "broken": round(broken, 2)}
-    text = f"{config.turn.judge}: {took_ms:.0f} ms for a new text; whole {whole:.1f}, broken {broken:.1f}"
+    text = f"{config.turn.end_of_turn_model}: {took_ms:.0f} ms for a new text; whole {whole:.1f}, broken {broken:.1f}"
     if whole <= broken:
-        yield Finding(Status.FAILED, f"{text}: it cannot tell them apart", "use --set turn.judge=rules", facts)
+        yield Finding(
+            Status.FAILED, f"{text}: it cannot tell them apart", "use --set turn.end_of_turn_model=rules", facts
+        )
     else:
         yield Finding(Status.OK, text, facts=facts)
 

@@ -2,7 +2,8 @@
 
 LiveKit adopts a provisional reply if its transcript and the final one have the same words (1.8.9: agent_activity,
 ``_transcripts_equivalent``; it then writes the final one into the history). Which other transcripts a reply serves as
-well, the turn policy knows (turn/policy.py, ``Commit.kept_for``); LiveKit has no seam to be told, so its test is asked
+well, the turn policy knows (turn/policy.py, ``EndOfTurn.kept_for``); LiveKit has no seam to be told, so its test
+is asked
 first and ours after it. Only pairs that a policy has let pass are accepted, so other sessions see no difference.
 """
 

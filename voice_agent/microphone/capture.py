@@ -14,8 +14,8 @@ import soxr
 from livekit import rtc
 from livekit.agents.voice import io
 
+from ..audio.samples import CAPTURED_AT, Int16
 from ..clock import Clock
-from ..turn_events import CAPTURED_AT, Int16
 from .echo import FRAME, RATE, Processing
 from .ring import Ring
 

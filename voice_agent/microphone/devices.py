@@ -18,8 +18,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from ..audio.samples import Int16
 from ..errors import AudioError, UsageError
-from ..turn_events import Int16
 
 Kind = Literal["input", "output"]
 # One block of mono samples (to be read, or to be filled); the age of its first sample, or how long until it is heard,

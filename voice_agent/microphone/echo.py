@@ -12,8 +12,8 @@ import contextlib
 import numpy as np
 from livekit import rtc
 
+from ..audio.samples import Int16
 from ..config import SoundConfig
-from ..turn_events import Int16
 
 RATE = 16_000
 FRAME = 160  # samples of the microphone: 10 ms, as WebRTC wants it

@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from ..audio.samples import Int16
 from ..audio.stream_recorder import Channel
-from ..audio.timeline import Line
+from ..audio.timeline import Timeline
 from ..clock import SYSTEM, Clock
 from ..config import SoundConfig
 from ..errors import AudioError, UsageError
-from ..turn_events import Int16
 from .capture import Capture, Front, MicrophoneInput
 from .devices import Device, Kind, PortAudio, Sound, Stream, choose, format_for
 from .echo import RATE, Processing
@@ -93,7 +93,7 @@ class Microphone:
         self._told_xruns = (0, 0)
         self._told_at = clock.now() - TELL_EVERY_S
         self._recording = record is not None
-        self.line = Line(record, clock, keep=False)
+        self.line = Timeline(record, clock, keep=False)
         self.line.start()
         self._written_at = clock.now()
         self.input = MicrophoneInput()

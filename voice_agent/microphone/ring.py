@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..turn_events import Int16
+from ..audio.samples import Int16
 
 
 class Ring:

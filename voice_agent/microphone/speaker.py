@@ -19,9 +19,9 @@ from livekit import rtc
 from livekit.agents.voice import io
 
 from ..audio.heard_words import HeardWords
+from ..audio.samples import Int16
 from ..audio.timeline import AUDIBLE
 from ..clock import Clock
-from ..turn_events import Int16
 from .ring import Ring
 
 RING_S = 30.0  # of a reply that is ahead of the loudspeaker; more than that waits

@@ -16,14 +16,14 @@ from .. import trace as probe
 from ..budget.attach import SessionLedger
 from ..config import DebugConfig
 from ..testing.harness.faults import Faults
-from .degradation import Ladder
+from .degradation import Degradation
 
 
 class VoiceAgent(Agent):
     """``instructions`` and tools as LiveKit's Agent takes them.
 
     ``on_reply_ready(user_text)``: the reply to that text has its first audio (it may be provisional).
-    ``ladder``: what is done when a turn is late. ``on_pace(seconds)``: no reply is ready sooner after its request.
+    ``degradation``: what is done when a turn is late. ``on_pace(seconds)``: no reply is ready sooner after its request.
     ``on_sound(speech_id)``: that speech is being synthesised; what it returns is given each frame, and None at the end.
     """
 
@@ -34,7 +34,7 @@ class VoiceAgent(Agent):
         on_reply_ready: Callable[[str], None],
         on_sound: Callable[[str], Callable[[rtc.AudioFrame | None], None]] = lambda _: lambda _: None,
         faults: Faults | None = None,
-        ladder: Ladder | None = None,
+        degradation: Degradation | None = None,
         on_pace: Callable[[float], None] = lambda _: None,
         **kwargs: Any,
     ) -> None:
@@ -44,7 +44,7 @@ class VoiceAgent(Agent):
         self._on_sound = on_sound
         self._asked_on: dict[str, str] = {}
         self._faults = faults or Faults(DebugConfig())
-        self._ladder = ladder
+        self._degradation = degradation
         self._on_pace = on_pace
 
     async def llm_node(
@@ -59,9 +59,9 @@ class VoiceAgent(Agent):
             trace.mark("llm_requested")  # the request has been made, as far as anybody else can tell
             await self._faults.pause("llm")
         answer = Agent.default.llm_node(self, chat_ctx, tools, model_settings)
-        if self._ladder is not None and trace is not None and handle is not None:
-            self._ladder.watch(trace, handle)
-            answer = self._ladder.acknowledged(answer, trace, handle, self._asked_on.get(trace.id, ""))
+        if self._degradation is not None and trace is not None and handle is not None:
+            self._degradation.watch(trace, handle)
+            answer = self._degradation.acknowledged(answer, trace, handle, self._asked_on.get(trace.id, ""))
         async for chunk in answer:
             yield chunk
 
@@ -75,7 +75,7 @@ class VoiceAgent(Agent):
             # tasks would be destroyed while they wait.
             handle._scheduled_fut.add_done_callback(lambda _: trace.release())
         heard = self._on_sound(handle.id) if handle is not None else None
-        ahead = self._ladder.sound_of(handle.id) if self._ladder is not None and handle is not None else None
+        ahead = self._degradation.sound_of(handle.id) if self._degradation is not None and handle is not None else None
         if ahead is not None:
             for frame in ahead.frames():
                 if heard is not None:
@@ -91,7 +91,7 @@ class VoiceAgent(Agent):
                 first = False
                 asked_on = self._asked_on.pop(trace.id, "")
                 trace.mark("tts_first_audio")
-                if self._ladder is not None and (soonest_s := self._ladder.reply_came(trace)) is not None:
+                if self._degradation is not None and (soonest_s := self._degradation.reply_came(trace)) is not None:
                     self._on_pace(soonest_s)
                 if asked_on:
                     self._on_reply_ready(asked_on)

@@ -21,7 +21,7 @@ from ..budget.ledger import Budget, Mark, Turn, verdict
 from ..budget.path import Stage
 from ..budget.policy import Acknowledger, Deadlines, Degrader, Pace
 from ..clock import SYSTEM, Clock
-from ..config import Config, LadderConfig
+from ..config import Config, DegradationConfig
 from ..runtime import malloc as memory
 from ..trace import GenerationTrace
 from .fillers import Sound
@@ -65,7 +65,7 @@ class Swap:
         self.hindered = hindered
 
 
-class Ladder:
+class Degradation:
     """For one session. ``swaps``: by stage, what can be done with less, in order. ``on_note``: said on the screen."""
 
     def __init__(
@@ -77,13 +77,13 @@ class Ladder:
         clock: Clock = SYSTEM,
     ) -> None:
         budget = config.budget
-        self.config = config.ladder
+        self.config = config.degradation
         self.deadlines = Deadlines(
             total_s=budget.total_ms / 1000,
             llm_s=budget.llm_ms / 1000,
             voice_s=(budget.tts_ms + budget.output_ms) / 1000,
         )
-        self.acknowledger = Acknowledger(config.ladder)
+        self.acknowledger = Acknowledger(config.degradation)
         self.sounds: dict[str, Sound] = {}
         self.reply_pace = Pace()
         self.ledger: Callable[[], SessionLedger] | None = None
@@ -91,7 +91,7 @@ class Ladder:
         self.on_note = on_note
         self._budget = Budget.from_config(budget)
         self._swaps = swaps or {}
-        self._degrader = Degrader(config.ladder, {stage: len(ways) for stage, ways in self._swaps.items()})
+        self._degrader = Degrader(config.degradation, {stage: len(ways) for stage, ways in self._swaps.items()})
         self._clock = clock
         self._due: dict[str, Sound] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,7 +143,7 @@ class Ladder:
             finally:
                 came.close()
 
-        reading = asyncio.create_task(read(), name="ladder.read")
+        reading = asyncio.create_task(read(), name="degradation.read")
         receiving = asyncio.ensure_future(came.recv())
         said = False
         try:
@@ -181,7 +181,7 @@ class Ladder:
         self._due[handle.id] = self.sounds[phrase]
         _wordless.add(handle)
         ledger.acknowledging(handle.id)
-        trace.rung("acknowledge", phrase)
+        trace.degradation_step("acknowledge", phrase)
         return True
 
     def sound_of(self, speech_id: str) -> Sound | None:
@@ -206,7 +206,7 @@ class Ladder:
             self._degrader.refused(step.stage)
             log.info("%s, but not going on with %s: %s", step.why, way.name, why)
             return
-        task = asyncio.get_running_loop().create_task(self._go(way, less, step.why), name="ladder.degrade")
+        task = asyncio.get_running_loop().create_task(self._go(way, less, step.why), name="degradation.degrade")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -247,7 +247,7 @@ def swaps_of(
         mind.second_first = less
 
     async def short(less: bool) -> None:
-        mind.short_tokens = config.ladder.short_reply_tokens if less else None
+        mind.short_tokens = config.degradation.short_reply_tokens if less else None
 
     usual = stt.engine
 
@@ -269,10 +269,10 @@ SMALLEST_NEEDS_MB = 115.0
 """While it is loaded: its file (75 MB) is read whole, then made smaller; 36 of it stay (one run, beside base)."""
 
 
-def room_for_whisper(config: LadderConfig) -> str:
+def room_for_whisper(config: DegradationConfig) -> str:
     """Why a second Whisper may not be loaded; empty: it may. Gives free memory back first."""
     memory.give_back()
     needed_mb = memory.resident_mb() + SMALLEST_NEEDS_MB
     if needed_mb <= config.degrade_memory_mb:
         return ""
-    return f"that takes {needed_mb:.0f} MB, and ladder.degrade_memory_mb is {config.degrade_memory_mb}"
+    return f"that takes {needed_mb:.0f} MB, and degradation.degrade_memory_mb is {config.degrade_memory_mb}"

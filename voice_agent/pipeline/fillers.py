@@ -34,7 +34,7 @@ class Sound:
             yield frame
 
 
-async def make_ahead(
+async def cache_fillers(
     voice: tts.TTS[Any], phrases: Sequence[str], into: dict[str, Sound], *, idle: Callable[[], bool]
 ) -> None:
     """Have ``voice`` say each phrase that is not in ``into`` yet, and keep the sound there; one at a time, and only

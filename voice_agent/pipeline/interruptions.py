@@ -20,7 +20,7 @@ from livekit.agents.voice import AgentStateChangedEvent, io
 
 from ..audio.heard_words import HeardWords
 from ..clock import SYSTEM, Clock
-from ..turn.barge_in_policy import Drop, FloorDecision, Pause, Resume, Yield
+from ..turn.barge_in_policy import BargeInDecision, Drop, Pause, Resume, Yield
 from ..turn.detector import AgentSound, TurnDetector
 
 log = logging.getLogger("voice_agent")
@@ -38,7 +38,7 @@ class _Said:
 
 
 class BargeIn:
-    """For one session. ``on_floor`` is told of every decision (tests, displays)."""
+    """For one session. ``on_barge_in`` is told of every decision (tests, displays)."""
 
     def __init__(self, session: AgentSession[Any], detectors: Sequence[TurnDetector], clock: Clock = SYSTEM) -> None:
         self._session = session
@@ -50,7 +50,7 @@ class BargeIn:
         self._began_at = 0.0
         self._paused_at: float | None = None
         self._paused_s = 0.0
-        self.on_floor: Callable[[FloorDecision], None] = lambda _: None
+        self.on_barge_in: Callable[[BargeInDecision], None] = lambda _: None
         self.on_finished: Callable[[], None] = lambda: None
         session.on("agent_state_changed", self._state)
 
@@ -116,7 +116,7 @@ class BargeIn:
 
     # --- what is decided --------------------------------------------------------------------------------------------
 
-    def decide(self, decision: FloorDecision) -> None:
+    def decide(self, decision: BargeInDecision) -> None:
         """Do it. Called on the event loop."""
         log.debug("floor: %s", decision)
         output = self._session.output.audio
@@ -136,4 +136,4 @@ class BargeIn:
                     self._session.interrupt()
             case Drop():
                 pass
-        self.on_floor(decision)
+        self.on_barge_in(decision)

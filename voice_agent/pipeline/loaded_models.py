@@ -28,13 +28,13 @@ from ..llm.client import ChatLLM
 from ..llm.local.embedded import EmbeddedModel
 from ..llm.providers import Endpoint, resolve
 from ..llm.start import running
-from ..runtime.scheduling import Lane, Lanes, Turnstile
+from ..runtime.scheduling import PrioritySemaphore, ScheduledExecutor, Scheduler
 from ..runtime.thread_priority import stand_back
 from ..stt import FastWhisperSTT
 from ..stt.decoder import SAMPLE_RATE, WhisperEngine
 from ..tts import Delivery, Piece, PiperTTS, Stop, Voice
 from ..tts.vits import CROWDED_FRAMES, HURRIED_FRAMES
-from ..turn import Judge, ModelJudge, RuleJudge
+from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 from ..turn.eou import TextModel
 from ..turn.eou.completeness import PROMPT_HEAD, NextTokens
 from .fillers import Sound
@@ -53,7 +53,7 @@ LATER_S = 0.15
 LOOK_S = 0.01
 
 
-class FairVoice:
+class ScheduledVoice:
     """A voice that several calls use at once: each piece of sound is made in its turn, the most urgent first.
 
     ``crowded()``: there are so many calls that nothing is made before it is needed. ``later``: makes what is not
@@ -63,14 +63,14 @@ class FairVoice:
     def __init__(
         self,
         voice: Voice,
-        turnstile: Turnstile,
+        semaphore: PrioritySemaphore,
         crowded: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM,
         *,
         later: Executor | None = None,
     ) -> None:
         self._voice = voice
-        self._turnstile = turnstile
+        self._tts_semaphore = semaphore
         self._crowded = crowded
         self._later = later
         self._clock = clock
@@ -91,7 +91,7 @@ class FairVoice:
                 by = dry_at - SLACK_S
             else:
                 by = asked_at + (LATER_S if stop.provisional() else 0.0)
-            with self._turnstile.turn(by):
+            with self._tts_semaphore.turn(by):
                 if self._later is not None and by > self._clock.now():
                     piece = self._later.submit(next, pieces, None).result()
                 else:
@@ -118,7 +118,7 @@ class FairVoice:
             stop.wait(wait_s)
 
 
-class Shared:
+class LoadedModels:
     """Loaded parts. Make one with :func:`loaded`; every method may be called from any thread."""
 
     def __init__(
@@ -136,16 +136,16 @@ class Shared:
         self.hedge: Endpoint | None = None
         """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
-        self._said_ahead: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
+        self._cached_fillers: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
         self._later = ThreadPoolExecutor(1, "voice later", stand_back) if several else None
-        self.lanes = Lanes(clock)
+        self.scheduler = Scheduler(clock)
         self._clock = clock
         self.read: Callable[[], NextTokens] | None = None
         """Gives each call what reads its texts for the judge (:func:`reading`); None: rules judge them."""
-        self._turnstile = Turnstile(clock=clock)
+        self._tts_semaphore = PrioritySemaphore(clock=clock)
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
-        self._voices: dict[str, FairVoice] = {}
+        self._voices: dict[str, ScheduledVoice] = {}
         self._voice_runtime = config.tts.runtime_for(several=several)
         # What a call's stages are made with; doubles put theirs here (voice_agent.testing.doubles).
         self.doubled = False
@@ -155,7 +155,7 @@ class Shared:
 
     def close(self) -> None:
         """End the threads of the ears and of the voices."""
-        self.lanes.close()
+        self.scheduler.close()
         if self._later is not None:
             self._later.shutdown()
 
@@ -171,16 +171,16 @@ class Shared:
 
     def crowded(self) -> bool:
         """There are too many calls to do ahead what may turn out to be for nothing (``room.eager_calls_per_core``)."""
-        return self.lanes.crowded(self.config.room.eager_calls_per_core)
+        return self.scheduler.crowded(self.config.room.eager_calls_per_core)
 
-    def lane(self, urgent: Callable[[], bool]) -> Lane:
+    def lane(self, urgent: Callable[[], bool]) -> ScheduledExecutor:
         """One call's place at the ears; urgent while its user waits for the text."""
-        return self.lanes.lane(urgent)
+        return self.scheduler.lane(urgent)
 
-    def said_ahead(self, voice: str, speaker: int | None, length_scale: float | None) -> dict[str, Sound]:
+    def cached_fillers(self, voice: str, speaker: int | None, length_scale: float | None) -> dict[str, Sound]:
         """The short words that this voice has said ahead so far, by text; to be filled by a call."""
         with self._lock:
-            return self._said_ahead.setdefault((voice, speaker, length_scale), {})
+            return self._cached_fillers.setdefault((voice, speaker, length_scale), {})
 
     def engine(self, language: str, model: str | None = None) -> WhisperEngine:
         """Whisper for a language, by default the ``stt.model``; loaded and warmed on first use (blocks).
@@ -205,23 +205,25 @@ class Shared:
                 self._engines[name] = engine
             return self._engines[name]
 
-    def voice(self, name: str) -> FairVoice:
+    def voice(self, name: str) -> ScheduledVoice:
         """A voice by name; loaded and warmed on first use (blocks). Raises ModelError."""
         with self._lock:
             if name not in self._voices:
                 voice = Voice.load(*models.piper(name), runtime=self._voice_runtime)
-                self._voices[name] = FairVoice(voice, self._turnstile, self.crowded, self._clock, later=self._later)
+                self._voices[name] = ScheduledVoice(
+                    voice, self._tts_semaphore, self.crowded, self._clock, later=self._later
+                )
             return self._voices[name]
 
-    def judge(self) -> Judge:
+    def end_of_turn_model(self) -> EndOfTurnModel:
         """A judge of texts for one call."""
-        return RuleJudge() if self.read is None else ModelJudge(self.read())
+        return RuleEndOfTurnModel() if self.read is None else TextEndOfTurnModel(self.read())
 
 
 @contextlib.asynccontextmanager
 async def loaded(
     config: Config, *, calls: int = 1, progress: Progress = lambda _: None, clock: Clock = SYSTEM
-) -> AsyncIterator[Shared]:
+) -> AsyncIterator[LoadedModels]:
     """Load and warm what ``config`` names, for ``calls`` at the same time; let it go at the end.
 
     Raises ModelError, ConfigError or ProviderError, each saying what to do.
@@ -239,14 +241,18 @@ async def loaded(
         chatting: EmbeddedModel | None = None
         if endpoint.kind == "embedded" and calls == 1:
             chatting = stack.enter_context(EmbeddedModel.shared(models.smollm2()))
-        shared = Shared(config, endpoint, notes, clock, several=calls > 1)
-        if (second := hedge_settings(config.llm)) is not None and config.ladder.hedge:
+        shared = LoadedModels(config, endpoint, notes, clock, several=calls > 1)
+        if (second := hedge_settings(config.llm)) is not None and config.degradation.hedge:
             shared.hedge = stack.enter_context(running(resolve(second, provider_key), models.smollm2))
         stack.callback(shared.close)
         await asyncio.gather(
             loop.run_in_executor(None, shared.engine, config.stt.language),
             loop.run_in_executor(None, _voice_too, shared, config.tts.voice),
-            *([loop.run_in_executor(None, _judge_too, shared, chatting)] if config.turn.judge != "rules" else []),
+            *(
+                [loop.run_in_executor(None, _judge_too, shared, chatting)]
+                if config.turn.end_of_turn_model != "rules"
+                else []
+            ),
         )
         if endpoint.kind == "embedded":
             await loop.run_in_executor(None, _prefill, config.agent.prompt)
@@ -267,14 +273,14 @@ def hedge_settings(llm: LlmConfig) -> LlmConfig | None:
     )
 
 
-def _voice_too(shared: Shared, name: str) -> None:
+def _voice_too(shared: LoadedModels, name: str) -> None:
     shared.voice(name)
 
 
-def _judge_too(shared: Shared, chatting: EmbeddedModel | None) -> None:
+def _judge_too(shared: LoadedModels, chatting: EmbeddedModel | None) -> None:
     try:
         shared.read = reading(models.smollm2(), chatting)
-        shared.judge().score("hello there")
+        shared.end_of_turn_model().score("hello there")
     except ModelError as e:
         shared.notes.append(f"turns are judged by rules only: {e}")
 
@@ -296,4 +302,4 @@ def _prefill(prompt: str) -> None:
         model.prefill(prompt)
 
 
-__all__ = ["FairVoice", "Progress", "Shared", "hedge_settings", "loaded", "reading"]
+__all__ = ["LoadedModels", "Progress", "ScheduledVoice", "hedge_settings", "loaded", "reading"]

@@ -33,13 +33,13 @@ from ..testing.harness.faults import Faults
 from ..tts import PiperTTS
 from ..turn import InterruptionPolicy, TurnDetector
 from ..turn.policy import State
-from ..turn_events import TurnTaker, UserTurn
+from ..turn_events import BaseTurnDetector, UserTurn
 from .agent import VoiceAgent
-from .degradation import SMALLEST_WHISPER, Ladder, room_for_whisper, swaps_of
-from .fillers import make_ahead
+from .degradation import SMALLEST_WHISPER, Degradation, room_for_whisper, swaps_of
+from .fillers import cache_fillers
 from .interruptions import BargeIn
-from .loaded_models import Progress, Shared, loaded
-from .stt_failures import Unheard
+from .loaded_models import LoadedModels, Progress, loaded
+from .stt_failures import SttFailures
 
 log = logging.getLogger("voice_agent")
 
@@ -47,7 +47,7 @@ EMBEDDED_MAX_TOKENS = 48
 
 
 @dataclass(slots=True)
-class Road:
+class PipelineSession:
     """A wired session, not started yet. ``notes``: lines for the user, on the model, what is simulated or missing."""
 
     config: Config
@@ -63,7 +63,7 @@ class Road:
     faults: Faults | None = None
     barge_in: BargeIn | None = None
     mind: HedgedLLM | None = None
-    ladder: Ladder | None = None
+    degradation: Degradation | None = None
     on_note: Callable[[str], None] = log.info  # told in the call: what it goes on with from now on
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)  # asyncio keeps only weak references
 
@@ -76,20 +76,20 @@ class Road:
             self.barge_in.attach()
         if self.config.agent.greeting:
             self.session.say(self.config.agent.greeting)
-        if self.ladder is not None and self.config.ladder.acknowledge:
-            task = asyncio.create_task(self._make_ahead(self.ladder), name="road.acknowledgements")
+        if self.degradation is not None and self.config.degradation.acknowledge:
+            task = asyncio.create_task(self._cache_fillers(self.degradation), name="road.acknowledgements")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _make_ahead(self, ladder: Ladder) -> None:
+    async def _cache_fillers(self, degradation: Degradation) -> None:
         """The short words, while nobody speaks; a voice that cannot say them says the answers as ever."""
-        wanted = (*ladder.acknowledger.question, *ladder.acknowledger.other)
+        wanted = (*degradation.acknowledger.question, *degradation.acknowledger.other)
 
         def idle() -> bool:
             return self.session.agent_state == "listening" and self.session.user_state != "speaking"
 
         try:
-            await make_ahead(self.tts, wanted, ladder.sounds, idle=idle)
+            await cache_fillers(self.tts, wanted, degradation.sounds, idle=idle)
         except Exception as error:
             log.warning("no short words before late answers: %s", error)
 
@@ -101,16 +101,16 @@ class Road:
 
 
 @contextlib.asynccontextmanager
-async def road(
+async def open_session(
     config: Config,
     *,
     on_turn: Callable[[Turn], None],
     progress: Progress = lambda _: None,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
-    shared: Shared | None = None,
+    shared: LoadedModels | None = None,
     clock: Clock = SYSTEM,
-) -> AsyncIterator[Road]:
+) -> AsyncIterator[PipelineSession]:
     """Load, warm and wire everything ``config`` names; close it all at the end.
 
     ``tools`` as LiveKit's Agent takes them; ``mcp``: LiveKit's MCP servers, connected here. ``shared``: what has been
@@ -127,7 +127,7 @@ async def road(
             shared = await stack.enter_async_context(loaded(config, progress=progress, clock=clock))
         parts = shared
         notes += parts.notes
-        judge = parts.judge()
+        end_of_turn_model = parts.end_of_turn_model()
         engine = await loop.run_in_executor(None, parts.engine, config.stt.language)
         voice = await loop.run_in_executor(None, parts.voice, config.tts.voice)
         faults = Faults(config.debug)
@@ -144,29 +144,29 @@ async def road(
         turn_config = config.turn
         if tools or toolsets or config.stt.language != "en":  # a tool must not run on what is nearly the user's words
             turn_config = dataclasses.replace(turn_config, keep_over_inflection=False)
-        few = min(config.room.crowd_early_asks, turn_config.max_early_asks)
-        frugal = dataclasses.replace(turn_config, max_early_asks=few)
+        few = min(config.room.many_calls_early_preflights, turn_config.max_early_preflights)
+        frugal = dataclasses.replace(turn_config, max_early_preflights=few)
 
         def present() -> TurnConfig:
             return frugal if parts.crowded() else turn_config
 
-        def taker() -> TurnTaker:
+        def turn_detector() -> BaseTurnDetector:
             detectors.append(
                 TurnDetector(
                     present(),
-                    judge,
+                    end_of_turn_model,
                     acoustic,
-                    floor=InterruptionPolicy(config.interruption),
-                    on_floor=lambda decision: barge_in.decide(decision),
+                    barge_in=InterruptionPolicy(config.interruption),
+                    on_barge_in=lambda decision: barge_in.decide(decision),
                     agent=lambda: barge_in.sound(),
                 )
             )
-            return faults.taker(detectors[-1])
+            return faults.turn_detector(detectors[-1])
 
         stt = parts.ears(
             config.stt.model,
             language=config.stt.language,
-            taker=taker,
+            turn_detector=turn_detector,
             engine=engine,
             thread=faults.thread(parts.lane(urgent=lambda: any(d.policy.state is State.PAUSED for d in detectors))),
             clock=clock,
@@ -179,7 +179,7 @@ async def road(
             )
         mind = parts.mind(settings, endpoint, clock=clock)
         second = parts.mind(settings, parts.hedge, clock=clock) if parts.hedge is not None else None
-        hedged = HedgedLLM(mind, second, config=config.ladder, clock=clock)
+        hedged = HedgedLLM(mind, second, config=config.degradation, clock=clock)
         warming: asyncio.Future[Any] | None = None
         if connected:
             warming = asyncio.ensure_future(hedged.warm())
@@ -209,7 +209,7 @@ async def road(
                 "preemptive_generation": {
                     "enabled": True,
                     "preemptive_tts": True,
-                    "max_retries": max(1, config.turn.max_asks),
+                    "max_retries": max(1, config.turn.max_preflights),
                     "max_speech_duration": 600.0,
                 },
             },
@@ -217,13 +217,13 @@ async def road(
             conn_options=SessionConnectOptions(max_unrecoverable_errors=1_000_000),
         )
         barge_in = BargeIn(session, detectors, clock)
-        road_: Road
+        opened: PipelineSession
 
         def closed(turn: Turn) -> None:
             on_turn(turn)
-            ladder.closed(turn)
+            degradation.closed(turn)
             if turn.error is not None and turn.marks[Mark.FIRST_AUDIBLE] is None:
-                _apologise(road_, turn)
+                _apologise(opened, turn)
 
         ledger = attach(session, on_turn=closed, stt_model=config.stt.model, voice=config.tts.voice, clock=clock)
 
@@ -241,17 +241,17 @@ async def road(
             return smallest
 
         def room_for_another() -> str:
-            return room_for_whisper(config.ladder) if alone and smallest is None else ""
+            return room_for_whisper(config.degradation) if alone and smallest is None else ""
 
-        ladder = Ladder(
+        degradation = Degradation(
             config,
             swaps=swaps_of(hedged, config, stt, smaller_whisper, room_for_another),
-            on_note=lambda text: road_.on_note(text),
+            on_note=lambda text: opened.on_note(text),
             clock=clock,
         )
-        ladder.ledger = lambda: ledger
-        ladder.user_speaks = lambda: session.user_state == "speaking"
-        ladder.sounds = parts.said_ahead(config.tts.voice, config.tts.speaker, config.tts.length_scale)
+        degradation.ledger = lambda: ledger
+        degradation.user_speaks = lambda: session.user_state == "speaking"
+        degradation.sounds = parts.cached_fillers(config.tts.voice, config.tts.speaker, config.tts.length_scale)
 
         def pace(soonest_s: float) -> None:
             for detector in detectors:
@@ -264,11 +264,13 @@ async def road(
             on_reply_ready=reply_ready,
             on_sound=barge_in.speaks,
             faults=faults,
-            ladder=ladder,
+            degradation=degradation,
             on_pace=pace,
         )
-        road_ = Road(config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors, faults, barge_in)
-        road_.mind, road_.ladder = hedged, ladder
+        opened = PipelineSession(
+            config, session, agent, stt, mind, tts, ledger, endpoint, notes, detectors, faults, barge_in
+        )
+        opened.mind, opened.degradation = hedged, degradation
 
         def committed(turn: UserTurn) -> None:
             for detector in detectors:  # from the next turn on
@@ -279,18 +281,18 @@ async def road(
                 kept_reply.keep(turn.commit.kept_for, turn.text)
             ledger.user_turn(turn)
 
-        Unheard(session, lambda: _say_sorry(road_))
+        SttFailures(session, lambda: _say_sorry(opened))
         stt.on_turn = committed
-        stt.on_reopen = lambda text: _reopen(road_, text)
+        stt.on_reopen = lambda text: _reopen(opened, text)
         try:
-            yield road_
+            yield opened
         finally:
             ledger.close()
             if warming is not None:
                 warming.cancel()
             await session.aclose()
-            await utils.aio.cancel_and_wait(*road_._tasks)
-            await ladder.aclose()
+            await utils.aio.cancel_and_wait(*opened._tasks)
+            await degradation.aclose()
             await hedged.aclose()
             await tts.aclose()
             await stt.aclose()
@@ -301,18 +303,18 @@ def _connecting_failed(warming: asyncio.Future[Any]) -> None:
         log.warning("no connection to the language model yet: %s", error)  # the turn that needs it will say so too
 
 
-def _apologise(r: Road, turn: Turn) -> None:
+def _apologise(r: PipelineSession, turn: Turn) -> None:
     """A failed turn is spoken to the user; the call goes on."""
     log.warning("turn %s failed: %s", turn.id, turn.error)
     _say_sorry(r)
 
 
-def _say_sorry(r: Road) -> None:
+def _say_sorry(r: PipelineSession) -> None:
     with contextlib.suppress(RuntimeError):  # the session is closing: nobody is there to hear it
         r.session.say(r.config.agent.apology, add_to_chat_ctx=False)
 
 
-def _reopen(r: Road, text: str) -> None:
+def _reopen(r: PipelineSession, text: str) -> None:
     """The user went on: stop the reply nobody has heard, and take its question back out of the history."""
     speech = r.session.current_speech
     r.ledger.reopened()
@@ -332,4 +334,4 @@ def _reopen(r: Road, text: str) -> None:
     task.add_done_callback(r._tasks.discard)
 
 
-__all__ = ["Progress", "Road", "road"]
+__all__ = ["PipelineSession", "Progress", "open_session"]

@@ -13,7 +13,7 @@ from livekit.agents import AgentSession, stt
 from livekit.agents.voice import ErrorEvent, UserInputTranscribedEvent, UserStateChangedEvent
 
 
-class Unheard:
+class SttFailures:
     """Follows one session; ``apologise`` is called after an utterance that the ears failed on and gave no text for."""
 
     def __init__(self, session: AgentSession[Any], apologise: Callable[[], None]) -> None:

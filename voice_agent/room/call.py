@@ -19,8 +19,8 @@ from ..config import Config
 from ..livekit_compat.ffi import narrow_room
 from ..livekit_compat.output import RoomOutput
 from ..livekit_compat.transcription import by_told_times
-from ..pipeline.loaded_models import Shared
-from ..pipeline.session import Road, road
+from ..pipeline.loaded_models import LoadedModels
+from ..pipeline.session import PipelineSession, open_session
 from . import audio_input as ears
 from . import published
 from .keys import Keypad
@@ -33,13 +33,13 @@ RPC_INTERRUPT = "voice_agent.interrupt"
 
 
 class Call:
-    """A call that is being held. ``road`` has the session."""
+    """A call that is being held. ``open_session`` has the session."""
 
     def __init__(self, ctx: JobContext, config: Config, clock: Clock) -> None:
         self.ctx = ctx
         self.config = config
         self.budget = Budget.from_config(config.budget)
-        self.road: Road
+        self.pipeline: PipelineSession
         self.people: People
         self.loop = asyncio.get_running_loop()
         self._clock = clock
@@ -70,10 +70,10 @@ class Call:
 
     async def interrupt(self, data: rtc.RpcInvocationData) -> str:
         """The page's button. Only the one who is heard may press it."""
-        linked = self.road.session.room_io.linked_participant
+        linked = self.pipeline.session.room_io.linked_participant
         if linked is None or linked.identity != data.caller_identity:
             raise rtc.RpcError(403, "only the participant who is heard may interrupt")
-        await self.road.session.interrupt()
+        await self.pipeline.session.interrupt()
         return ""
 
     def connection(self, state: rtc.ConnectionState.ValueType) -> None:
@@ -93,7 +93,7 @@ class Call:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _ask(self, text: str) -> None:
-        session = self.road.session
+        session = self.pipeline.session
         with contextlib.suppress(RuntimeError):  # the session is closing, or an uninterruptible speech is on
             await session.interrupt()
         with contextlib.suppress(RuntimeError):
@@ -116,7 +116,7 @@ class Line:
 async def call(
     ctx: JobContext,
     config: Config,
-    shared: Shared,
+    shared: LoadedModels,
     *,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
@@ -125,8 +125,8 @@ async def call(
     """Join the room of ``ctx`` and talk in it until the block ends. ``config`` has the job's metadata in it already."""
     held = Call(ctx, config, clock)
     connecting = asyncio.create_task(ctx.connect())
-    async with road(config, on_turn=held.turn, tools=tools, mcp=mcp, shared=shared, clock=clock) as r:
-        held.road = r
+    async with open_session(config, on_turn=held.turn, tools=tools, mcp=mcp, shared=shared, clock=clock) as r:
+        held.pipeline = r
         await connecting
         room = ctx.room
         narrow_room(room)

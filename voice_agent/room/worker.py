@@ -28,7 +28,7 @@ from ..clock import SYSTEM, Clock
 from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..livekit_compat.ffi import narrow_events, start_library
-from ..pipeline.loaded_models import Progress, Shared, loaded
+from ..pipeline.loaded_models import LoadedModels, Progress, loaded
 from ..runtime.gc import short_collections
 from .access import Access
 from .call import Call, call
@@ -87,7 +87,7 @@ class Worker:
     ) -> None:
         listen = listen or Listen()
         self.config = config
-        self.shared: Shared | None = None
+        self.shared: LoadedModels | None = None
         self._progress = progress
         self._tools, self._mcp = tools, mcp
         self._clock = clock
@@ -162,8 +162,8 @@ class Worker:
             with short_collections():
                 await self._serve(shared, ended)
 
-    async def _serve(self, shared: Shared, ended: asyncio.Event) -> None:
-        machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.lanes)
+    async def _serve(self, shared: LoadedModels, ended: asyncio.Event) -> None:
+        machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.scheduler)
         self.server.load_fnc = lambda: told(machine.load(), self._full)
         running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
         ending = asyncio.create_task(ended.wait())

@@ -1,8 +1,9 @@
 """Who works next, when many calls share the models of one machine. Pure threads: no models, no asyncio.
 
-Two shapes. :class:`Lanes` is for the ears: a few threads, one lane a call, at most a pass or two waiting in each; a
+Two shapes. :class:`Scheduler` is for the ears: a few threads, one lane a call, at most a pass or two waiting in each; a
 lane whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for leaves a
-thread free and gets a smaller share of the machine the more calls there are. :class:`Turnstile` is for the mouth: each
+thread free and gets a smaller share of the machine the more calls there are. :class:`PrioritySemaphore` is for the
+mouth: each
 call has its own thread, and asks for its turn a piece of sound at a time, and says by when it has to begin; what is not
 due yet leaves a place free. Neither interrupts what has begun: a pass or a piece takes 50 to 300 milliseconds.
 """
@@ -30,11 +31,12 @@ MOST_THREADS = 8
 ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
 
 
-class Lane(Executor):
-    """One call's place in :class:`Lanes`: an executor as any other, whose ``shutdown`` leaves the other calls be."""
+class ScheduledExecutor(Executor):
+    """One call's place in :class:`Scheduler`: an executor as any other, whose ``shutdown`` leaves the other calls
+    be."""
 
-    def __init__(self, lanes: Lanes, urgent: Callable[[], bool]) -> None:
-        self._lanes = lanes
+    def __init__(self, scheduler: Scheduler, urgent: Callable[[], bool]) -> None:
+        self._lanes = scheduler
         self.urgent = urgent
         self.urgent_since: float | None = None
         self.waiting: deque[tuple[int, float, Future[Any], Callable[[], Any]]] = deque()
@@ -55,7 +57,7 @@ class Lane(Executor):
         self._lanes.remove(self)
 
 
-class Lanes:
+class Scheduler:
     """Runs what the lanes submit on ``width`` threads (default: one a core, at most MOST_THREADS), a lane's in order.
 
     Among the lanes with work, those that are ``urgent`` right now go first; among equals, the one that has waited
@@ -79,7 +81,7 @@ class Lanes:
         self._places = max(1, width - 1)  # for what is not urgent
         self._rest_until = 0.0
         self._ready = threading.Condition()
-        self._lanes: list[Lane] = []
+        self._lanes: list[ScheduledExecutor] = []
         self._count = itertools.count()
         self._closed = self._asking = False
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
@@ -87,14 +89,14 @@ class Lanes:
         for thread in self._threads:
             thread.start()
 
-    def lane(self, urgent: Callable[[], bool] = lambda: False) -> Lane:
+    def lane(self, urgent: Callable[[], bool] = lambda: False) -> ScheduledExecutor:
         """A lane for one call. ``urgent`` is called from the working threads and by who submits; it must not block."""
-        lane = Lane(self, urgent)
+        lane = ScheduledExecutor(self, urgent)
         with self._ready:
             self._lanes.append(lane)
         return lane
 
-    def enqueue(self, lane: Lane, future: Future[Any], call: Callable[[], Any]) -> None:
+    def enqueue(self, lane: ScheduledExecutor, future: Future[Any], call: Callable[[], Any]) -> None:
         """Wait for a thread in ``lane``. RuntimeError after :meth:`close` or the lane's ``shutdown``."""
         with self._ready:
             if self._closed or lane.closed:
@@ -104,7 +106,7 @@ class Lanes:
             lane.look(now)
             self._ready.notify()
 
-    def remove(self, lane: Lane) -> None:
+    def remove(self, lane: ScheduledExecutor) -> None:
         """Forget ``lane``; what waits in it is cancelled."""
         with self._ready:
             lane.closed = True
@@ -185,7 +187,7 @@ class Lanes:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    lane: Lane
+    lane: ScheduledExecutor
     future: Future[Any]
     call: Callable[[], Any]
     urgent: bool
@@ -203,7 +205,7 @@ def run(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(result)
 
 
-class Turnstile:
+class PrioritySemaphore:
     """Lets ``width`` threads through at a time: who must begin first goes first, then who came first.
 
     Of those who need not begin yet only ``early`` are let through at a time, so that who comes in a hurry finds a place
@@ -253,4 +255,4 @@ class _Entry:
     early: bool = False
 
 
-__all__ = ["Lane", "Lanes", "Turnstile"]
+__all__ = ["PrioritySemaphore", "ScheduledExecutor", "Scheduler"]

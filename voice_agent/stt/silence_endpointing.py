@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..turn_events import Commit, Decision, Discard, Int16, SpeechStarted
+from ..audio.samples import Int16
+from ..turn_events import Discard, EndOfTurn, SpeechStarted, TurnEvent
 
 
-class SilenceTaker:
+class SilenceEndpointing:
     """Speech for two windows starts, ``silence_s`` ends. Turn detection is then somebody else's (AgentSession's)."""
 
     def __init__(self, silence_s: float = 0.25, *, threshold: float = 0.5, give_up_s: float = 0.7) -> None:
         self._silence_s = silence_s
         self._threshold = threshold
         self._give_up_s = give_up_s
-        self._emit: Callable[[Decision], None] = lambda _: None
+        self._emit: Callable[[TurnEvent], None] = lambda _: None
         self._run = 0
         self._open = False
         self._ended_s = 0.0
         self._text = ""
         self._covers_s = -1.0
 
-    def bind(self, emit: Callable[[Decision], None]) -> None:
+    def bind(self, emit: Callable[[TurnEvent], None]) -> None:
         self._emit = emit
 
     @property
@@ -62,7 +63,7 @@ class SilenceTaker:
             return
         if self._text:
             self._open = False
-            self._emit(Commit(self._text, self._ended_s, silence, self._silence_s, reason="silence"))
+            self._emit(EndOfTurn(self._text, self._ended_s, silence, self._silence_s, reason="silence"))
         elif silence >= self._give_up_s:
             self._open = False
             self._emit(Discard("no words"))

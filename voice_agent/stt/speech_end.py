@@ -6,7 +6,7 @@ WINDOW_S = 0.032
 BEFORE_CROSSING = 0.6  # windows
 
 
-class SpeechEdge:
+class SpeechEnd:
     """Remembers the last window with speech and the first without, and puts the end between the two.
 
     The end of the last window with p > 0.5 jumps by 32 ms when a probability lies near 0.5. Where the line between the

@@ -24,25 +24,24 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.local_inference import VAD
 
+from ..audio.samples import CAPTURED_AT, Int16
 from ..clock import SYSTEM, Clock
 from ..config import models
 from ..turn_events import (
-    CAPTURED_AT,
-    Ask,
-    Commit,
-    Decision,
+    BaseTurnDetector,
+    CancelPreflight,
     Discard,
-    Int16,
+    EndOfTurn,
+    Preflight,
     Reopen,
     SpeechStarted,
-    TurnTaker,
+    TurnEvent,
     UserTurn,
-    Withdraw,
 )
 from .decoder import SAMPLE_RATE, Float32, WhisperEngine, words_key
 from .incremental import Heard, Utterance, join, quietest
-from .silence_endpointing import SilenceTaker
-from .speech_end import SpeechEdge
+from .silence_endpointing import SilenceEndpointing
+from .speech_end import SpeechEnd
 
 WINDOW = 512  # samples the VAD looks at: 32 ms
 PRE_ROLL_WINDOWS = 10  # heard before the VAD is sure: the soft start of a word
@@ -57,7 +56,8 @@ ANCHOR_FRAMES = 200  # frames over which the earliest arrival places the audio o
 class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     """Whisper as a streaming STT.
 
-    ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``taker``: makes a turn
+    ``model``: an embedded name (``tiny.en``, ``base``), a CTranslate2 directory or a hub id. ``turn_detector``:
+    makes a turn
     taker for each stream; None gives plain silence of ``final_silence_s``. ``on_turn`` is told of every committed turn,
     ``on_reopen`` when a committed turn goes on. An ``engine`` that is already loaded may be shared by many STTs;
     then ``thread`` (ours to shut down) says who is heard first (:mod:`voice_agent.runtime.scheduling`).
@@ -73,7 +73,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
         language: str = "en",
         hotwords: str = "",
         threads: int = 1,
-        taker: Callable[[], TurnTaker] | None = None,
+        turn_detector: Callable[[], BaseTurnDetector] | None = None,
         final_silence_s: float = 0.25,
         on_turn: Callable[[UserTurn], None] | None = None,
         on_reopen: Callable[[str], None] | None = None,
@@ -95,7 +95,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
             clock=clock,
         )
         self.thread: Executor = thread or ThreadPoolExecutor(1, thread_name_prefix="whisper")
-        self._taker = taker or (lambda: SilenceTaker(final_silence_s))
+        self._turn_detector = turn_detector or (lambda: SilenceEndpointing(final_silence_s))
         self.on_turn = on_turn
         self.on_reopen = on_reopen
         self.clock = clock
@@ -125,7 +125,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
     ) -> WhisperStream:
         if is_given(language) and language and language != self.language and self.language != "auto":
             raise ValueError(f"this Whisper was loaded for language={self.language!r}; make one for {language!r}")
-        return WhisperStream(self, self._taker(), conn_options)
+        return WhisperStream(self, self._turn_detector(), conn_options)
 
     async def _recognize_impl(
         self,
@@ -225,9 +225,9 @@ class _Pass:
 class WhisperStream(stt.RecognizeStream):
     """One speaker's stream. Positions are seconds of audio since it began; ``_at`` places them on the clock."""
 
-    def __init__(self, ears: FastWhisperSTT, taker: TurnTaker, conn_options: APIConnectOptions) -> None:
+    def __init__(self, ears: FastWhisperSTT, turn_detector: BaseTurnDetector, conn_options: APIConnectOptions) -> None:
         self._ears = ears
-        self._taker = taker
+        self._turn_detector = turn_detector
         self._clock = ears.clock
         self._rest: Int16 = np.zeros(0, np.int16)
         self._samples = 0  # in whole windows so far
@@ -245,16 +245,16 @@ class WhisperStream(stt.RecognizeStream):
         self._pass_s = 0.0  # what the last one took
         self._reopened = False
         self._committed_speech_started_s = 0.0
-        self._edge = SpeechEdge()
+        self._edge = SpeechEnd()
         self._asking = False
         self._heard_text = ""
         self._timer: asyncio.TimerHandle | None = None
-        taker.bind(self._on_decision)
+        turn_detector.bind(self._on_decision)
         super().__init__(stt=ears, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
     @property
-    def taker(self) -> TurnTaker:
-        return self._taker
+    def turn_detector(self) -> BaseTurnDetector:
+        return self._turn_detector
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Any rate and channel count, any frame size; the rate must stay the same."""
@@ -275,17 +275,17 @@ class WhisperStream(stt.RecognizeStream):
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            await self._taker.aclose()
+            await self._turn_detector.aclose()
 
     async def _finish(self) -> None:
         """The input has ended: what was said is still heard to its end, and committed."""
         silent = np.zeros(WINDOW, np.int16)
-        while self._utterance is not None and self._taker.in_speech:
+        while self._utterance is not None and self._turn_detector.in_speech:
             if self._pass is not None:
                 await asyncio.sleep(0.005)
                 continue
             self._samples += WINDOW
-            self._taker.window(self._samples / SAMPLE_RATE, 0.0, silent)
+            self._turn_detector.window(self._samples / SAMPLE_RATE, 0.0, silent)
             self._maybe_pass()
 
     def _take(self, frame: rtc.AudioFrame, vad: Any) -> None:
@@ -301,24 +301,24 @@ class WhisperStream(stt.RecognizeStream):
             self._samples += WINDOW
             self._edge.window(self._samples / SAMPLE_RATE, probability)
             (self._tail if self._utterance is not None else self._pre_roll).append(window)
-            paused_at = self._taker.speech_ended_s
-            self._taker.window(self._samples / SAMPLE_RATE, probability, window)
+            paused_at = self._turn_detector.speech_ended_s
+            self._turn_detector.window(self._samples / SAMPLE_RATE, probability, window)
             self._maybe_settle(paused_at)
             self._maybe_pass()
-        self._taker.advance((self._samples + len(self._rest)) / SAMPLE_RATE)
+        self._turn_detector.advance((self._samples + len(self._rest)) / SAMPLE_RATE)
         if self._timer is None and self._paused:
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     @property
     def _paused(self) -> bool:
-        return self._taker.in_speech and self._samples / SAMPLE_RATE > self._taker.speech_ended_s
+        return self._turn_detector.in_speech and self._samples / SAMPLE_RATE > self._turn_detector.speech_ended_s
 
     def _tick(self) -> None:
         """Between two frames of a pause; sound that is late is not silence, so no further than a window ahead."""
         self._timer = None
         if self._paused and not self._event_ch.closed:
             heard_s = (self._samples + len(self._rest)) / SAMPLE_RATE
-            self._taker.advance(min(self._now_s(), heard_s + WINDOW / SAMPLE_RATE))
+            self._turn_detector.advance(min(self._now_s(), heard_s + WINDOW / SAMPLE_RATE))
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _at(self, position_s: float) -> float:
@@ -334,7 +334,7 @@ class WhisperStream(stt.RecognizeStream):
         """After a pause the text before it stands: what follows is heard on its own, faster, and a long silence in the
         middle cannot make Whisper stop there."""
         here = self._samples / SAMPLE_RATE
-        resumed = self._taker.in_speech and self._taker.speech_ended_s == here
+        resumed = self._turn_detector.in_speech and self._turn_detector.speech_ended_s == here
         if (
             resumed
             and self._utterance is not None
@@ -354,7 +354,7 @@ class WhisperStream(stt.RecognizeStream):
         sound = self._sound()
         if sound is None:
             return
-        loud, sure = self._taker.loud_until_s, self._taker.wants_to_be_sure
+        loud, sure = self._turn_detector.loud_until_s, self._turn_detector.wants_to_be_sure
         if not wants_pass(sound.here_s, sound.ended_s, loud, self._covers_s, self._pass_s, sure):
             return
         self._pass = wanted = _Pass(sound, self._clock)
@@ -363,10 +363,10 @@ class WhisperStream(stt.RecognizeStream):
 
     def _sound(self) -> _Sound | None:
         """All that has been said and not been dropped yet, if somebody is speaking or has just stopped."""
-        if self._utterance is None or not self._taker.in_speech or not self._tail:
+        if self._utterance is None or not self._turn_detector.in_speech or not self._tail:
             return None
-        ended = self._taker.speech_ended_s
-        may_have_finished = ended > self._taker.loud_until_s or self._taker.wants_to_be_sure
+        ended = self._turn_detector.speech_ended_s
+        may_have_finished = ended > self._turn_detector.loud_until_s or self._turn_detector.wants_to_be_sure
         return _Sound(self._utterance, tuple(self._tail), self._samples / SAMPLE_RATE, ended, may_have_finished)
 
     def _heard(self, done: _Pass, future: asyncio.Future[Heard | None]) -> None:
@@ -378,7 +378,7 @@ class WhisperStream(stt.RecognizeStream):
             self._maybe_pass()
             return
         self._pass_s = self._clock.now() - done.begun_at
-        if sound.utterance is not self._utterance or not self._taker.in_speech:
+        if sound.utterance is not self._utterance or not self._turn_detector.in_speech:
             self._maybe_pass()  # a dead turn's text is dropped; the present one may be waiting
             return
         self._passes += 1
@@ -387,7 +387,7 @@ class WhisperStream(stt.RecognizeStream):
             # One bad pass must not end the call (in the stock agent it does): report, forget the utterance, go on.
             self._emit_error(error if isinstance(error, Exception) else RuntimeError(str(error)), recoverable=True)
             self._covers_s = covers_s
-            self._taker.text("", covers_s, self._now_s())
+            self._turn_detector.text("", covers_s, self._now_s())
             return
         heard = future.result()
         if heard is None:
@@ -403,7 +403,7 @@ class WhisperStream(stt.RecognizeStream):
         if whole and whole != self._text and not self._asking:  # an interim text would end the provisional reply
             self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, whole)
         self._text = whole
-        self._taker.text(heard.text, covers_s, self._now_s())
+        self._turn_detector.text(heard.text, covers_s, self._now_s())
         self._maybe_pass()
 
     def _drop(self, samples: int) -> None:
@@ -417,17 +417,17 @@ class WhisperStream(stt.RecognizeStream):
 
     # --- decisions out --------------------------------------------------------------------------------------------
 
-    def _on_decision(self, d: Decision) -> None:
+    def _on_decision(self, d: TurnEvent) -> None:
         if isinstance(d, SpeechStarted | Reopen):
             self._open(d)
-        elif isinstance(d, Withdraw):
+        elif isinstance(d, CancelPreflight):
             self._asking = False
             if self._text:
                 self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, self._text)
-        elif isinstance(d, Ask):
+        elif isinstance(d, Preflight):
             self._asking = True
             self._send(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, d.text)
-        elif isinstance(d, Commit):
+        elif isinstance(d, EndOfTurn):
             self._commit(d)
         elif isinstance(d, Discard):
             self._close_utterance()
@@ -450,7 +450,7 @@ class WhisperStream(stt.RecognizeStream):
         if isinstance(d, Reopen) and self._ears.on_reopen is not None:
             self._ears.on_reopen(d.text)
 
-    def _commit(self, d: Commit) -> None:
+    def _commit(self, d: EndOfTurn) -> None:
         now = self._clock.now()
         ended_at = self._at(self._edge.refined(d.speech_ended_s))
         turn = UserTurn(

@@ -17,12 +17,12 @@ from livekit.agents.voice import (
     io,
 )
 
-from ..audio.timeline import Line
+from ..audio.timeline import Timeline
 from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config
 from ..errors import VoiceAgentError
-from ..pipeline.session import Road, road
+from ..pipeline.session import PipelineSession, open_session
 from ..runtime.gc import short_collections
 from .events import Ended, Event, Heard, Muted, Note, Progress, Ready, ShowLedger, Sound, StateName, Status, TurnDone
 from .front import Front
@@ -52,7 +52,7 @@ class Microphone(Protocol):
     @property
     def output_xruns(self) -> int: ...
     @property
-    def line(self) -> Line: ...
+    def line(self) -> Timeline: ...
     @property
     def latency_ms(self) -> tuple[float, float]: ...
     @property
@@ -75,7 +75,7 @@ class Talk:
     notes: Sequence[str] = ()
     clock: Clock = SYSTEM
     on_quit: Callable[[], None] = lambda: None
-    open_road: Callable[..., contextlib.AbstractAsyncContextManager[Road]] = road
+    open_agent_session: Callable[..., contextlib.AbstractAsyncContextManager[PipelineSession]] = open_session
     _front: Front | None = None
     _mic: Microphone | None = None
     _words: SpokenWords | None = None
@@ -90,7 +90,7 @@ class Talk:
         """Talk until the person quits. Raises what the road and the microphone raise: each says what to do."""
         self._front = front
         options = {"mcp": self.mcp} if self.mcp else {}
-        async with self.open_road(
+        async with self.open_agent_session(
             self.config,
             on_turn=self._turn,
             progress=lambda text: self._tell(Progress(text)),
@@ -102,7 +102,7 @@ class Talk:
                 async with self._microphone(r) as mic:
                     await self._converse(r, mic, front)
 
-    def _microphone(self, r: Road) -> contextlib.AbstractAsyncContextManager[Microphone]:
+    def _microphone(self, r: PipelineSession) -> contextlib.AbstractAsyncContextManager[Microphone]:
         return self.open_microphone(
             self.config.sound,
             on_audible=r.audible,
@@ -112,7 +112,7 @@ class Talk:
             clock=self.clock,
         )
 
-    async def _converse(self, r: Road, mic: Microphone, front: Front) -> None:
+    async def _converse(self, r: PipelineSession, mic: Microphone, front: Front) -> None:
         ended = asyncio.Event()
         self._follow(r.session, mic, ended)
         r.session.input.audio = mic.input
@@ -148,7 +148,7 @@ class Talk:
             self._tell(Ended(reason))
             self._mic = None
 
-    async def _press(self, press: Command | TypedLine, r: Road, mic: Microphone) -> bool:
+    async def _press(self, press: Command | TypedLine, r: PipelineSession, mic: Microphone) -> bool:
         """Obey one key or line; False: the person quits."""
         match press:
             case TypedLine(text):
@@ -170,14 +170,14 @@ class Talk:
                 return False
         return True
 
-    async def _send(self, text: str, r: Road) -> None:
+    async def _send(self, text: str, r: PipelineSession) -> None:
         at = self.clock.now()
         await self._hush(r)
         self._tell(Heard(text, final=True, typed=True))
         handle = r.session.generate_reply(user_input=text)
         r.ledger.typed(text, at, handle.id)
 
-    async def _hush(self, r: Road) -> None:
+    async def _hush(self, r: PipelineSession) -> None:
         """Stop what the agent is saying or about to say."""
         with contextlib.suppress(asyncio.TimeoutError, RuntimeError):
             await asyncio.wait_for(r.session.interrupt(force=True), timeout=2.0)
@@ -187,7 +187,7 @@ class Talk:
             mic.muted = on
             self._tell(Muted(on))
 
-    def _ready(self, r: Road, mic: Microphone) -> Ready:
+    def _ready(self, r: PipelineSession, mic: Microphone) -> Ready:
         latency_in, latency_out = mic.latency_ms
         return Ready(
             model=r.llm.model,
@@ -268,7 +268,7 @@ def status(user: str, agent: str) -> StateName:
     return "speaking" if agent == "speaking" else "thinking" if agent == "thinking" else "listening"
 
 
-def on_recording(turn: Turn, line: Line) -> Turn:
+def on_recording(turn: Turn, line: Timeline) -> Turn:
     """The turn with its place on the recording."""
     ended, heard = turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
     return replace(

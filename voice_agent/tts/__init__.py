@@ -1,7 +1,7 @@
 """The mouth: text that is still being written -> speech, on a local Piper voice.
 
 Read ``text`` (when is there enough to say?), ``spoken`` (how is it said?), ``graph`` and ``vits`` (how does a voice
-start before it has finished?), ``seam`` (which silences stay?), then ``stream``, which makes a LiveKit TTS of them.
+start before it has finished?), ``trimmer`` (which silences stay?), then ``stream``, which makes a LiveKit TTS of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ..config import models
 from ..errors import VoiceAgentError
 from .chunker import FEW, Chunk, Chunker, Limits
 from .normalize import speakable
-from .trim import Seam
+from .trim import SilenceTrimmer
 from .vits import Delivery, Piece, Stop, Voice, check_runtime, load_config, speaker_id
 from .word_timing import WordTimes
 
@@ -206,7 +206,7 @@ class _Mouth:
             few = self._few()
             if (chunk := self._chunker.take(hungry=hungry, few=few)) is not None:
                 if few and chunk.joined:  # else a clause ends there anyway
-                    probe.rung("small_first", len(chunk.text.split()))
+                    probe.degradation_step("small_first", len(chunk.text.split()))
                 await self._say(chunk, hungry=hungry)
             elif not self._chunker.exhausted:
                 with contextlib.suppress(TimeoutError):
@@ -254,7 +254,7 @@ class _Mouth:
             self._handed_over = True
             self._on_start()
             probe.mark("chunk_ready", self._clock.now())
-        seam = Seam(
+        trimmer = SilenceTrimmer(
             self._owner.sample_rate,
             starts_reply=not self._audible,
             joins_previous=self._joined,
@@ -266,9 +266,9 @@ class _Mouth:
             async for made in pieces:
                 piece = made.piece
                 words.sentence(piece.groups, piece.phonemes, piece.first_group, piece.samples.size / rate)
-                samples = seam.push(piece.samples, last=piece.last)
+                samples = trimmer.push(piece.samples, last=piece.last)
                 if samples.size:
-                    self._caption += words.take(skipped_s=seam.skipped / rate)
+                    self._caption += words.take(skipped_s=trimmer.skipped / rate)
                 self._emit(samples, made.at_s)
         self._caption += words.rest(self._made_s)
         self._joined = chunk.joined

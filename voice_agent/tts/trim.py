@@ -12,7 +12,7 @@ JOINED_LEAD_S = 0.02
 JOINED_TAIL_S = 0.03
 
 
-class Seam:
+class SilenceTrimmer:
     """Passes the samples of one chunk on, less the silence that is not wanted.
 
     A Piper voice starts every chunk with 30-75 ms of near-silence (median 46, n = 48) and ends it with 115-280 ms

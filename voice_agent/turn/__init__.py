@@ -5,7 +5,15 @@
 
 from .barge_in_policy import InterruptionPolicy
 from .detector import AgentSound, TurnDetector
-from .eou.completeness import Judge, ModelJudge, RuleJudge
+from .eou.completeness import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 from .policy import TurnPolicy
 
-__all__ = ["AgentSound", "InterruptionPolicy", "Judge", "ModelJudge", "RuleJudge", "TurnDetector", "TurnPolicy"]
+__all__ = [
+    "AgentSound",
+    "EndOfTurnModel",
+    "InterruptionPolicy",
+    "RuleEndOfTurnModel",
+    "TextEndOfTurnModel",
+    "TurnDetector",
+    "TurnPolicy",
+]

@@ -77,7 +77,7 @@ class Drop:
     reason: str
 
 
-FloorDecision = Pause | Resume | Yield | Drop
+BargeInDecision = Pause | Resume | Yield | Drop
 
 
 class State(enum.Enum):
@@ -188,7 +188,7 @@ class InterruptionPolicy:
         hearing: bool,
         agent_text: str = "",
         reply_left_s: float | None = None,
-    ) -> tuple[FloorDecision, ...]:
+    ) -> tuple[BargeInDecision, ...]:
         """One VAD window that ends at ``end_s``. ``agent_text``: what the agent has said of late; ``reply_left_s``:
         how much of its reply is left to be heard (None: not known)."""
         self._now = max(self._now, end_s)
@@ -208,7 +208,7 @@ class InterruptionPolicy:
             return (Pause(), *self._settle(hearing, agent_text))
         return self._settle(hearing, agent_text)
 
-    def text(self, text: str, covers_s: float, now_s: float, *, agent_text: str = "") -> tuple[FloorDecision, ...]:
+    def text(self, text: str, covers_s: float, now_s: float, *, agent_text: str = "") -> tuple[BargeInDecision, ...]:
         """A hypothesis of the whole utterance, made from the audio up to ``covers_s``."""
         self._now = max(self._now, now_s)
         if self.state is State.FREE:
@@ -217,7 +217,7 @@ class InterruptionPolicy:
         self._times_heard = self._times_heard + 1 if self._kind(agent_text) == "words" else 0
         return self._settle(True, agent_text)
 
-    def advance(self, now_s: float, *, hearing: bool, agent_text: str = "") -> tuple[FloorDecision, ...]:
+    def advance(self, now_s: float, *, hearing: bool, agent_text: str = "") -> tuple[BargeInDecision, ...]:
         """Time has passed."""
         self._now = max(self._now, now_s)
         return () if self.state is State.FREE else self._settle(hearing, agent_text)
@@ -229,7 +229,7 @@ class InterruptionPolicy:
         windows = 1 if probability >= c.sure_threshold and not self._false_alarms else c.start_windows
         return min(windows + self._false_alarms * c.false_alarm_windows, MOST_WINDOWS)
 
-    def _settle(self, hearing: bool, agent_text: str) -> tuple[FloorDecision, ...]:
+    def _settle(self, hearing: bool, agent_text: str) -> tuple[BargeInDecision, ...]:
         c = self.config
         kind = self._kind(agent_text)
         heard_all = self._covers_s >= self._speech_ended_s > 0
@@ -268,12 +268,12 @@ class InterruptionPolicy:
         """The "yes" came over the reply's last word: it was an answer."""
         return self._reply_left_s is not None and self._reply_left_s <= self.config.last_words_s
 
-    def _yield(self) -> tuple[FloorDecision, ...]:
+    def _yield(self) -> tuple[BargeInDecision, ...]:
         text, self.state = self._text, State.FREE
         self._forget()
         return (Yield(text),)
 
-    def _false_alarm(self, kind: str, *, drop: bool) -> tuple[FloorDecision, ...]:
+    def _false_alarm(self, kind: str, *, drop: bool) -> tuple[BargeInDecision, ...]:
         paused, self.state = self.state is State.DOUBT, State.HOLDS
         self._forget()
         self._false_alarms += paused

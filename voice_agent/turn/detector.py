@@ -15,11 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
+from ..audio.samples import Int16
 from ..config import TurnConfig
-from ..turn_events import Decision, Int16, Reopen, SpeechStarted
-from .barge_in_policy import Drop, FloorDecision, InterruptionPolicy, Yield
-from .energy import Fading
-from .eou.completeness import Judge, RuleJudge, grammar_penalty
+from ..turn_events import Reopen, SpeechStarted, TurnEvent
+from .barge_in_policy import BargeInDecision, Drop, InterruptionPolicy, Yield
+from .energy import EnergyDrop
+from .eou.completeness import EndOfTurnModel, RuleEndOfTurnModel, grammar_penalty
 from .policy import State, TurnPolicy, words_of
 from .recorder import Recorder
 
@@ -47,33 +48,34 @@ class AgentSound:
 
 
 class TurnDetector:
-    """A :class:`~voice_agent.turn_events.TurnTaker` for one call. ``now_s`` gives the present on the audio's line.
+    """A :class:`~voice_agent.turn_events.BaseTurnDetector` for one call. ``now_s`` gives the present on the
+    audio's line.
 
-    With ``floor`` (and :meth:`agent_began`, :meth:`agent_ended`) it also tells interruptions from noises:
-    ``on_floor`` is given what is to be done with the agent's sound, ``agent`` says what that is.
+    With ``barge_in`` (and :meth:`agent_began`, :meth:`agent_ended`) it also tells interruptions from noises:
+    ``on_barge_in`` is given what is to be done with the agent's sound, ``agent`` says what that is.
     """
 
     def __init__(
         self,
         config: TurnConfig,
-        judge: Judge,
+        end_of_turn_model: EndOfTurnModel,
         acoustic: AcousticModel | None = None,
         *,
-        floor: InterruptionPolicy | None = None,
-        on_floor: Callable[[FloorDecision], None] = lambda _: None,
+        barge_in: InterruptionPolicy | None = None,
+        on_barge_in: Callable[[BargeInDecision], None] = lambda _: None,
         agent: Callable[[], AgentSound] = AgentSound,
     ) -> None:
         self._policy = TurnPolicy(config)
         self.recorder = Recorder(config) if config.record_evidence else None
-        self._floor = floor
-        self._on_floor = on_floor
+        self._barge_in = barge_in
+        self._on_barge_in = on_barge_in
         self._agent = agent
-        self._judge = judge
+        self._end_of_turn_model = end_of_turn_model
         self._acoustic = acoustic
-        self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-judge")
+        self._end_of_turn_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-judge")
         self._acoustic_thread = ThreadPoolExecutor(1, thread_name_prefix="turn-acoustic")
-        self._emit: Callable[[Decision], None] = lambda _: None
-        self._fading = Fading(config.fading_db)
+        self._emit: Callable[[TurnEvent], None] = lambda _: None
+        self._energy_drop = EnergyDrop(config.energy_drop_db)
         self._recent: deque[Int16] = deque(maxlen=ACOUSTIC_SAMPLES // 512 + 1)
         self._now_s = 0.0
         self._judging = False
@@ -81,10 +83,10 @@ class TurnDetector:
         self._judged: dict[str, float] = {}
         self._acoustic_for = -1.0
         self._judge_failed = False
-        self._rules = RuleJudge()
+        self._rules = RuleEndOfTurnModel()
         self._closed = False
 
-    def bind(self, emit: Callable[[Decision], None]) -> None:
+    def bind(self, emit: Callable[[TurnEvent], None]) -> None:
         self._emit = emit
 
     @property
@@ -111,14 +113,14 @@ class TurnDetector:
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         self._now_s = max(self._now_s, end_s)
         self._recent.append(pcm)
-        fading = self._fading.window(pcm, probability > self._policy.config.speech_threshold)
+        energy_drop = self._energy_drop.window(pcm, probability > self._policy.config.speech_threshold)
         if self.recorder is not None:
-            self.recorder.window(end_s, probability, fading)
-        self._out(self._policy.window(end_s, probability, len(pcm) / 16_000, fading))
-        if self._floor is not None and self._floor.holding:
+            self.recorder.window(end_s, probability, energy_drop)
+        self._out(self._policy.window(end_s, probability, len(pcm) / 16_000, energy_drop))
+        if self._barge_in is not None and self._barge_in.holding:
             said = self._agent()
-            self._floor_out(
-                self._floor.window(
+            self._barge_in_out(
+                self._barge_in.window(
                     end_s, probability, hearing=self.in_speech, agent_text=said.text, reply_left_s=said.left_s
                 )
             )
@@ -133,21 +135,21 @@ class TurnDetector:
         self._out(self._first_guess(now_s))
         if self.recorder is not None and text:
             self.recorder.text(self._policy.present_text, covers_s, now_s)
-        if self._floor is not None and self._floor.holding:
-            self._floor_out(self._floor.text(text, covers_s, now_s, agent_text=self._agent().text))
+        if self._barge_in is not None and self._barge_in.holding:
+            self._barge_in_out(self._barge_in.text(text, covers_s, now_s, agent_text=self._agent().text))
         if self._policy.in_speech and text and (not self._judges_late or self._policy.state is State.PAUSED):
             self._want_score(self._policy.present_text)
 
     @property
     def _judges_late(self) -> bool:
         """Where nothing is asked in mid-speech, as with many calls, a score of what is said then is for nothing."""
-        return self._policy.config.max_early_asks == 0
+        return self._policy.config.max_early_preflights == 0
 
     def advance(self, now_s: float) -> None:
         self._now_s = max(self._now_s, now_s)
         self._out(self._policy.advance(now_s))
-        if self._floor is not None and self._floor.holding:
-            self._floor_out(self._floor.advance(now_s, hearing=self.in_speech, agent_text=self._agent().text))
+        if self._barge_in is not None and self._barge_in.holding:
+            self._barge_in_out(self._barge_in.advance(now_s, hearing=self.in_speech, agent_text=self._agent().text))
 
     def reply_ready(self, text: str) -> None:
         """The provisional reply to ``text`` has its first audio."""
@@ -159,27 +161,27 @@ class TurnDetector:
 
     def agent_began(self) -> None:
         """The agent's sound starts."""
-        if self._floor is not None:
-            self._floor.agent_began(self._now_s)
-            self._policy.held = self._floor.holding
+        if self._barge_in is not None:
+            self._barge_in.agent_began(self._now_s)
+            self._policy.held = self._barge_in.holding
 
     def agent_ended(self) -> None:
         """The agent's sound is over, or was taken back."""
-        if self._floor is not None:
-            self._floor.agent_ended(self._now_s)
+        if self._barge_in is not None:
+            self._barge_in.agent_ended(self._now_s)
             self._policy.held = False
 
-    def _floor_out(self, decisions: tuple[FloorDecision, ...]) -> None:
-        assert self._floor is not None
-        self._policy.held = self._floor.holding
+    def _barge_in_out(self, decisions: tuple[BargeInDecision, ...]) -> None:
+        assert self._barge_in is not None
+        self._policy.held = self._barge_in.holding
         for d in decisions:
-            self._on_floor(d)
+            self._on_barge_in(d)
             if isinstance(d, Drop):
                 self._out(self._policy.discard(d.reason))
             elif isinstance(d, Yield):
                 self._out(self._policy.advance(self._now_s))
 
-    def _out(self, decisions: tuple[Decision, ...]) -> None:
+    def _out(self, decisions: tuple[TurnEvent, ...]) -> None:
         for d in decisions:
             if isinstance(d, SpeechStarted | Reopen):
                 self._acoustic_for = -1.0
@@ -188,7 +190,7 @@ class TurnDetector:
                 self.recorder.decided(d)
             self._emit(d)
 
-    def _first_guess(self, now_s: float) -> tuple[Decision, ...]:
+    def _first_guess(self, now_s: float) -> tuple[TurnEvent, ...]:
         """In a pause the request goes out on what the rules say; the judge, some 30 ms later, says how long to wait
         (until then: not sure). While the voice fades there is time to ask the judge, and fewer requests are in vain.
         """
@@ -212,7 +214,7 @@ class TurnDetector:
         else:
             self._judging = True
             loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._judge_thread, self._judge.score, text)
+            future = loop.run_in_executor(self._end_of_turn_thread, self._end_of_turn_model.score, text)
             asked_s = loop.time()
             future.add_done_callback(lambda f: self._scored(text, f, loop.time() - asked_s))
 
@@ -224,7 +226,7 @@ class TurnDetector:
             if self._judge_failed:
                 raise error  # the rules failed as well: ours to fix, and the loop's handler shows it
             self._judge_failed = True
-            self._judge = self._rules  # a turn without evidence is worse than one with less
+            self._end_of_turn_model = self._rules  # a turn without evidence is worse than one with less
             self._want_score(text)
             return
         score = future.result()
@@ -258,5 +260,5 @@ class TurnDetector:
 
     async def aclose(self) -> None:
         self._closed = True
-        self._judge_thread.shutdown(wait=False, cancel_futures=True)
+        self._end_of_turn_thread.shutdown(wait=False, cancel_futures=True)
         self._acoustic_thread.shutdown(wait=False, cancel_futures=True)

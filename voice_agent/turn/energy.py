@@ -11,12 +11,12 @@ import math
 
 import numpy as np
 
-from ..turn_events import Int16
+from ..audio.samples import Int16
 
 DECAY = 0.995  # of the loudest window's level, a window: a speaker who turns away is not fading for ever
 
 
-class Fading:
+class EnergyDrop:
     """One speaker's level. ``below_db``: how far below their loudest recent window a window counts as fading."""
 
     def __init__(self, below_db: float) -> None:

@@ -15,7 +15,8 @@ What comes in::
     advance(now_s)                      time has passed
     discard(reason)                     what is being heard is no turn (turn/interruption.py; see also ``held``)
 
-What comes out: :class:`SpeechStarted`, :class:`Ask`, :class:`Withdraw`, :class:`Commit`, :class:`Reopen`,
+What comes out: :class:`SpeechStarted`, :class:`Preflight`, :class:`CancelPreflight`, :class:`EndOfTurn`,
+:class:`Reopen`,
 :class:`Discard`.
 
 The one transition table::
@@ -42,7 +43,7 @@ import enum
 import re
 
 from ..config import TurnConfig
-from ..turn_events import Ask, Commit, Decision, Discard, Reopen, SpeechStarted, Withdraw
+from ..turn_events import CancelPreflight, Discard, EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 
 
 class State(enum.Enum):
@@ -92,7 +93,7 @@ class TurnPolicy:
         self._ready_for: str | None = None  # the words whose reply could be heard at once
         self._inner_pauses: list[float] = []  # pauses inside this turn after which the user went on
         self._usual_pause_s = 0.0  # the same, remembered over turns
-        self._committed: Commit | None = None
+        self._committed: EndOfTurn | None = None
         self._prefix = ""
 
     # --- what the stream asks -------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ class TurnPolicy:
     def wants_to_be_sure(self) -> bool:
         """The words look whole and have not been asked on: once more the same, and they are."""
         score = self._scores.get(self._key)
-        likely = score is not None and score >= self.config.score_ask_early
+        likely = score is not None and score >= self.config.score_early_preflight
         return self.state is State.SPEAKING and likely and not self.held and not self._fits_asked
 
     @property
@@ -171,9 +172,10 @@ class TurnPolicy:
     # --- evidence -------------------------------------------------------------------------------------------------
 
     def window(
-        self, end_s: float, probability: float, window_s: float = 0.032, fading: bool = False
-    ) -> tuple[Decision, ...]:
-        """One VAD window that ends at ``end_s`` with the given speech probability; ``fading``: softer than before."""
+        self, end_s: float, probability: float, window_s: float = 0.032, energy_drop: bool = False
+    ) -> tuple[TurnEvent, ...]:
+        """One VAD window that ends at ``end_s`` with the given speech probability; ``energy_drop``: softer than
+        before."""
         self._now = max(self._now, end_s)
         speech = probability > self.config.speech_threshold
         self._run = self._run + 1 if speech else 0
@@ -192,7 +194,7 @@ class TurnPolicy:
                 self._acoustic = None
                 self.state = State.SPEAKING
             self._speech_ended_s = end_s
-            if fading:
+            if energy_drop:
                 return self._maybe_ask()
             self._loud_until_s = end_s
             return ()
@@ -201,7 +203,7 @@ class TurnPolicy:
             return self._maybe_ask() + self.advance(end_s)
         return self.advance(end_s)
 
-    def text(self, text: str, covers_s: float, now_s: float) -> tuple[Decision, ...]:
+    def text(self, text: str, covers_s: float, now_s: float) -> tuple[TurnEvent, ...]:
         """A hypothesis of everything said in this turn, made from the audio up to ``covers_s``."""
         self._now = max(self._now, now_s)
         if not self.in_speech:
@@ -213,32 +215,32 @@ class TurnPolicy:
         self._text, self._key, self._covers_s = whole, key, covers_s
         return self._stray() + self._maybe_ask() + self.advance(now_s)
 
-    def completeness(self, text: str, score: float, now_s: float) -> tuple[Decision, ...]:
+    def completeness(self, text: str, score: float, now_s: float) -> tuple[TurnEvent, ...]:
         """The judge's score for ``text`` (whole turn so far); kept for as long as the turn lasts."""
         self._now = max(self._now, now_s)
         self._scores[words_of(text)] = score
         return (self._maybe_ask() + self.advance(now_s)) if self.in_speech else ()
 
-    def acoustic(self, probability: float, now_s: float) -> tuple[Decision, ...]:
+    def acoustic(self, probability: float, now_s: float) -> tuple[TurnEvent, ...]:
         """An acoustic model's probability that the turn ends with the present pause."""
         if self.state is State.PAUSED:
             self._acoustic = probability
             return self.advance(now_s)
         return ()
 
-    def reply_ready(self, text: str, now_s: float) -> tuple[Decision, ...]:
+    def reply_ready(self, text: str, now_s: float) -> tuple[TurnEvent, ...]:
         """The reply asked for on ``text`` could be heard at once."""
         if self._asked is not None and words_of(text) == self._asked:
             self._ready_for = self._asked
         return self.advance(now_s) if self.state is State.PAUSED else ()
 
-    def audible(self, now_s: float) -> tuple[Decision, ...]:
+    def audible(self, now_s: float) -> tuple[TurnEvent, ...]:
         """The agent's reply to the committed turn can be heard."""
         if self.state is State.COMMITTED:
             self._close()
         return ()
 
-    def advance(self, now_s: float) -> tuple[Decision, ...]:
+    def advance(self, now_s: float) -> tuple[TurnEvent, ...]:
         """Time has passed: is a wait over?"""
         self._now = max(self._now, now_s)
         silence = self._now - self._speech_ended_s
@@ -253,8 +255,8 @@ class TurnPolicy:
             if self.held:
                 return ()
             wanted = self.wait_s()
-            out: tuple[Decision, ...] = ()
-            if not self._fits_asked and silence >= wanted - c.ask_before_commit_s:
+            out: tuple[TurnEvent, ...] = ()
+            if not self._fits_asked and silence >= wanted - c.preflight_before_end_s:
                 out = self._ask(early=False)
             if silence + 1e-9 >= wanted and (self._reply_is_ready or silence >= wanted + self._hold_s(wanted)):
                 return (*out, self._commit(silence, wanted))
@@ -272,7 +274,7 @@ class TurnPolicy:
         ready = self._last_ask_s + self.reply_takes_s - self._speech_ended_s
         return max(c.hold_for_reply_s, min(ready - wanted, c.hold_for_pace_s))
 
-    def discard(self, reason: str) -> tuple[Decision, ...]:
+    def discard(self, reason: str) -> tuple[TurnEvent, ...]:
         """Somebody else has decided that what is being heard is no turn."""
         if not self.in_speech:
             return ()
@@ -281,7 +283,7 @@ class TurnPolicy:
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
-    def _maybe_start(self, end_s: float, window_s: float) -> tuple[Decision, ...]:
+    def _maybe_start(self, end_s: float, window_s: float) -> tuple[TurnEvent, ...]:
         if self._run < self.config.start_windows:
             return ()
         self._begin(end_s, window_s)
@@ -293,7 +295,7 @@ class TurnPolicy:
         self._speech_started_s = end_s - self._run * window_s
         self._speech_ended_s = self._loud_until_s = end_s
 
-    def _resume_committed(self, end_s: float, window_s: float) -> tuple[Decision, ...]:
+    def _resume_committed(self, end_s: float, window_s: float) -> tuple[TurnEvent, ...]:
         committed = self._committed
         assert committed is not None
         self._begin(end_s, window_s)
@@ -301,7 +303,7 @@ class TurnPolicy:
         self._key = words_of(committed.text)
         return (Reopen(committed.text),)
 
-    def _stray(self) -> tuple[Decision, ...]:
+    def _stray(self) -> tuple[TurnEvent, ...]:
         """Whisper's last word flickers ("forwarded", "forward", "forwarded"): one other text does not end a request."""
         if self._asked is None or self._fits_asked:
             self._strayed = 0
@@ -310,9 +312,9 @@ class TurnPolicy:
         if self._strayed < 2:
             return ()
         self._asked = self._ready_for = None
-        return (Withdraw(),)
+        return (CancelPreflight(),)
 
-    def _maybe_ask(self) -> tuple[Decision, ...]:
+    def _maybe_ask(self) -> tuple[TurnEvent, ...]:
         """Ask ahead of the commit: as soon as the words are likely to be all of them."""
         c = self.config
         if self.held or not self._key or self._fits_asked:
@@ -320,22 +322,26 @@ class TurnPolicy:
         score = self._scores.get(self._key)
         if self.state is State.PAUSED and self._covers_s >= self._speech_ended_s - c.text_final_before_end_s:
             return self._ask(early=False) if score is not None and score >= c.score_unsure else ()
-        if self.state is not State.SPEAKING or score is None or self._asks_early >= c.max_early_asks:
+        if self.state is not State.SPEAKING or score is None or self._asks_early >= c.max_early_preflights:
             return ()
-        if self._now - self._last_ask_s < c.early_ask_spacing_s:
+        if self._now - self._last_ask_s < c.early_preflight_spacing_s:
             return ()
-        stable = self._covers_s - self._stable_from_s >= c.early_ask_stable_s
-        fading = self._speech_ended_s > self._loud_until_s
-        heard_all = self._covers_s >= self._loud_until_s - c.fading_final_before_s
-        if fading and heard_all and score >= c.score_ask_fading:
+        stable = self._covers_s - self._stable_from_s >= c.early_preflight_stable_s
+        energy_drop = self._speech_ended_s > self._loud_until_s
+        heard_all = self._covers_s >= self._loud_until_s - c.energy_drop_final_before_s
+        if energy_drop and heard_all and score >= c.score_energy_drop_preflight:
             return self._ask(early=True)
         # The last of them is kept for when the voice fades: a text that was whole in mid-speech seldom is the last one.
-        if stable and score >= c.score_ask_early and (fading or self._asks_early < max(1, c.max_early_asks - 1)):
+        if (
+            stable
+            and score >= c.score_early_preflight
+            and (energy_drop or self._asks_early < max(1, c.max_early_preflights - 1))
+        ):
             return self._ask(early=True)
         return ()
 
-    def _ask(self, *, early: bool) -> tuple[Decision, ...]:
-        if self._asks >= self.config.max_asks:
+    def _ask(self, *, early: bool) -> tuple[TurnEvent, ...]:
+        if self._asks >= self.config.max_preflights:
             return ()  # the commit itself asks then: LiveKit generates when nothing provisional fits
         self._asked = self._key
         self._asks += 1
@@ -343,12 +349,12 @@ class TurnPolicy:
         self._last_ask_s = self._now
         self._ready_for = None
         self._strayed = 0
-        return (Ask(self._text, early),)
+        return (Preflight(self._text, early),)
 
-    def _commit(self, silence: float, wanted: float) -> Commit:
+    def _commit(self, silence: float, wanted: float) -> EndOfTurn:
         reason = "reply ready" if self._reply_is_ready else "held long enough"
         kept_for = self._asked if self._fits_asked and self._asked != self._key else None
-        self._committed = Commit(
+        self._committed = EndOfTurn(
             self._text, self._speech_ended_s, silence, wanted, self._score, self._acoustic, reason, kept_for
         )
         self.state = State.COMMITTED

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from ..config import TurnConfig
-from ..turn_events import Commit, Decision, Reopen, SpeechStarted
+from ..turn_events import EndOfTurn, Reopen, SpeechStarted, TurnEvent
 
 BEFORE_WINDOWS = 16  # half a second before the policy saw speech
 AFTER_S = 3.0
@@ -36,19 +36,19 @@ class Recorder:
     def record(self) -> dict[str, Any] | None:
         """The present turn's record: plain JSON types, still growing. None before the first speech.
 
-        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends
-        of those in which the voice fades; ``passes``: [heard
+        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability];
+        ``energy_drop``: ends of those in which the voice fades; ``passes``: [heard
         up to, ready at, whole text]; ``scores``: [words, score, seconds it took]; ``acoustic``: [end of speech,
         probability]; ``began_s``: start of the speech; ``reopened``: whether the turn was committed before and went on.
         """
         return self._record
 
-    def window(self, end_s: float, probability: float, fading: bool = False) -> None:
+    def window(self, end_s: float, probability: float, energy_drop: bool = False) -> None:
         pair = (round(end_s, 3), round(probability, 3))
         self._before.append(pair)
         if self._record is not None and end_s <= self._closes_s and len(self._record["windows"]) < MAX_WINDOWS:
             self._record["windows"].append(list(pair))
-            if fading:
+            if energy_drop:
                 self._record["fading"].append(pair[0])
 
     def text(self, whole: str, covers_s: float, now_s: float) -> None:
@@ -63,7 +63,7 @@ class Recorder:
         if self._record is not None:
             self._record["acoustic"].append([round(speech_ended_s, 3), round(probability, 4)])
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: TurnEvent) -> None:
         """The policy says something: a turn begins, goes on, or is committed."""
         if isinstance(decision, SpeechStarted):
             if self._record is not None:  # the new turn's first windows are not the old one's
@@ -83,5 +83,5 @@ class Recorder:
         elif isinstance(decision, Reopen) and self._record is not None:
             self._closes_s = float("inf")
             self._record["reopened"] = True
-        elif isinstance(decision, Commit):
+        elif isinstance(decision, EndOfTurn):
             self._closes_s = decision.speech_ended_s + decision.waited_s + AFTER_S

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from voice_agent.config import LadderConfig
+from voice_agent.config import DegradationConfig
 from voice_agent.llm.hedging.breaker import Breaker
 
 
 def breaker() -> Breaker:
-    return Breaker.of(LadderConfig(breaker_failures=3, breaker_open_s=10))
+    return Breaker.of(DegradationConfig(breaker_failures=3, breaker_open_s=10))
 
 
 def failed(b: Breaker, *at: float) -> None:
@@ -54,8 +54,8 @@ def waits(b: Breaker, trials: int) -> list[float]:
 
 def test_trials_in_vain_grow_rare_up_to_a_limit_unless_nobody_else_can_be_asked() -> None:
     assert waits(breaker(), 6) == [10, 20, 40, 80, 80, 80]
-    assert waits(Breaker.of(LadderConfig(breaker_open_s=200)), 3) == [200, 200, 200]
-    assert waits(Breaker.of(LadderConfig(), backs_off=False), 3) == [10, 10, 10]
+    assert waits(Breaker.of(DegradationConfig(breaker_open_s=200)), 3) == [200, 200, 200]
+    assert waits(Breaker.of(DegradationConfig(), backs_off=False), 3) == [10, 10, 10]
 
 
 def test_after_an_answered_trial_one_failure_opens_it_for_as_long_as_before_and_an_answer_makes_all_good() -> None:

@@ -12,7 +12,7 @@ import pytest
 from livekit.agents import llm
 
 from voice_agent.clock import Clock
-from voice_agent.config import LadderConfig, MeterConfig
+from voice_agent.config import DegradationConfig, MeterConfig
 from voice_agent.errors import DeadlineError, ProviderStreamError, ProviderUnavailableError, RateLimitedError
 from voice_agent.llm.hedging.hedge import HedgedLLM
 from voice_agent.llm.local.sim import SimSpec, parse_spec
@@ -40,11 +40,13 @@ class Asked:
         self.first = provider(FIRST, first, **more)
         self.second = provider(SECOND, second, **more) if second is not None else None
         self.models = [ScriptedLLM(p, clock=clock) for p in (self.first, self.second) if p is not None]
-        self.config = LadderConfig()
+        self.config = DegradationConfig()
         self.hedged: HedgedLLM | None = None
         self.short, self.swap = short, swap
 
-    async def __call__(self, config: LadderConfig, times: int = 1, tools: Any = None) -> tuple[str, GenerationTrace]:
+    async def __call__(
+        self, config: DegradationConfig, times: int = 1, tools: Any = None
+    ) -> tuple[str, GenerationTrace]:
         if self.hedged is None:
             second = self.models[1] if len(self.models) > 1 else None
             self.hedged = HedgedLLM(self.models[0], second, config=config, clock=self.clock)
@@ -70,7 +72,7 @@ STALLED = "sim:ttft=3s,tps=1000"
 def test_an_answer_in_time_is_asked_for_once() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, FAST, FAST)
-        text, trace = await asked(LadderConfig())
+        text, trace = await asked(DegradationConfig())
         assert text == FIRST
         assert asked.second is not None
         assert (asked.first.requests, asked.second.requests) == (1, 0)
@@ -83,19 +85,19 @@ def test_a_late_one_is_asked_for_again_and_the_first_content_wins() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, STALLED, FAST)
         began = clock.now()
-        text, trace = await asked(LadderConfig(hedge_start_ms=400))
+        text, trace = await asked(DegradationConfig(hedge_start_ms=400))
         assert text == SECOND
         assert trace.marks["llm_first_content"] - began == pytest.approx(0.5)
         assert trace.marks["llm_requested"] == pytest.approx(began)  # the wait began with the first request
-        rung = trace.facts["ladder"]["hedge"]
-        assert rung["won"] is True
-        assert rung["at_ms"] == pytest.approx(400)
-        assert rung["extra_tokens"] > 0
+        degradation_step = trace.facts["ladder"]["hedge"]
+        assert degradation_step["won"] is True
+        assert degradation_step["at_ms"] == pytest.approx(400)
+        assert degradation_step["extra_tokens"] > 0
         assert trace.facts["completion_tokens"] > 5  # the winner's
         assert asked.hedged is not None
         counts = asked.hedged.snapshot()
         assert (counts.hedged, counts.won) == (1, 1)
-        assert counts.extra_tokens == rung["extra_tokens"]
+        assert counts.extra_tokens == degradation_step["extra_tokens"]
         assert asked.models[0].snapshot().cancelled == 1
         assert asked.models[1].snapshot().completed == 1
 
@@ -105,7 +107,7 @@ def test_a_late_one_is_asked_for_again_and_the_first_content_wins() -> None:
 def test_the_first_may_still_win_and_the_second_is_cancelled_and_counted() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=500ms,tps=1000", "sim:ttft=300ms,tps=1000")
-        text, trace = await asked(LadderConfig(hedge_start_ms=400))
+        text, trace = await asked(DegradationConfig(hedge_start_ms=400))
         assert text == FIRST
         assert trace.facts["ladder"]["hedge"]["won"] is False
         assert trace.facts["ladder"]["hedge"]["extra_tokens"] > 0
@@ -119,7 +121,7 @@ def test_without_a_second_provider_the_same_is_asked_twice() -> None:
         asked = Asked(clock, "sim:ttft=lognormal(100ms,0.01),stall=20%x3s,seed=3", None)
         seen = {"won": 0}
         for _ in range(40):
-            _, trace = await asked(LadderConfig(hedge_tokens=1.0))
+            _, trace = await asked(DegradationConfig(hedge_tokens=1.0))
             seen["won"] += trace.facts.get("ladder", {}).get("hedge", {}).get("won", False)
         assert asked.first.requests > 40
         assert seen["won"] > 0
@@ -129,7 +131,11 @@ def test_without_a_second_provider_the_same_is_asked_twice() -> None:
 
 def test_off_means_off_and_so_does_an_empty_purse() -> None:
     async def main(clock: Clock) -> None:
-        for config in (LadderConfig(hedge=False), LadderConfig(hedge_tokens=0.0), LadderConfig(hedge_per_minute=0)):
+        for config in (
+            DegradationConfig(hedge=False),
+            DegradationConfig(hedge_tokens=0.0),
+            DegradationConfig(hedge_per_minute=0),
+        ):
             asked = Asked(clock, "sim:ttft=2s", FAST)
             text, _ = await asked(config)
             assert text == FIRST
@@ -150,7 +156,7 @@ def test_calls_of_two_answers_are_those_of_one() -> None:
         calls: dict[str, dict[str, str]] = {"book": {}}
         for first, second in (("sim:ttft=600ms", "sim:ttft=200ms"), ("sim:ttft=601ms", "sim:ttft=200ms")):
             asked = Asked(clock, first, second, calls=calls)
-            asked.hedged = HedgedLLM(*asked.models, config=LadderConfig(hedge_start_ms=400), clock=clock)
+            asked.hedged = HedgedLLM(*asked.models, config=DegradationConfig(hedge_start_ms=400), clock=clock)
             stream = asked.hedged.chat(chat_ctx=context(), tools=[llm.function_tool(book)])
             got = await stream.collect()
             assert asked.second is not None
@@ -167,9 +173,9 @@ def test_with_tools_it_can_be_forbidden() -> None:
 
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=1s", FAST)
-        text, _ = await asked(LadderConfig(hedge_with_tools=False), tools=[llm.function_tool(book)])
+        text, _ = await asked(DegradationConfig(hedge_with_tools=False), tools=[llm.function_tool(book)])
         assert text == FIRST
-        text, _ = await asked(LadderConfig(hedge_with_tools=False))
+        text, _ = await asked(DegradationConfig(hedge_with_tools=False))
         assert text == SECOND
 
     of(main)
@@ -179,7 +185,7 @@ def test_a_provider_that_fails_is_replaced_at_once() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
         began = clock.now()
-        text, trace = await asked(LadderConfig())
+        text, trace = await asked(DegradationConfig())
         assert text == SECOND
         assert clock.now() - began < 0.3
         assert trace.facts["ladder"]["failed_over"]["error"] == "ProviderUnavailableError"
@@ -192,7 +198,7 @@ def test_the_same_provider_is_not_asked_again_after_an_error() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=50ms,error=503", None)
         with pytest.raises(ProviderUnavailableError):
-            await asked(LadderConfig())
+            await asked(DegradationConfig())
         assert asked.first.requests == 1
 
     of(main)
@@ -201,7 +207,7 @@ def test_the_same_provider_is_not_asked_again_after_an_error() -> None:
 def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
-        config = LadderConfig(breaker_failures=3, breaker_open_s=10)
+        config = DegradationConfig(breaker_failures=3, breaker_open_s=10)
         await asked(config, times=3)
         assert asked.first.requests == 3
         text, trace = await asked(config)
@@ -233,7 +239,7 @@ def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> Non
 def test_what_trials_cost_in_an_outage_stays_within_the_budget_and_they_grow_rare() -> None:
     async def main(clock: Clock) -> tuple[int, float, list[float]]:
         asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
-        config, at, tried = LadderConfig(), [], 0
+        config, at, tried = DegradationConfig(), [], 0
         for _ in range(200):
             await asked(config)
             assert asked.hedged is not None
@@ -257,7 +263,7 @@ def test_a_trial_that_is_answered_costs_tokens_and_with_an_empty_purse_the_user_
     async def main(clock: Clock) -> None:
         for share, trials in ((0.08, 1), (0.0, 0)):
             asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
-            config = LadderConfig(hedge_tokens=share)
+            config = DegradationConfig(hedge_tokens=share)
             await asked(config, times=20)
             asked.first.pace = SimSpec(ttft_s=0.05)
             await asyncio.sleep(11)
@@ -275,7 +281,7 @@ def test_a_trial_that_is_answered_costs_tokens_and_with_an_empty_purse_the_user_
 def test_a_second_provider_that_failed_is_tried_aside_when_it_would_be_needed() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=600ms", "sim:ttft=50ms,error=503")
-        config = LadderConfig(hedge_start_ms=400, hedge_tokens=1.0)
+        config = DegradationConfig(hedge_start_ms=400, hedge_tokens=1.0)
         await asked(config, times=9)  # it is asked after 400 ms in three of them, and fails
         assert asked.second is not None
         assert asked.hedged is not None
@@ -296,7 +302,7 @@ def test_a_second_provider_that_failed_is_tried_aside_when_it_would_be_needed() 
 def test_a_provider_that_fails_again_after_a_trial_is_left_alone_at_once() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=50ms,error=503", FAST)
-        config = LadderConfig()
+        config = DegradationConfig()
         await asked(config, times=20)
         asked.first.pace = SimSpec(ttft_s=0.05)
         await asyncio.sleep(11)
@@ -331,7 +337,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
     async def late(clock: Clock) -> None:
         meter, asked = used_up(clock), Asked(clock, "sim:ttft=2s", FAST)
         counted(asked.models[1], meter)
-        text, trace = await asked(LadderConfig())
+        text, trace = await asked(DegradationConfig())
         assert text == FIRST
         assert asked.second is not None
         assert asked.second.requests == 0
@@ -341,7 +347,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
     async def first(clock: Clock) -> None:
         meter, asked = used_up(clock), Asked(clock, FAST, FAST)
         counted(asked.models[0], meter)
-        text, trace = await asked(LadderConfig(), times=5)
+        text, trace = await asked(DegradationConfig(), times=5)
         assert text == SECOND
         assert asked.first.requests == 0
         assert trace.facts["ladder"] == {"passed_over": "simulated"}
@@ -354,7 +360,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
         counted(asked.models[0], meter)
         for _ in range(5):  # its breaker would say something else after three
             with pytest.raises(RateLimitedError, match="requests a day are used"):
-                await asked(LadderConfig())
+                await asked(DegradationConfig())
         assert asked.first.requests == 0
         meter.close()
 
@@ -367,10 +373,10 @@ def test_with_nobody_else_to_ask_an_open_breaker_says_so_at_once() -> None:
         asked = Asked(clock, "sim:ttft=2s,error=503", None)
         for _ in range(3):
             with pytest.raises(ProviderUnavailableError):
-                await asked(LadderConfig())
+                await asked(DegradationConfig())
         began = clock.now()
         with pytest.raises(ProviderUnavailableError, match=r"left alone.*llm\.hedge"):
-            await asked(LadderConfig())
+            await asked(DegradationConfig())
         assert clock.now() == began
 
     of(main)
@@ -380,8 +386,8 @@ def test_it_gives_up_when_it_is_told_to_though_both_are_still_asked() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, STALLED, STALLED)
         began = clock.now()
-        with pytest.raises(DeadlineError, match=r"ladder\.give_up_ms"):
-            await asked(LadderConfig(give_up_ms=1500))
+        with pytest.raises(DeadlineError, match=r"degradation\.give_up_ms"):
+            await asked(DegradationConfig(give_up_ms=1500))
         assert clock.now() - began == pytest.approx(1.5)
         assert [model.snapshot().cancelled for model in asked.models] == [1, 1]
 
@@ -391,7 +397,7 @@ def test_it_gives_up_when_it_is_told_to_though_both_are_still_asked() -> None:
 def test_the_expected_rest_follows_from_what_was_seen() -> None:
     async def main(clock: Clock) -> None:
         asked = Asked(clock, "sim:ttft=lognormal(200ms,0.1),stall=20%x3s,seed=5", None)
-        config = LadderConfig(hedge=False)
+        config = DegradationConfig(hedge=False)
         await asked(config, times=40)
         assert asked.hedged is not None
         asked.first.pace = parse_spec(STALLED)
@@ -415,7 +421,7 @@ def test_the_expected_rest_follows_from_what_was_seen() -> None:
 
 def test_shorter_replies_and_the_other_order() -> None:
     async def main(clock: Clock) -> None:
-        text, _ = await Asked(clock, FAST, FAST, short=4, swap=True)(LadderConfig())
+        text, _ = await Asked(clock, FAST, FAST, short=4, swap=True)(DegradationConfig())
         assert text == " ".join(SECOND.split()[:3])
 
     of(main)
@@ -424,7 +430,7 @@ def test_shorter_replies_and_the_other_order() -> None:
 async def test_the_loser_s_connection_is_closed(provider: FakeProvider, make_llm: MakeLLM) -> None:
     silent, speaking = provider.says(then="silence"), provider.says(*HELLO)
     provider.chat = provider.in_turn(silent, speaking)
-    hedged = HedgedLLM(make_llm(), config=LadderConfig(hedge_start_ms=120))
+    hedged = HedgedLLM(make_llm(), config=DegradationConfig(hedge_start_ms=120))
     stream = hedged.chat(chat_ctx=context())
     assert (await stream.collect()).text == "Hello there."
     async with asyncio.timeout(5):
@@ -443,7 +449,7 @@ async def test_closing_the_answer_closes_both_requests(provider: FakeProvider, m
 
     provider.chat = silent
     model = make_llm()
-    hedged = HedgedLLM(model, config=LadderConfig(hedge_start_ms=120))
+    hedged = HedgedLLM(model, config=DegradationConfig(hedge_start_ms=120))
     stream = hedged.chat(chat_ctx=context())
     async with asyncio.timeout(5):
         while len(provider.bodies) < 2:  # noqa: ASYNC110 - the state of a server
@@ -457,7 +463,7 @@ async def test_closing_the_answer_closes_both_requests(provider: FakeProvider, m
 
 async def test_an_answer_that_breaks_off_is_an_error_as_ever(provider: FakeProvider, make_llm: MakeLLM) -> None:
     provider.chat = provider.says(event(chunk("Hello ")), then="hang up")
-    hedged = HedgedLLM(make_llm(), config=LadderConfig())
+    hedged = HedgedLLM(make_llm(), config=DegradationConfig())
     stream = hedged.chat(chat_ctx=context())
     first = await anext(stream)
     assert first.delta is not None
@@ -469,7 +475,7 @@ async def test_an_answer_that_breaks_off_is_an_error_as_ever(provider: FakeProvi
 
 async def test_usage_reaches_livekit_once(provider: FakeProvider, make_llm: MakeLLM) -> None:
     provider.chat = provider.says(event(chunk("Hi.")), event(chunk(finish="stop")), event(usage(12, 3)), DONE)
-    hedged = HedgedLLM(make_llm(), config=LadderConfig())
+    hedged = HedgedLLM(make_llm(), config=DegradationConfig())
     got = await hedged.chat(chat_ctx=context()).collect()
     assert got.usage is not None
     assert (got.usage.prompt_tokens, got.usage.completion_tokens) == (12, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from livekit.agents import Agent, AgentSession, function_tool
 
-from voice_agent.audio.timeline import Line
+from voice_agent.audio.timeline import Timeline
 from voice_agent.budget.ledger import Turn
 from voice_agent.clock import Clock
 from voice_agent.config import load
@@ -69,7 +69,7 @@ def test_a_failing_provider_fails_the_turn_and_not_the_call(spec: str, kind: str
     async def main(clock: Clock) -> tuple[Turn, bool]:
         async with conversation(clock, load(env={}, flags={"llm.spec": spec})) as c:
             turn = await c.say(QUESTION)
-            return turn, c.stage.ear.last_audible_end > c.stage.line.started_at
+            return turn, c.call_harness.ear.last_audible_end > c.call_harness.line.started_at
 
     turn, apology = run(main)
     assert turn.error is not None
@@ -183,7 +183,7 @@ def test_the_doubles_alone() -> None:
         model = ScriptedLLM(["Hello you."], clock=clock)
         voice = ScriptedTTS(expected=["Hello you."], clock=clock)
         session: AgentSession[Any] = AgentSession(stt=stt, llm=model, tts=voice, vad=ScriptedVAD())
-        line = Line(None, clock)
+        line = Timeline(None, clock)
         ear = ScriptedOutput(line, expected=["Hello you."])
         async with ScriptedInput(line) as microphone:
             session.input.audio, session.output.audio = microphone, ear
@@ -206,7 +206,7 @@ def test_doubles_complain_of_what_did_not_come() -> None:
         said = []
         stt = ScriptedSTT(expected=["Hello."], clock=clock)
         voice = ScriptedTTS(expected=["Hello you."], clock=clock)
-        ear = ScriptedOutput(Line(None, clock), expected=["Hello you."])
+        ear = ScriptedOutput(Timeline(None, clock), expected=["Hello you."])
         for double in (stt, voice, ear):
             with pytest.raises(ScriptError) as caught:
                 double.verify()

@@ -12,7 +12,7 @@ from voice_agent.clock import Clock
 from voice_agent.config import Config
 from voice_agent.testing.doubles.llm import Reply, canned
 from voice_agent.testing.doubles.parts import ScriptedParts, deterministic
-from voice_agent.testing.doubles.scenarios import ScriptedWardrobe, run_deterministic
+from voice_agent.testing.doubles.scenarios import ScriptedUtteranceSource, run_deterministic
 from voice_agent.testing.doubles.world import run
 from voice_agent.testing.report.load import load as load_runs
 from voice_agent.testing.scenario.load import load, parse
@@ -77,7 +77,7 @@ def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
         parts = ScriptedParts(wanted, clock, replies=lambda text: Reply(canned(text)))
         folder = tmp_path / "run"
         return await run_script(
-            script, wanted, folder, wardrobe=ScriptedWardrobe(), shared=parts, clock=clock, on_step=over
+            script, wanted, folder, utterance_source=ScriptedUtteranceSource(), shared=parts, clock=clock, on_step=over
         )
 
     result = run(main)

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from voice_agent.audio.samples import Int16
 from voice_agent.config import DebugConfig, load
 from voice_agent.errors import ConfigError
 from voice_agent.testing.harness.faults import Faults
-from voice_agent.turn_events import Commit, Decision, Int16, SpeechStarted
+from voice_agent.turn_events import EndOfTurn, SpeechStarted, TurnEvent
 
-COMMIT = Commit("hi", 1.0, 0.2, 0.2)
+COMMIT = EndOfTurn("hi", 1.0, 0.2, 0.2)
 
 
 class Taker:
@@ -24,10 +25,10 @@ class Taker:
     wants_to_be_sure = False
 
     def __init__(self) -> None:
-        self.emit: Callable[[Decision], None] = lambda decision: None
+        self.emit: Callable[[TurnEvent], None] = lambda decision: None
         self.calls: list[str] = []
 
-    def bind(self, emit: Callable[[Decision], None]) -> None:
+    def bind(self, emit: Callable[[TurnEvent], None]) -> None:
         self.emit = emit
 
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
@@ -45,10 +46,10 @@ class Taker:
 
 def test_nothing_is_wrapped_without_a_stage() -> None:
     faults = Faults(DebugConfig())
-    taker = Taker()
+    turn_detector = Taker()
     with ThreadPoolExecutor(1) as thread:
         assert faults.thread(thread) is thread
-    assert faults.taker(taker) is taker
+    assert faults.turn_detector(turn_detector) is turn_detector
 
 
 def test_a_wrong_stage_is_refused() -> None:
@@ -59,9 +60,9 @@ def test_a_wrong_stage_is_refused() -> None:
 async def test_a_commit_comes_late_and_in_order() -> None:
     faults = Faults(DebugConfig(delay_stage="turn", delay_ms=20.0))
     inner = Taker()
-    got: list[Decision] = []
-    taker = faults.taker(inner)
-    taker.bind(got.append)
+    got: list[TurnEvent] = []
+    turn_detector = faults.turn_detector(inner)
+    turn_detector.bind(got.append)
     started = SpeechStarted(0.0)
     inner.emit(started)
     assert got == [started]  # only commits are late
@@ -76,9 +77,9 @@ async def test_a_commit_comes_late_and_in_order() -> None:
     await asyncio.sleep(0.03)
     inner.emit(COMMIT)
     assert got[-1] is COMMIT
-    assert taker.in_speech
-    assert taker.speech_ended_s == 1.5
-    await taker.aclose()
+    assert turn_detector.in_speech
+    assert turn_detector.speech_ended_s == 1.5
+    await turn_detector.aclose()
     assert inner.calls == ["aclose"]
 
 

@@ -43,10 +43,10 @@ async def test_sound_that_came_late_and_caught_up_was_not_away() -> None:
 async def test_silence_in_the_middle_of_a_word_is_a_gap_a_pause_is_none() -> None:
     caller = Caller(ManualClock())
     word, silence = np.full(RATE // 10, 5000, np.int16), np.zeros(RATE // 10, np.int16)
-    fading = np.linspace(5000, 0, RATE // 10).astype(np.int16)
-    fading[-RATE // 20 :] = 40  # a voice's own pause is never this quiet for long
+    energy_drop = np.linspace(5000, 0, RATE // 10).astype(np.int16)
+    energy_drop[-RATE // 20 :] = 40  # a voice's own pause is never this quiet for long
     breath = np.full(RATE // 10, 40, np.int16)
-    for i, pcm in enumerate((word, silence, word, fading, breath, silence, word, silence)):
+    for i, pcm in enumerate((word, silence, word, energy_drop, breath, silence, word, silence)):
         caller._heard.append((1.0 + 0.1 * (i + 1), pcm))
         caller._loud += _loud_ends(pcm, 1.0 + 0.1 * (i + 1))
     (gap,) = caller.gaps()  # neither the one behind the breath nor the end of the reply

@@ -11,7 +11,7 @@ from livekit import rtc
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
-from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Line
+from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
 from voice_agent.clock import ManualClock
 from voice_agent.testing.harness.script_io import FRAME, GRID, Echo, ScriptInput, ScriptOutput
 
@@ -41,8 +41,8 @@ async def fed(mic: ScriptInput, frames: int) -> Int16:
 
 
 @pytest.fixture
-def line() -> Line:
-    made = Line(clock=ManualClock(50.0))
+def line() -> Timeline:
+    made = Timeline(clock=ManualClock(50.0))
     clock = made.clock
     assert isinstance(clock, ManualClock)
     clock.advance(0.0001)  # so that a frame is due, not due in 1e-17 s
@@ -51,14 +51,14 @@ def line() -> Line:
 
 
 class TestInput:
-    async def test_silence_when_nothing_is_said(self, line: Line) -> None:
+    async def test_silence_when_nothing_is_said(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         pcm = await fed(mic, 25)
         assert len(pcm) == 25 * FRAME == mic.position
         assert not pcm.any()
         assert not mic.speaking
 
-    async def test_a_frame_is_handed_out_when_its_last_sample_has_been_spoken(self, line: Line) -> None:
+    async def test_a_frame_is_handed_out_when_its_last_sample_has_been_spoken(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         clock = line.clock
         assert isinstance(clock, ManualClock)
@@ -70,7 +70,7 @@ class TestInput:
     @pytest.mark.parametrize("before", [0, 1, 3, 7, 50, 317])
     @pytest.mark.parametrize("length", [1, 159, 160, 161, 5000])
     async def test_speech_begins_on_a_window_and_is_where_the_line_has_it(
-        self, line: Line, before: int, length: int
+        self, line: Timeline, before: int, length: int
     ) -> None:
         mic = ScriptInput(line)
         await fed(mic, before)
@@ -86,7 +86,7 @@ class TestInput:
         assert (during, mic.speaking) == (True, False)
         assert line.user.end == pytest.approx((start + length) * RECORD_RATE / USER_RATE, abs=1)
 
-    async def test_one_item_at_a_time(self, line: Line) -> None:
+    async def test_one_item_at_a_time(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         mic.say(level(1600))
         with pytest.raises(RuntimeError, match="still speaking"):
@@ -94,7 +94,7 @@ class TestInput:
         await fed(mic, 60)
         assert mic.say(level(1600)) >= 60 * FRAME
 
-    async def test_after_a_stall_nothing_is_missing(self, line: Line) -> None:
+    async def test_after_a_stall_nothing_is_missing(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         speech = (np.arange(32_000) % 900 + 1).astype(np.int16)
         start = mic.say(speech)
@@ -107,7 +107,7 @@ class TestInput:
 class Ear:
     """A ScriptOutput with everything it reports."""
 
-    line: Line
+    line: Timeline
     audible: list[float] = field(default_factory=list)
     gaps: list[tuple[int, float]] = field(default_factory=list)
     finished: list[PlaybackFinishedEvent] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Ear:
 
 @pytest.fixture
 def ear() -> Ear:
-    return Ear(Line(clock=ManualClock(20.0)))
+    return Ear(Timeline(clock=ManualClock(20.0)))
 
 
 class TestOutput:
@@ -376,7 +376,7 @@ class TestHeardWords:
 
 
 class TestOverlaps:
-    async def test_two_things_said_at_once_are_mixed(self, line: Line) -> None:
+    async def test_two_things_said_at_once_are_mixed(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         first = mic.say(level(16_000, 1000))
         second = mic.say(level(1600, 500), at_s=0.3)
@@ -387,12 +387,12 @@ class TestOverlaps:
         assert set(pcm[first:second].tolist()) == {1000}
         assert not mic.speaking
 
-    async def test_too_late_is_as_soon_as_it_can(self, line: Line) -> None:
+    async def test_too_late_is_as_soon_as_it_can(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         await fed(mic, 100)
         assert mic.say(level(160), at_s=0.2) == (16_000 // GRID + 2) * GRID
 
-    async def test_loud_upon_loud_is_clipped(self, line: Line) -> None:
+    async def test_loud_upon_loud_is_clipped(self, line: Timeline) -> None:
         mic = ScriptInput(line)
         start = mic.say(level(3200, 30_000))
         mic.say(level(3200, 30_000), at_s=0.0)
@@ -402,7 +402,7 @@ class TestOverlaps:
 
 
 class TestEcho:
-    async def test_the_agent_is_heard_later_and_softer(self, line: Line) -> None:
+    async def test_the_agent_is_heard_later_and_softer(self, line: Timeline) -> None:
         line.agent.place(0, level(RECORD_RATE, 8000))
         mic = ScriptInput(line, Echo(delay_s=0.08, gain_db=-6.02, cancelled=False))
         pcm = await fed(mic, 60)

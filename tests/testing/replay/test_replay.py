@@ -84,7 +84,7 @@ def test_patience_costs_delay_and_saves_cut_offs(turns: list[Turn]) -> None:
 
 def test_settings_are_those_of_the_recording(turns: list[Turn]) -> None:
     (first, *_), _ = recorded(turns)
-    assert first.settings == {"judge": "rules"}
+    assert first.settings == {"end_of_turn_model": "rules"}
 
 
 def test_rows_without_evidence_are_told(turns: list[Turn]) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.wav import read_wav
 from voice_agent.testing.scenario import stimulus
 from voice_agent.testing.scenario.load import parse
 from voice_agent.testing.scenario.schema import Loss, Noise, Perturb
-from voice_agent.testing.scenario.utterances import Wardrobe, speech_span, trimmed
-from voice_agent.turn_events import Int16
+from voice_agent.testing.scenario.utterances import UtteranceSource, speech_span, trimmed
 
 
 def tone(hertz: float, seconds: float = 1.0, level: float = 8000.0) -> Int16:
@@ -102,15 +102,15 @@ turns:
         said.append((voice, words))
         return hello
 
-    wardrobe = Wardrobe("joe", say)
+    utterance_source = UtteranceSource("joe", say)
     first, second = script.scenario.turns
-    one = wardrobe.utterance(script, first, Perturb(), (0,))
+    one = utterance_source.utterance(script, first, Perturb(), (0,))
     parts = [len(read_wav(speech / f"{name}.wav").samples) for name in ("lead06", "rest06")]
     assert len(one.pcm) == sum(parts) + round((1.1 + 0.24) * 16_000)
     assert not one.synthetic
     assert second.perturb is not None
-    noisy = wardrobe.utterance(script, second, second.perturb, (0,))
-    wardrobe.utterance(script, second, second.perturb, (1,))
+    noisy = utterance_source.utterance(script, second, second.perturb, (0,))
+    utterance_source.utterance(script, second, second.perturb, (1,))
     assert said == [("joe", "hello")]  # spoken once
     assert noisy.synthetic
     clean = speech_span(np.concatenate([np.zeros(1920, np.int16), trimmed(hello), np.zeros(1920, np.int16)]))

@@ -58,8 +58,8 @@ def turn(item: str, fault: str) -> Turn:
 def test_every_fault_is_found_where_nothing_else_differs(power: ModuleType) -> None:
     blocks = pool(power, 10)
     for fault, stage in power.FAULTS.items():
-        verdict = power.judge(blocks, fault, 1, 5)
-        assert verdict == power.judge(blocks, fault, 1, 5)
+        verdict = power.decide(blocks, fault, 1, 5)
+        assert verdict == power.decide(blocks, fault, 1, 5)
         if fault == power.NONE:
             assert verdict.outcome is Outcome.PASSED
         else:
@@ -72,7 +72,7 @@ def test_every_fault_is_found_where_nothing_else_differs(power: ModuleType) -> N
 
 def test_too_few_blocks_are_said(power: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="collect more rounds"):
-        power.judge(pool(power, 3), "stt", 0, 5)
+        power.decide(pool(power, 3), "stt", 0, 5)
     with pytest.raises(UsageError, match="collect some first"):
         power.read_pool(tmp_path / "none.jsonl")
 

@@ -9,7 +9,7 @@ import pytest
 from voice_agent.config import TurnConfig, models
 from voice_agent.llm.local.embedded import EmbeddedModel
 from voice_agent.pipeline.loaded_models import reading
-from voice_agent.turn import ModelJudge, RuleJudge
+from voice_agent.turn import RuleEndOfTurnModel, TextEndOfTurnModel
 from voice_agent.turn.eou.completeness import FLOOR, adjusted, grammar_penalty, without_last_stop
 
 PAIRS = [
@@ -66,8 +66,8 @@ def test_a_condition_is_unfinished_however_whole_a_question_the_model_finds_it()
 class TestRules:
     @pytest.mark.parametrize(("finished", "unfinished"), PAIRS)
     def test_a_whole_sentence_scores_above_its_beginning(self, finished: str, unfinished: str) -> None:
-        judge = RuleJudge()
-        assert judge.score(finished) > judge.score(unfinished)
+        end_of_turn_model = RuleEndOfTurnModel()
+        assert end_of_turn_model.score(finished) > end_of_turn_model.score(unfinished)
 
     @pytest.mark.parametrize(
         ("better", "worse"),
@@ -80,17 +80,17 @@ class TestRules:
         ],
     )
     def test_order(self, better: str, worse: str) -> None:
-        assert RuleJudge().score(better) > RuleJudge().score(worse)
+        assert RuleEndOfTurnModel().score(better) > RuleEndOfTurnModel().score(worse)
 
     @pytest.mark.parametrize("text", ["", " ... ", "?"])
     def test_no_words_are_no_sentence(self, text: str) -> None:
-        assert RuleJudge().score(text) == FLOOR
+        assert RuleEndOfTurnModel().score(text) == FLOOR
 
     @pytest.mark.parametrize("pair", PAIRS)
     def test_whispers_stop_and_capitals_say_nothing(self, pair: tuple[str, str]) -> None:
         for text in pair:
             bare = text.rstrip(".?")
-            assert RuleJudge().score(bare.upper() + "!") == RuleJudge().score(bare.lower())
+            assert RuleEndOfTurnModel().score(bare.upper() + "!") == RuleEndOfTurnModel().score(bare.lower())
 
 
 class Tokens:
@@ -117,45 +117,45 @@ class TestModel:
         ],
     )
     def test_the_probabilities_of_ending_are_summed(self, tokens: list[tuple[str, float]], probability: float) -> None:
-        assert ModelJudge(Tokens(*tokens)).score("Who wrote it?") == pytest.approx(math.log(probability + 1e-6))
+        assert TextEndOfTurnModel(Tokens(*tokens)).score("Who wrote it?") == pytest.approx(math.log(probability + 1e-6))
 
     def test_never_below_the_floor_nor_above_zero(self) -> None:
-        assert ModelJudge(Tokens()).score("Who") >= FLOOR
-        assert ModelJudge(Tokens((".", 1.0))).score("Who") <= 1e-5
+        assert TextEndOfTurnModel(Tokens()).score("Who") >= FLOOR
+        assert TextEndOfTurnModel(Tokens((".", 1.0))).score("Who") <= 1e-5
 
     def test_the_question_is_the_open_turn_without_the_stop(self) -> None:
         tokens = Tokens((".", 0.5))
-        ModelJudge(tokens, top=7).score(" who wrote it?")
+        TextEndOfTurnModel(tokens, top=7).score(" who wrote it?")
         ((prompt, top),) = tokens.asked
         assert top == 7
         assert prompt.endswith("<|im_start|>user\nWho wrote it")
 
     def test_a_growing_text_grows_the_same_prompt(self) -> None:
         tokens = Tokens((".", 0.5))
-        judge = ModelJudge(tokens)
-        judge.score("Who wrote.")
-        judge.score("Who wrote it.")
+        end_of_turn_model = TextEndOfTurnModel(tokens)
+        end_of_turn_model.score("Who wrote.")
+        end_of_turn_model.score("Who wrote it.")
         assert tokens.asked[1][0].startswith(tokens.asked[0][0])
 
     @pytest.mark.parametrize("text", ["", " ", "...", "?!"])
     def test_nothing_is_asked_about_nothing(self, text: str) -> None:
         tokens = Tokens((".", 1.0))
-        assert ModelJudge(tokens).score(text) == FLOOR
+        assert TextEndOfTurnModel(tokens).score(text) == FLOOR
         assert tokens.asked == []
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "llama.cpp"])
-def judge(request: pytest.FixtureRequest) -> Iterator[ModelJudge]:
+def end_of_turn_model(request: pytest.FixtureRequest) -> Iterator[TextEndOfTurnModel]:
     """As a conversation has it, and as one has it whose answers come from the same model."""
     path = models.smollm2()
     with contextlib.ExitStack() as stack:
         chatting = stack.enter_context(EmbeddedModel.shared(path)) if request.param == "llama.cpp" else None
-        yield ModelJudge(reading(path, chatting)())
+        yield TextEndOfTurnModel(reading(path, chatting)())
 
 
-def test_the_real_model_tells_finished_from_unfinished(judge: ModelJudge) -> None:
-    whole = {text: judge.score(text) for text, _ in PAIRS}
-    open_ = {text: judge.score(text) for _, text in PAIRS}
+def test_the_real_model_tells_finished_from_unfinished(end_of_turn_model: TextEndOfTurnModel) -> None:
+    whole = {text: end_of_turn_model.score(text) for text, _ in PAIRS}
+    open_ = {text: end_of_turn_model.score(text) for _, text in PAIRS}
     assert all(FLOOR <= score <= 0.0 for score in (*whole.values(), *open_.values()))
     for finished, unfinished in PAIRS:
         assert whole[finished] > open_[unfinished], (finished, unfinished)

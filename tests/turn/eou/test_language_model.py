@@ -16,7 +16,7 @@ import pytest
 from voice_agent.config import models
 from voice_agent.errors import ModelError
 from voice_agent.llm.local.embedded import EmbeddedModel
-from voice_agent.turn import ModelJudge
+from voice_agent.turn import TextEndOfTurnModel
 from voice_agent.turn.eou import Reader, TextModel
 from voice_agent.turn.eou.completeness import PROMPT_HEAD
 from voice_agent.turn.eou.language_model import KEPT_OF_A_LONG_TEXT
@@ -81,7 +81,7 @@ def test_it_expects_what_llama_cpp_expects(model: TextModel, llama: EmbeddedMode
 
 
 def test_the_judges_scores_are_llama_cpps(model: TextModel, llama: EmbeddedModel) -> None:
-    ours, theirs = ModelJudge(model.reader().next_tokens), ModelJudge(llama.next_token_logprobs)
+    ours, theirs = TextEndOfTurnModel(model.reader().next_tokens), TextEndOfTurnModel(llama.next_token_logprobs)
     whole = "I am sorry but I did not understand what you said about the train to the city".split()
     texts = [" ".join(whole[:count]) for count in range(3, len(whole) + 1)]
     differences = np.array([ours.score(one) - theirs.score(one) for one in texts])

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ...config import LadderConfig
+from ...config import DegradationConfig
 
 State = Literal["closed", "open", "half open"]
 
 LONGEST_S = 80.0
-"""Trials are no further apart than this (or than ``ladder.breaker_open_s``, if that is longer)."""
+"""Trials are no further apart than this (or than ``degradation.breaker_open_s``, if that is longer)."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Breaker:
     _in_vain: int = 0
 
     @classmethod
-    def of(cls, config: LadderConfig, *, backs_off: bool = True) -> Breaker:
+    def of(cls, config: DegradationConfig, *, backs_off: bool = True) -> Breaker:
         return cls(config.breaker_failures, config.breaker_open_s, backs_off)
 
     @property

@@ -20,7 +20,7 @@ from livekit.agents.utils import is_given
 
 from ...budget.policy import HedgeBudget, Pace
 from ...clock import SYSTEM, Clock
-from ...config import LadderConfig
+from ...config import DegradationConfig
 from ..choice import Choice
 from ..client import ChatLLM
 from .breaker import Breaker
@@ -58,7 +58,7 @@ class HedgedLLM(llm.LLM[Any]):
     """
 
     def __init__(
-        self, primary: ChatLLM, second: ChatLLM | None = None, *, config: LadderConfig, clock: Clock = SYSTEM
+        self, primary: ChatLLM, second: ChatLLM | None = None, *, config: DegradationConfig, clock: Clock = SYSTEM
     ) -> None:
         super().__init__()
         self.primary = primary

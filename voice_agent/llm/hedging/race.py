@@ -98,8 +98,8 @@ class HedgedStream(llm.LLMStream):
             now = clock.now()
             if give_up_at is not None and now >= give_up_at - _SOON_S:
                 assert give_up_ms is not None
-                self._rung("gave_up", {"after_ms": round(give_up_ms)})
-                raise errors.late("first word", give_up_ms / 1000, "ladder.give_up_ms", first.asked())
+                self._degradation_step("gave_up", {"after_ms": round(give_up_ms)})
+                raise errors.late("first word", give_up_ms / 1000, "degradation.give_up_ms", first.asked())
             if self._hedge_at is not None and now >= self._hedge_at - _SOON_S:
                 late_s, self._hedge_at = self._hedge_at - self._began, None
                 if other is not None and self._may_hedge(other, now, very_late=very_late):
@@ -139,11 +139,13 @@ class HedgedStream(llm.LLMStream):
         if other is not None and other not in tried and isinstance(error, ProviderError):
             self._hedge_at = None
             owner.count(failed_over=1)
-            self._rung("failed_over", {"from": self._attempts[0].model.provider, "error": type(error).__name__})
+            self._degradation_step(
+                "failed_over", {"from": self._attempts[0].model.provider, "error": type(error).__name__}
+            )
             self._ask(other)
             return None
         if isinstance(error, DeadlineError):
-            self._rung("gave_up", {"after_ms": round(error.deadline_s * 1000)})
+            self._degradation_step("gave_up", {"after_ms": round(error.deadline_s * 1000)})
         raise error
 
     def _who(self) -> tuple[ChatLLM, ChatLLM | None]:
@@ -171,7 +173,7 @@ class HedgedStream(llm.LLMStream):
 
     def _pass_over(self, first: ChatLLM, other: ChatLLM) -> tuple[ChatLLM, None]:
         self._owner.count(passed_over=1)
-        self._rung("passed_over", first.provider)
+        self._degradation_step("passed_over", first.provider)
         self._hedge_at = None
         return other, None
 
@@ -186,14 +188,16 @@ class HedgedStream(llm.LLMStream):
             return True
         if very_late:
             self._owner.count(refused=1)
-            self._rung("hedge_refused")
+            self._degradation_step("hedge_refused")
         return False
 
     def _hedge(self, other: ChatLLM, now: float) -> None:
         self._owner.budget.sent(now)
         self._owner.count(hedged=1)
         self._ask(other)
-        self._rung("hedge", {"at_ms": round((now - self._attempts[0].requested) * 1000, 1), "to": other.provider})
+        self._degradation_step(
+            "hedge", {"at_ms": round((now - self._attempts[0].requested) * 1000, 1), "to": other.provider}
+        )
 
     def _ask(self, model: ChatLLM) -> None:
         owner, now = self._owner, self._owner.clock.now()
@@ -278,13 +282,13 @@ class HedgedStream(llm.LLMStream):
         hedge = self._outer.facts.get("ladder", {}).get("hedge")
         if isinstance(hedge, dict):
             won = len(self._attempts) > 1 and self._taken is self._attempts[1]
-            self._outer.rung("hedge", {**hedge, "won": won, "extra_tokens": extra})
+            self._outer.degradation_step("hedge", {**hedge, "won": won, "extra_tokens": extra})
 
     def _prompt_tokens(self) -> int:
         """About so many: four letters each."""
         texts = (item.text_content or "" for item in self._chat_ctx.items if item.type == "message")
         return sum(len(text) for text in texts) // 4 + 1
 
-    def _rung(self, name: str, what: Any = True) -> None:
+    def _degradation_step(self, name: str, what: Any = True) -> None:
         if self._outer is not None:
-            self._outer.rung(name, what)
+            self._outer.degradation_step(name, what)

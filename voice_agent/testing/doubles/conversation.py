@@ -22,14 +22,14 @@ from typing import Any, cast
 import numpy as np
 from livekit.agents import Agent, AgentSession
 
-from ...audio.timeline import USER_RATE, Line
+from ...audio.timeline import USER_RATE, Timeline
 from ...budget.attach import SessionLedger, attach
 from ...budget.ledger import Mark, Turn
 from ...clock import Clock
 from ...config import Config
 from ...errors import UsageError
-from ...pipeline.session import Road
-from ..harness.run import MARGIN_S, Stage, stage
+from ...pipeline.session import PipelineSession
+from ..harness.run import MARGIN_S, CallHarness, call_harness
 from .ends import ScriptedInput, ScriptedOutput
 from .llm import Replies, ScriptedLLM
 from .parts import ScriptedParts, deterministic, pace_of
@@ -57,7 +57,7 @@ Build = Callable[[Doubles], tuple[AgentSession[Any], Agent]]
 class Conversation:
     """A user and an agent on one line of (virtual) time. ``ledger``: the turns so far, in order."""
 
-    stage: Stage
+    call_harness: CallHarness
     ledger: list[Turn] = field(default_factory=list)
     patience_s: float = 15.0
     speaker: Callable[..., Spoken] = spoken
@@ -66,12 +66,12 @@ class Conversation:
 
     @property
     def session(self) -> AgentSession[Any]:
-        return self.stage.road.session
+        return self.call_harness.pipeline.session
 
     @property
     def now_s(self) -> float:
         """Seconds on the line of the conversation."""
-        return self.stage.now_s()
+        return self.call_harness.now_s()
 
     @property
     def heard(self) -> list[str]:
@@ -101,7 +101,7 @@ class Conversation:
 
         Call it after ``start(...)``. Returns the turn of these words. ScriptError if no reply lasts that long.
         """
-        began = await self.stage.heard_for(after, patience_s=self.patience_s)
+        began = await self.call_harness.heard_for(after, patience_s=self.patience_s)
         if began is None:
             raise ScriptError(f"nothing to interrupt: no reply was audible for {after:g} s")
         end_at = self._speak(*parts)
@@ -116,10 +116,10 @@ class Conversation:
 
         or "" if it says nothing within ``patience_s``.
         """
-        deadline = self.stage.line.clock.now() + self.patience_s
-        while len(self.heard) <= self._read and self.stage.line.clock.now() < deadline:  # noqa: ASYNC110 - a history
+        deadline = self.call_harness.line.clock.now() + self.patience_s
+        while len(self.heard) <= self._read and self.call_harness.line.clock.now() < deadline:  # noqa: ASYNC110 - a history
             await asyncio.sleep(0.02)
-        await self.stage.quiet(for_s=0.2)
+        await self.call_harness.quiet(for_s=0.2)
         new = self.heard[self._read :]
         self._read += len(new)
         return " ".join(new)
@@ -134,17 +134,17 @@ class Conversation:
     def _speak(self, *parts: str | float) -> float:
         """Begin to say; returns when the last word ends."""
         said = self.speaker(*parts)
-        start = self.stage.mic.say(said.pcm)
-        return self.stage.line.started_at + start / USER_RATE + said.end_s
+        start = self.call_harness.mic.say(said.pcm)
+        return self.call_harness.line.started_at + start / USER_RATE + said.end_s
 
     async def _until(self, at: float) -> None:
-        await asyncio.sleep(max(0.0, at - self.stage.line.clock.now()))
+        await asyncio.sleep(max(0.0, at - self.call_harness.line.clock.now()))
 
     def _collect(self) -> None:
-        self.ledger.extend(self._placed(t) for t in self.stage.turns())
+        self.ledger.extend(self._placed(t) for t in self.call_harness.turns())
 
     def _placed(self, turn: Turn) -> Turn:
-        line, ended, heard = self.stage.line, turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
+        line, ended, heard = self.call_harness.line, turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
         return dataclasses.replace(
             turn,
             simulated=tuple(dict.fromkeys([*turn.simulated, *self.simulated])),
@@ -153,7 +153,7 @@ class Conversation:
         )
 
     async def _answered(self, end_at: float, text: str) -> Turn:
-        clock, stage_ = self.stage.line.clock, self.stage
+        clock, stage_ = self.call_harness.line.clock, self.call_harness
         while True:
             self._collect()
             mine = [t for t in self.ledger if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S]
@@ -195,7 +195,7 @@ async def conversation(
         raise UsageError("give tools to the agent that build makes; tools= is for the default agent")
     if build is None:
         parts = ScriptedParts(config, clock, replies=replies, mishears=mishears)
-        async with stage(config, record=record, tools=tools, shared=parts, clock=clock) as made:
+        async with call_harness(config, record=record, tools=tools, shared=parts, clock=clock) as made:
             talk = Conversation(made, patience_s=patience_s)
             yield talk
             talk._collect()
@@ -214,18 +214,18 @@ async def conversation(
 
 @dataclass(slots=True)
 class _Yours:
-    """What :class:`Stage` needs of a road."""
+    """What :class:`CallHarness` needs of a road."""
 
     session: AgentSession[Any]
     ledger: SessionLedger
 
 
 @contextlib.asynccontextmanager
-async def _yours(build: Build, doubles: Doubles, record: Path | None, clock: Clock) -> AsyncIterator[Stage]:
+async def _yours(build: Build, doubles: Doubles, record: Path | None, clock: Clock) -> AsyncIterator[CallHarness]:
     session, agent = build(doubles)
     closed: asyncio.Queue[Turn] = asyncio.Queue()
     ledger = attach(session, on_turn=closed.put_nowait, clock=clock)
-    with Line(record, clock) as line:
+    with Timeline(record, clock) as line:
         async with contextlib.AsyncExitStack() as stack:
             mic = ScriptedInput(line)
             ear = ScriptedOutput(line, on_audible=ledger.audible, on_gaps=ledger.gaps)
@@ -235,7 +235,7 @@ async def _yours(build: Build, doubles: Doubles, record: Path | None, clock: Clo
             line.start()
             feeding = asyncio.create_task(mic.feed())
             try:
-                yield Stage(cast(Road, _Yours(session, ledger)), line, mic, ear, closed)
+                yield CallHarness(cast(PipelineSession, _Yours(session, ledger)), line, mic, ear, closed)
             finally:
                 feeding.cancel()
                 await asyncio.gather(feeding, return_exceptions=True)
@@ -269,7 +269,7 @@ async def real_conversation(
             raise ScriptError(f"no speech can be heard in {parts!r}; give it words")
         return Spoken(pcm, span[1], " ".join(p for p in parts if isinstance(p, str)))
 
-    async with stage(config, record=record, tools=tools) as made:
+    async with call_harness(config, record=record, tools=tools) as made:
         talk = Conversation(made, patience_s=patience_s, speaker=speaker, simulated=("user speech",))
         yield talk
         talk._collect()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from livekit import rtc
 
-from ...audio.timeline import USER_RATE, Line
+from ...audio.timeline import USER_RATE, Timeline
 from ...clock import SYSTEM, Clock
 from ..harness.script_io import ScriptInput, ScriptOutput
 from .steps import Complaints
@@ -22,8 +22,8 @@ class ScriptedInput(ScriptInput):
     ScriptError if something was to be said that was not said to its end.
     """
 
-    def __init__(self, line: Line | None = None, *, clock: Clock = SYSTEM) -> None:
-        self.line = line or Line(None, clock)
+    def __init__(self, line: Timeline | None = None, *, clock: Clock = SYSTEM) -> None:
+        self.line = line or Timeline(None, clock)
         super().__init__(self.line)
         self._sentences: list[tuple[int, Spoken]] = []
         self._feeding: asyncio.Task[None] | None = None
@@ -64,7 +64,7 @@ class ScriptedOutput(ScriptOutput):
 
     def __init__(
         self,
-        line: Line,
+        line: Timeline,
         *,
         expected: Sequence[str] | None = None,
         on_audible: Callable[[float], None] = lambda at: None,

@@ -12,12 +12,12 @@ from ...config import Config, LlmConfig
 from ...llm.client import ChatLLM
 from ...llm.local.sim import SimSpec, parse_spec
 from ...llm.providers import Endpoint
-from ...pipeline.loaded_models import FairVoice, Shared
-from ...runtime.scheduling import Lane
+from ...pipeline.loaded_models import LoadedModels, ScheduledVoice
+from ...runtime.scheduling import ScheduledExecutor
 from ...stt import FastWhisperSTT
 from ...stt.decoder import WhisperEngine, words_key
 from ...tts import PiperTTS
-from ...turn import Judge, RuleJudge
+from ...turn import EndOfTurnModel, RuleEndOfTurnModel
 from .llm import Replies, ScriptedLLM, ScriptedProvider, endpoint
 from .stt import ScriptedEngine, ScriptedSTT
 from .tts import ScriptedTTS, ScriptedVoice
@@ -31,16 +31,16 @@ def pace_of(config: Config) -> SimSpec:
 
 def deterministic(config: Config) -> Config:
     """The settings as far as they make sense without models: texts are judged by rules, nobody listens to the sound."""
-    turn = dataclasses.replace(config.turn, judge="rules", acoustic=False)
+    turn = dataclasses.replace(config.turn, end_of_turn_model="rules", acoustic=False)
     return dataclasses.replace(config, turn=turn)
 
 
-class ScriptedJudge:
+class ScriptedEndOfTurnModel:
     """Knows the script: a text of ``whole`` is complete, the beginning of one is not; of others the rules judge."""
 
     def __init__(self, whole: Sequence[str]) -> None:
         self._whole = [words_key(text) for text in whole]
-        self._rules = RuleJudge()
+        self._rules = RuleEndOfTurnModel()
 
     def score(self, text: str) -> float:
         said = words_key(text)
@@ -51,7 +51,7 @@ class ScriptedJudge:
         return self._rules.score(text)
 
 
-class ScriptedParts(Shared):
+class ScriptedParts(LoadedModels):
     """In place of :func:`voice_agent.pipeline.loaded_models.loaded`: doubled STT, LLM and TTS, nothing on disk or net.
 
     ``replies``: see :class:`~voice_agent.testing.doubles.llm.ScriptedProvider`. Its pace is that of
@@ -77,19 +77,19 @@ class ScriptedParts(Shared):
         self.whisper = ScriptedEngine(mishears=mishears)
         self.stts: list[ScriptedSTT] = []
         self._whole = tuple(whole)
-        self.ears, self.mouth, self.mind = self._ears, self._mouth, self._mind
+        self.ears, self.mouth, self.mind = self._ears, self._make_tts, self._make_llm
 
     def engine(self, language: str, model: str | None = None) -> WhisperEngine:
         return cast(WhisperEngine, self.whisper)
 
-    def voice(self, name: str) -> FairVoice:
-        return cast(FairVoice, ScriptedVoice(22_050))
+    def voice(self, name: str) -> ScheduledVoice:
+        return cast(ScheduledVoice, ScriptedVoice(22_050))
 
-    def judge(self) -> Judge:
-        return ScriptedJudge(self._whole)
+    def end_of_turn_model(self) -> EndOfTurnModel:
+        return ScriptedEndOfTurnModel(self._whole)
 
-    def lane(self, urgent: Callable[[], bool]) -> Lane:
-        return cast(Lane, ThreadPoolExecutor(1, thread_name_prefix="scripted-lane"))
+    def lane(self, urgent: Callable[[], bool]) -> ScheduledExecutor:
+        return cast(ScheduledExecutor, ThreadPoolExecutor(1, thread_name_prefix="scripted-lane"))
 
     def verify(self) -> None:
         """Raise ScriptError if the conversation did not go by the script."""
@@ -97,15 +97,15 @@ class ScriptedParts(Shared):
 
     def _ears(self, model: str, **given: Any) -> FastWhisperSTT:
         thread = given["thread"]
-        stt = ScriptedSTT(engine=self.whisper, taker=given["taker"], clock=given["clock"])
+        stt = ScriptedSTT(engine=self.whisper, turn_detector=given["turn_detector"], clock=given["clock"])
         stt.thread.shutdown()
         stt.thread = thread
         self.stts.append(stt)
         return stt
 
-    def _mouth(self, voice: str, **given: Any) -> PiperTTS:
+    def _make_tts(self, voice: str, **given: Any) -> PiperTTS:
         return ScriptedTTS(clock=given["clock"])
 
-    def _mind(self, settings: LlmConfig, endpoint: Endpoint, *, clock: Clock) -> ChatLLM:
+    def _make_llm(self, settings: LlmConfig, endpoint: Endpoint, *, clock: Clock) -> ChatLLM:
         script = self.second if self.second is not None and endpoint is self.hedge else self.provider
         return ScriptedLLM.following(script, settings, clock=clock)

@@ -17,14 +17,14 @@ from ..scenario.load import Script
 from ..scenario.results import Result
 from ..scenario.runner import configured, run_script
 from ..scenario.schema import Backchannel, Perturb, Scenario, Turn
-from ..scenario.utterances import AROUND_S, Utterance, Wardrobe
+from ..scenario.utterances import AROUND_S, Utterance, UtteranceSource
 from .llm import Reply, canned
 from .parts import ScriptedParts, deterministic
 from .synthetic_speech import RATE, spoken
 from .world import run
 
 
-class ScriptedWardrobe(Wardrobe):
+class ScriptedUtteranceSource(UtteranceSource):
     """Makes utterances whose words ride in the sound (:mod:`.sound`), whatever the script does to the real one."""
 
     def __init__(self) -> None:
@@ -129,7 +129,14 @@ def run_deterministic(script: Script, config: Config, folder: Path, *, seed: int
             whole=whole,
         )
         return await run_script(
-            script, wanted, folder, repeat=repeat, seed=seed, wardrobe=ScriptedWardrobe(), shared=parts, clock=clock
+            script,
+            wanted,
+            folder,
+            repeat=repeat,
+            seed=seed,
+            utterance_source=ScriptedUtteranceSource(),
+            shared=parts,
+            clock=clock,
         )
 
     return run(main, seed=seed)

@@ -11,10 +11,11 @@ from livekit import rtc
 from livekit.agents import stt, vad
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
 
+from ...audio.samples import Int16
 from ...clock import SYSTEM, Clock
 from ...stt.decoder import Float32, Hypothesis, WhisperEngine, Word
 from ...stt.stream import WINDOW, FastWhisperSTT, WhisperStream
-from ...turn_events import Int16, TurnTaker, UserTurn
+from ...turn_events import BaseTurnDetector, UserTurn
 from .loop import spend
 from .steps import Complaints
 from .synthetic_speech import RATE, text_in, voiced_share, words_in
@@ -124,7 +125,8 @@ class ScriptedEngine:
 class ScriptedSTT(FastWhisperSTT):
     """Hears what ``synthetic_speech.spoken`` said. Everything but the two models is the real code.
 
-    Use it in any ``AgentSession(stt=ScriptedSTT(), vad=ScriptedVAD(), ...)``, or let the road hand in its ``taker``.
+    Use it in any ``AgentSession(stt=ScriptedSTT(), vad=ScriptedVAD(), ...)``, or let the road hand in its
+    ``turn_detector``.
     ``expected``: the texts of the turns that are to be committed, in order; :meth:`verify` then raises ScriptError for
     others and for those that never were. ``clock`` must be that of the run.
     """
@@ -134,7 +136,7 @@ class ScriptedSTT(FastWhisperSTT):
         expected: Sequence[str] | None = None,
         *,
         engine: ScriptedEngine | None = None,
-        taker: Callable[[], TurnTaker] | None = None,
+        turn_detector: Callable[[], BaseTurnDetector] | None = None,
         final_silence_s: float = 0.25,
         on_turn: Callable[[UserTurn], None] | None = None,
         clock: Clock = SYSTEM,
@@ -142,7 +144,7 @@ class ScriptedSTT(FastWhisperSTT):
         self.script = engine or ScriptedEngine()
         super().__init__(
             "scripted",
-            taker=taker,
+            turn_detector=turn_detector,
             final_silence_s=final_silence_s,
             on_turn=on_turn,
             engine=cast(WhisperEngine, self.script),
@@ -164,7 +166,7 @@ class ScriptedSTT(FastWhisperSTT):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> WhisperStream:
-        return _ScriptedStream(self, self._taker(), conn_options)
+        return _ScriptedStream(self, self._turn_detector(), conn_options)
 
     def verify(self) -> None:
         """Raise ScriptError if the committed turns are not the expected ones (without ``expected``: never)."""
@@ -190,7 +192,7 @@ class _ScriptedStream(WhisperStream):
                     self._take(item, owner.detector)
             await self._finish()
         finally:
-            await self._taker.aclose()
+            await self._turn_detector.aclose()
 
     def _send(self, kind: stt.SpeechEventType, text: str, *, end_s: float = 0.0) -> None:
         if kind is stt.SpeechEventType.FINAL_TRANSCRIPT:

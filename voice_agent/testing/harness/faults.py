@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from livekit import rtc
 from livekit.agents.voice import io
 
+from ...audio.samples import Int16
 from ...config import DebugConfig
-from ...turn_events import Commit, Decision, Int16, TurnTaker
+from ...turn_events import BaseTurnDetector, EndOfTurn, TurnEvent
 
 if TYPE_CHECKING:
     from ...tts import Delivery, Piece, Stop
@@ -47,9 +48,9 @@ class Faults:
         """stt: every pass of the ears takes longer."""
         return _SlowThread(inner, self) if self._wired else inner
 
-    def taker(self, inner: TurnTaker) -> TurnTaker:
+    def turn_detector(self, inner: BaseTurnDetector) -> BaseTurnDetector:
         """turn: a commit comes later; what follows it keeps its place."""
-        return _SlowTaker(inner, self) if self._wired else inner
+        return _SlowTurnDetector(inner, self) if self._wired else inner
 
     def voice(self, inner: Speaker) -> Speaker:
         """tts: the first sound of a reply's first words takes longer to make."""
@@ -91,16 +92,16 @@ class _SlowVoice:
         yield from self._inner.speak(text, delivery, hurry=hurry, stop=stop)
 
 
-class _SlowTaker:
-    def __init__(self, inner: TurnTaker, faults: Faults) -> None:
+class _SlowTurnDetector:
+    def __init__(self, inner: BaseTurnDetector, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
         self._due = 0.0
 
-    def bind(self, emit: Callable[[Decision], None]) -> None:
-        def later(decision: Decision) -> None:
+    def bind(self, emit: Callable[[TurnEvent], None]) -> None:
+        def later(decision: TurnEvent) -> None:
             loop = asyncio.get_running_loop()
-            delay_s = self._faults.of("turn") if isinstance(decision, Commit) else 0.0
+            delay_s = self._faults.of("turn") if isinstance(decision, EndOfTurn) else 0.0
             if delay_s == 0.0 and loop.time() >= self._due:
                 emit(decision)
                 return

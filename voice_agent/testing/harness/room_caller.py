@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from livekit import api, rtc
 
+from ...audio.samples import Int16
 from ...clock import SYSTEM, Clock
 from ...livekit_compat.track import publish_options
-from ...turn_events import Int16
 
 RATE = 16_000
 FRAME = 160  # samples: 10 ms, the step of the line

@@ -27,17 +27,17 @@ from typing import Any
 import numpy as np
 from livekit.local_inference import VAD
 
-from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Line
+from ...audio.samples import Int16
+from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
 from ...audio.wav import read_wav, resample
 from ...budget.export import JsonlWriter
 from ...budget.ledger import Budget, Mark, Turn
 from ...clock import SYSTEM, Clock
 from ...config import Config
 from ...errors import AudioError, UsageError
-from ...pipeline.loaded_models import Shared
-from ...pipeline.session import Progress, Road, road
-from ...stt.speech_end import SpeechEdge
-from ...turn_events import Int16
+from ...pipeline.loaded_models import LoadedModels
+from ...pipeline.session import PipelineSession, Progress, open_session
+from ...stt.speech_end import SpeechEnd
 from .script_io import Echo, ScriptInput, ScriptOutput
 
 WINDOW = 512
@@ -136,15 +136,15 @@ class Run:
 
 
 @dataclass(slots=True)
-class Stage:
-    """A scripted conversation under way, on one line of time. Make one with :func:`stage`.
+class CallHarness:
+    """A scripted conversation under way, on one line of time. Make one with :func:`call_harness`.
 
     ``mic`` speaks (``mic.say``), ``ear`` hears (``ear.playing``, ``ear.audible_since``, ``ear.pauses``), ``line`` holds
-    both tracks, ``road`` the session. ``closed``: rows of the ledger as they are closed (see :meth:`turns`).
+    both tracks, ``open_session`` the session. ``closed``: rows of the ledger as they are closed (see :meth:`turns`).
     """
 
-    road: Road
-    line: Line
+    pipeline: PipelineSession
+    line: Timeline
     mic: ScriptInput
     ear: ScriptOutput
     closed: asyncio.Queue[Turn]
@@ -163,7 +163,7 @@ class Stage:
     @property
     def idle(self) -> bool:
         """Nobody speaks and nobody thinks."""
-        listening = self.road.session.agent_state in ("listening", "idle", "initializing")
+        listening = self.pipeline.session.agent_state in ("listening", "idle", "initializing")
         return not self.mic.speaking and not self.ear.playing and listening
 
     async def heard_for(self, seconds: float, *, patience_s: float = 15.0) -> float | None:
@@ -191,7 +191,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(
+async def call_harness(
     config: Config,
     *,
     record: Path | None = None,
@@ -199,17 +199,17 @@ async def stage(
     on_note: Progress = lambda _: None,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
-    shared: Shared | None = None,
+    shared: LoadedModels | None = None,
     clock: Clock = SYSTEM,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[CallHarness]:
     """Start the road on a scripted line; the recording is written as it goes, and whole at the end.
 
     ``echo``: the agent hears itself in the user's microphone. ``shared``: loaded parts, or doubles of them.
-    Raises what :func:`~.session.road` raises.
+    Raises what :func:`~.session.open_session` raises.
     """
     closed: asyncio.Queue[Turn] = asyncio.Queue()
-    with Line(record, clock) as line:
-        async with road(
+    with Timeline(record, clock) as line:
+        async with open_session(
             config, on_turn=closed.put_nowait, progress=on_note, tools=tools, mcp=mcp, shared=shared, clock=clock
         ) as r:
             mic = ScriptInput(line, echo)
@@ -220,7 +220,7 @@ async def stage(
             line.start()
             tasks = [asyncio.create_task(mic.feed()), asyncio.create_task(_keep_writing(line))]
             try:
-                yield Stage(r, line, mic, ear, closed)
+                yield CallHarness(r, line, mic, ear, closed)
             finally:
                 for task in tasks:
                     task.cancel()
@@ -254,10 +254,10 @@ async def run(
     budget = Budget.from_config(config.budget)
     if jsonl is not None:  # rows that can be replayed under another policy
         config = dataclasses.replace(config, turn=dataclasses.replace(config.turn, record_evidence=True))
-    async with stage(config, record=record, echo=echo, on_note=on_note, tools=tools, mcp=mcp, clock=clock) as s:
-        result.notes = s.road.notes
+    async with call_harness(config, record=record, echo=echo, on_note=on_note, tools=tools, mcp=mcp, clock=clock) as s:
+        result.notes = s.pipeline.notes
         result.listening_after_s = clock.now() - began
-        for note in s.road.notes:
+        for note in s.pipeline.notes:
             on_note(note)
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(JsonlWriter(jsonl, budget)) if jsonl is not None else None
@@ -294,13 +294,15 @@ def _scenes(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield scene
 
 
-async def _keep_writing(line: Line) -> None:
+async def _keep_writing(line: Timeline) -> None:
     while True:
         await asyncio.sleep(1.0)
         line.write(line.seconds(line.clock.now()) - 0.5)
 
 
-async def _play(number: int, scene: Sequence[Item], s: Stage, patience_s: float) -> list[tuple[Item, Turn | None]]:
+async def _play(
+    number: int, scene: Sequence[Item], s: CallHarness, patience_s: float
+) -> list[tuple[Item, Turn | None]]:
     """Speak a scene and wait until it has been answered and the answer heard, or ``patience_s`` are over.
 
     Rows are numbered from ``number`` on. None for an item spoken into a reply that was taken for no turn.
@@ -340,7 +342,7 @@ async def _play(number: int, scene: Sequence[Item], s: Stage, patience_s: float)
     return out
 
 
-def row_of(number: int, item: Item, end_at: float, turns: Sequence[Turn], line: Line) -> Turn:
+def row_of(number: int, item: Item, end_at: float, turns: Sequence[Turn], line: Timeline) -> Turn:
     """The turns that an item gave, as one row."""
     final = [t for t in turns if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S]
     answer = final[-1] if final else _unanswered(number, end_at, turns)
@@ -378,13 +380,13 @@ def _unanswered(number: int, end_at: float, turns: Sequence[Turn]) -> Turn:
     return builder.build()
 
 
-def _self_check(result: Run, line: Line) -> None:
+def _self_check(result: Run, line: Timeline) -> None:
     """Compare the ledger with the samples of the recording: the worst difference over all turns, in milliseconds."""
     found = [d for d in (difference_ms(line, turn) for turn in result.turns if not turn.cut_off) if d is not None]
     result.worst_difference_ms, result.compared = max(found, default=None), len(found)
 
 
-def difference_ms(line: Line, turn: Turn) -> float | None:
+def difference_ms(line: Timeline, turn: Turn) -> float | None:
     """How far the ledger's voice to voice is from the recording's samples; None if there is nothing to compare."""
     if turn.speech_ended_s is None or turn.first_audible_s is None:
         return None
@@ -395,14 +397,14 @@ def difference_ms(line: Line, turn: Turn) -> float | None:
     return None if seen is None else abs(seen - (heard - turn.speech_ended_s)) * 1000
 
 
-def measure(line: Line, near_end_s: float, near_audible_s: float) -> float | None:
+def measure(line: Timeline, near_end_s: float, near_audible_s: float) -> float | None:
     """Voice to voice in seconds, read off the two tracks alone, for the turn near the given places."""
     lo = max(0.0, near_end_s - 3.0)
     lo -= lo % (WINDOW / USER_RATE)
     user = resample(
         line.user.read(round(lo * RECORD_RATE), round((near_audible_s + 0.5) * RECORD_RATE)), RECORD_RATE, USER_RATE
     )
-    edge = SpeechEdge()
+    edge = SpeechEnd()
     for at, probability in _probabilities(user):
         edge.window(at, probability)
     end = lo + edge.refined()

@@ -1,6 +1,7 @@
 """The script end: recorded speech in, in real time, and an ear that knows when each sample of the reply is heard.
 
-:class:`ScriptInput` and :class:`ScriptOutput` are LiveKit's AudioInput and AudioOutput over one :class:`~.line.Line`.
+:class:`ScriptInput` and :class:`ScriptOutput` are LiveKit's AudioInput and AudioOutput over one
+:class:`~.line.Timeline`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from livekit import rtc
 from livekit.agents.voice import io
 
 from ...audio.heard_words import HeardWords
-from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Line
+from ...audio.samples import Int16
+from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
 from ...audio.wav import resample
 from ...config import SoundConfig
 from ...microphone.echo import Processing
-from ...turn_events import Int16
 
 FRAME = 160  # samples: 10 ms of the user's 16 kHz
 GRID = 512  # items start on a VAD window, so that an end of speech is the same on the line and in the clip
@@ -50,7 +51,7 @@ class ScriptInput(io.AudioInput):
     the user said.
     """
 
-    def __init__(self, line: Line, echo: Echo | None = None) -> None:
+    def __init__(self, line: Timeline, echo: Echo | None = None) -> None:
         super().__init__(label="script")
         self._line = line
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
@@ -156,7 +157,7 @@ class ScriptOutput(io.AudioOutput):
     """
 
     def __init__(
-        self, line: Line, *, on_audible: Callable[[float], None], on_gaps: Callable[[int, float], None]
+        self, line: Timeline, *, on_audible: Callable[[float], None], on_gaps: Callable[[int, float], None]
     ) -> None:
         super().__init__(label="script", capabilities=io.AudioOutputCapabilities(pause=True), sample_rate=None)
         self._line = line

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ...turn_events import Int16
+from ...audio.samples import Int16
 
 RATE = 16_000
 

@@ -15,7 +15,7 @@ from typing import Any
 from ...config import TurnConfig
 from ...turn.detector import ACOUSTIC_AT_S
 from ...turn.policy import State, TurnPolicy, words_of
-from ...turn_events import Ask, Commit, Decision, Reopen, SpeechStarted
+from ...turn_events import EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 from .recorded import WINDOW_S, Evidence, Pace
 
 ACOUSTIC_TAKES_S = 0.045
@@ -50,20 +50,20 @@ class _Replay:
         self.policy = TurnPolicy(config)
         self.policy.reply_takes_s = pace.llm_s + pace.voice_s
         self.acoustic = config.acoustic
-        self._queue: list[tuple[float, int, Callable[..., tuple[Decision, ...]], tuple[Any, ...]]] = []
+        self._queue: list[tuple[float, int, Callable[..., tuple[TurnEvent, ...]], tuple[Any, ...]]] = []
         self._count = 0
         self.asks, self.cut = 0, False
         self.delay: float | None = None
         self._asked: tuple[str, float] | None = None  # words, when that reply is ready
-        self._commit: Commit | None = None
+        self._commit: EndOfTurn | None = None
         self._reopened = self._answered = ""  # what an earlier commit has had of this utterance's words
         self._judging, self._wanted = False, ""
         self._acoustic_for = -1.0
 
     def run(self) -> Outcome:
-        fading = set(self.found.fading)
+        energy_drop = set(self.found.energy_drop)
         for end, probability in self.found.windows:
-            self._push(end, self._window, end, probability, end in fading)
+            self._push(end, self._window, end, probability, end in energy_drop)
             for tick in (0.010, 0.020):
                 self._push(end + tick, self._tick)
         for begun, ready, text in self.found.passes:
@@ -74,14 +74,14 @@ class _Replay:
                 self._decided(decision)
         return Outcome(self.found.name, self.found.kind, self.delay, self.cut, self.asks, self.wasted, self.waited)
 
-    def _push(self, at: float, act: Callable[..., tuple[Decision, ...]], *args: Any) -> None:
+    def _push(self, at: float, act: Callable[..., tuple[TurnEvent, ...]], *args: Any) -> None:
         self._count += 1
         heapq.heappush(self._queue, (at, self._count, act, args))
 
     # --- evidence, as the detector hands it on ------------------------------------------------------------------------
 
-    def _window(self, end: float, probability: float, fading: bool) -> tuple[Decision, ...]:
-        out = self.policy.window(end, probability, WINDOW_S, fading)
+    def _window(self, end: float, probability: float, energy_drop: bool) -> tuple[TurnEvent, ...]:
+        out = self.policy.window(end, probability, WINDOW_S, energy_drop)
         p, ended = self.policy, self.policy.speech_ended_s
         asks = self.acoustic and p.state is State.PAUSED and self._acoustic_for != ended
         if asks and end - ended >= ACOUSTIC_AT_S and p.wait_s() > ACOUSTIC_AT_S:
@@ -90,16 +90,16 @@ class _Replay:
                 self._push(end + ACOUSTIC_TAKES_S, self._heard_pause, ended, said)
         return out
 
-    def _heard_pause(self, ended: float, probability: float) -> tuple[Decision, ...]:
+    def _heard_pause(self, ended: float, probability: float) -> tuple[TurnEvent, ...]:
         return self.policy.acoustic(probability, self._now) if self.policy.speech_ended_s == ended else ()
 
-    def _tick(self) -> tuple[Decision, ...]:
+    def _tick(self) -> tuple[TurnEvent, ...]:
         return self.policy.advance(self._now)
 
-    def _text(self, text: str, covers_s: float) -> tuple[Decision, ...]:
+    def _text(self, text: str, covers_s: float) -> tuple[TurnEvent, ...]:
         out = self.policy.text(self._rest(text), covers_s, self._now)
         if self.policy.in_speech and text:
-            self._judge(words_of(self.policy.present_text))
+            self._end_of_turn_model(words_of(self.policy.present_text))
         return out
 
     def _rest(self, text: str) -> str:
@@ -109,7 +109,7 @@ class _Replay:
         n = len(before)
         return " ".join(words[n:]) if before and words_of(" ".join(words[:n])) == words_of(self._reopened) else text
 
-    def _judge(self, words: str) -> None:
+    def _end_of_turn_model(self, words: str) -> None:
         """One question at a time, the latest text first."""
         if self._judging:
             self._wanted = words
@@ -118,21 +118,21 @@ class _Replay:
             self._judging = True
             self._push(self._now + took, self._judged, words, score)
 
-    def _judged(self, words: str, score: float) -> tuple[Decision, ...]:
+    def _judged(self, words: str, score: float) -> tuple[TurnEvent, ...]:
         self._judging = False
         out = self.policy.completeness(words, score, self._now)
         if self._wanted:
             wanted, self._wanted = self._wanted, ""
-            self._judge(wanted)
+            self._end_of_turn_model(wanted)
         return out
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
-    def _decided(self, decision: Decision) -> None:
-        if isinstance(decision, Ask):
+    def _decided(self, decision: TurnEvent) -> None:
+        if isinstance(decision, Preflight):
             self._request(decision.text)
             self._push(self._now + self.pace.llm_s + self.pace.voice_s, self._ready, decision.text)
-        elif isinstance(decision, Commit):
+        elif isinstance(decision, EndOfTurn):
             self._commit = decision
             words = words_of(decision.text)
             if self._asked is None or self._asked[0] != words:
@@ -158,11 +158,11 @@ class _Replay:
         self._given_up()
         self._asked = (words_of(text), self._now + self.pace.llm_s + self.pace.voice_s)
 
-    def _ready(self, text: str) -> tuple[Decision, ...]:
+    def _ready(self, text: str) -> tuple[TurnEvent, ...]:
         current = self._asked is not None and self._asked[0] == words_of(text) and self._now >= self._asked[1] - 1e-9
         return self.policy.reply_ready(text, self._now) if current else ()
 
-    def _audible(self, commit: Commit) -> tuple[Decision, ...]:
+    def _audible(self, commit: EndOfTurn) -> tuple[TurnEvent, ...]:
         if commit is not self._commit:
             return ()  # taken back: the user went on
         self.policy.audible(self._now)

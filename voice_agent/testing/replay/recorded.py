@@ -35,7 +35,7 @@ class Evidence:
 
     ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (completeness,
     seconds it took). ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
-    ``fading``: ends of the windows in which the voice faded.
+    ``energy_drop``: ends of the windows in which the voice faded.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Evidence:
     passes: list[tuple[float, float, str]] = field(default_factory=list)
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)
     acoustic: dict[str, float] = field(default_factory=dict)
-    fading: list[float] = field(default_factory=list)
+    energy_drop: list[float] = field(default_factory=list)
 
     @property
     def pauses(self) -> list[tuple[float, float | None]]:
@@ -132,7 +132,7 @@ def _of(turn: Turn, record: Mapping[str, Any]) -> Recorded:
         passes=[(float(b), float(r), str(t)) for b, r, t in record["passes"]],
         scores={str(w): (float(s), float(took)) for w, s, took in record["scores"]},
         acoustic={f"{float(ended):.3f}": float(p) for ended, p in record["acoustic"]},
-        fading=[float(end) for end in record.get("fading", ())],  # not kept before version 1.1
+        energy_drop=[float(end) for end in record.get("fading", ())],  # not kept before version 1.1
     )
     return Recorded(evidence, pace_of(turn), dict(record["settings"]), (turn,))
 
@@ -170,7 +170,7 @@ def _joined(first: Recorded, then: Recorded) -> Recorded:
         passes,
         {**a.scores, **b.scores},
         {**a.acoustic, **b.acoustic},
-        [*a.fading, *b.fading],
+        [*a.energy_drop, *b.energy_drop],
     )
     return Recorded(evidence, then.pace, first.settings, (*first.turns, *then.turns))
 

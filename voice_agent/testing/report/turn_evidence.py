@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...budget.ledger import Turn
-from ...stt.speech_end import SpeechEdge
+from ...stt.speech_end import SpeechEnd
 from ...turn.policy import words_of
 
 FACT_LENGTH = 400  # characters of JSON: what the evidence says at more length is in the rows
@@ -21,7 +21,7 @@ def record_of(turn: Turn) -> Mapping[str, Any] | None:
 
 def origin_s(turn: Turn, record: Mapping[str, Any]) -> float:
     """The user's last sound on the stream's line: the end of a stretch of speech that the row names, else the last."""
-    edge = SpeechEdge()
+    edge = SpeechEnd()
     ends: list[float] = []
     speech = False
     for end, p in record["windows"]:

@@ -16,12 +16,12 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from ...audio.timeline import RECORD_RATE, Line
+from ...audio.samples import Int16
+from ...audio.timeline import RECORD_RATE, Timeline
 from ...audio.wav import resample
 from ...budget.ledger import Turn
 from ...clock import ManualClock
 from ...errors import AudioError
-from ...turn_events import Int16
 from ..harness.run import difference_ms
 
 RATE = 16_000
@@ -102,7 +102,7 @@ class Recording:
         begin = max(0.0, turn.speech_ended_s - 5.0)
         begin -= begin % _ALIGN_S
         user, agent = self.read(Window(begin, heard + 2.0), RECORD_RATE)
-        line = Line(None, ManualClock())
+        line = Timeline(None, ManualClock())
         line.user.place(0, user)
         line.agent.place(0, agent)
         moved = dataclasses.replace(

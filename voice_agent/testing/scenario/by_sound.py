@@ -28,7 +28,7 @@ from .expect import Facts, check_turn
 from .load import Script
 from .results import AUDIO, RUN, STEPS, TURNS, Result, Step, begin, clear, run_row, step_row, write_json
 from .runner import facts_of, finish
-from .utterances import Utterance, Wardrobe
+from .utterances import Utterance, UtteranceSource
 
 JOIN_S = 20.0
 
@@ -74,7 +74,7 @@ async def run_in_room(
     begin(result, facts)
     loop = asyncio.get_running_loop()
     calibration = await loop.run_in_executor(None, Calibration, clock)
-    wardrobe = Wardrobe(config.tts.voice)
+    utterance_source = UtteranceSource(config.tts.voice)
     ticket = token(
         access.api_key,
         access.api_secret.reveal(),
@@ -91,7 +91,7 @@ async def run_in_room(
             )
         rows = stack.enter_context(JsonlWriter(folder / TURNS, Budget.from_config(config.budget)))
         steps = stack.enter_context((folder / STEPS).open("w"))
-        listener = _Listener(script, caller, wardrobe, seed, result, calibration)
+        listener = _Listener(script, caller, utterance_source, seed, result, calibration)
 
         def closed(step: Step) -> None:
             result.steps.append(step)
@@ -135,7 +135,7 @@ def _possible(script: Script) -> None:
 class _Listener:
     script: Script
     caller: Caller
-    wardrobe: Wardrobe
+    utterance_source: UtteranceSource
     seed: int
     result: Result
     calibration: Calibration
@@ -188,7 +188,9 @@ class _Listener:
         for index, turn in scene:
             how = turn.perturb or scenario.perturb
             seed = (self.seed, index, place % (1 << 32))
-            sounds.append(await loop.run_in_executor(None, self.wardrobe.utterance, self.script, turn, how, seed))
+            sounds.append(
+                await loop.run_in_executor(None, self.utterance_source.utterance, self.script, turn, how, seed)
+            )
         for at, (index, turn) in enumerate(scene):
             sound = sounds[at]
             assert sound.start_s is not None
@@ -231,7 +233,7 @@ class _Listener:
         """Said ``after`` into the reply; whether the agent is heard again within two seconds of its end."""
         how = self.script.scenario.perturb
         sound = await asyncio.get_running_loop().run_in_executor(
-            None, self.wardrobe.utterance, self.script, words, how, seed
+            None, self.utterance_source.utterance, self.script, words, how, seed
         )
         await asyncio.sleep(max(0.0, heard + words.after - self.caller.now_s()))
         self.caller.say(sound.pcm)

@@ -14,13 +14,13 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from livekit.agents import FunctionToolsExecutedEvent
 
+from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from ...budget.ledger import Mark, Turn
 from ...clock import Clock
 from ...tts import Delivery, Piece, Stop
 from ...tts.stream import Speaker
-from ...turn_events import Int16
-from ..harness.run import MARGIN_S, OVERLAP_SETTLED_S, Item, Stage, row_of
+from ..harness.run import MARGIN_S, OVERLAP_SETTLED_S, CallHarness, Item, row_of
 from ..verdict.calibrate import Calibration
 from ..verdict.processor import Read, Span, Watch, engine_usage, own_usage, told_by
 from ..verdict.work import FIRST_SOUND_OWN_MS, OTHERS_MS, PASS_MS, PASS_OWN_MS
@@ -28,7 +28,7 @@ from . import schema
 from .expect import Facts, Judgement, check_turn
 from .load import Script
 from .results import Result, Step
-from .utterances import Utterance, Wardrobe
+from .utterances import Utterance, UtteranceSource
 
 BEFORE_S = 0.3  # heard so shortly before the user began, the agent was speaking
 HUSH_S = 0.6  # longer than the pause between two sentences: the agent has stopped
@@ -119,8 +119,8 @@ class Director:
     """Plays a script's turns on a stage, step by step."""
 
     script: Script
-    s: Stage
-    wardrobe: Wardrobe
+    s: CallHarness
+    utterance_source: UtteranceSource
     seed: int
     result: Result
     judge: Judge | None
@@ -133,12 +133,12 @@ class Director:
     _number: int = 0
 
     def __post_init__(self) -> None:
-        stt = self.s.road.stt
+        stt = self.s.pipeline.stt
         self._ears = TimedThread(stt.thread, self.s.line.clock)
         stt.thread = self._ears
-        tts = self.s.road.tts
+        tts = self.s.pipeline.tts
         self._voice = tts.voice = TimedVoice(tts.voice, self.s.line.clock)
-        self.s.road.session.on("function_tools_executed", self._executed)
+        self.s.pipeline.session.on("function_tools_executed", self._executed)
 
     async def play(self, repeat: int, warmup: int) -> None:
         """Greeting first, then the warm-up, then all turns, ``repeat`` times from an empty history."""
@@ -147,13 +147,13 @@ class Director:
         lead = next((i for i, turn in turns if turn.listen is None), len(turns))
         for index, turn in turns[:lead]:
             await self._listen(index, turn, 0)
-        empty = self.s.road.agent.chat_ctx.copy()
+        empty = self.s.pipeline.agent.chat_ctx.copy()
         rest = turns[lead:]
         spoken = [entry for entry in rest if entry[1].spoken and entry[1].interrupt is None]
         for number in range(warmup if spoken else 0):
             await self._scene([spoken[number % len(spoken)]], -1, (number,))
         for number in range(repeat):
-            await self.s.road.agent.update_chat_ctx(empty.copy())
+            await self.s.pipeline.agent.update_chat_ctx(empty.copy())
             for again in range(scenario.times):
                 for scene in scenes(rest):
                     await self._scene(scene, number, (number, again))
@@ -234,10 +234,10 @@ class Director:
         seed = (self.seed, index, *(place % (1 << 32) for place in places))
 
         def make() -> tuple[Utterance, Utterance | None]:
-            said = self.wardrobe.utterance(self.script, turn, how, seed)
+            said = self.utterance_source.utterance(self.script, turn, how, seed)
             if turn.backchannel is None:
                 return said, None
-            return said, self.wardrobe.utterance(self.script, turn.backchannel, how, (*seed, 1))
+            return said, self.utterance_source.utterance(self.script, turn.backchannel, how, (*seed, 1))
 
         return await asyncio.get_running_loop().run_in_executor(None, make)
 

@@ -23,8 +23,8 @@ from ...clock import SYSTEM, Clock
 from ...config import Config
 from ...config import load as load_config
 from ...errors import UsageError, VoiceAgentError
-from ...pipeline.loaded_models import Shared
-from ..harness.run import Stage, difference_ms, stage
+from ...pipeline.loaded_models import LoadedModels
+from ..harness.run import CallHarness, call_harness, difference_ms
 from ..harness.script_io import Echo
 from ..verdict.baseline import public_config, this_machine, versions
 from ..verdict.calibrate import Calibration
@@ -33,7 +33,7 @@ from .director import Director, Judge, OnStep
 from .expect import check_whole
 from .load import Script
 from .results import AUDIO, RUN, STEPS, TURNS, Result, begin, clear, run_row, step_row, write_json
-from .utterances import Wardrobe
+from .utterances import UtteranceSource
 
 
 def configured(config: Config, scenario: schema.Scenario) -> Config:
@@ -76,8 +76,8 @@ async def run_script(
     warmup: int | None = None,
     seed: int = 0,
     judge: Judge | None = None,
-    wardrobe: Wardrobe | None = None,
-    shared: Shared | None = None,
+    utterance_source: UtteranceSource | None = None,
+    shared: LoadedModels | None = None,
     on_step: OnStep = lambda step: None,
     on_note: Callable[[str], None] = lambda text: None,
     clock: Clock = SYSTEM,
@@ -98,10 +98,10 @@ async def run_script(
     begin(result, facts)
     loop = asyncio.get_running_loop()
     calibration = await loop.run_in_executor(None, Calibration, clock)
-    wardrobe = wardrobe or Wardrobe(config.tts.voice)
+    utterance_source = utterance_source or UtteranceSource(config.tts.voice)
     how = scenario.perturb.echo
     echo = None if how is None else Echo(max(0.01, how.delay), how.level)
-    async with stage(
+    async with call_harness(
         config,
         record=folder / AUDIO,
         echo=echo,
@@ -110,8 +110,8 @@ async def run_script(
         shared=shared,
         clock=clock,
     ) as s:
-        result.notes += s.road.notes
-        director = Director(script, s, wardrobe, seed, result, judge, calibration, on_step)
+        result.notes += s.pipeline.notes
+        director = Director(script, s, utterance_source, seed, result, judge, calibration, on_step)
         try:
             with (
                 JsonlWriter(folder / TURNS, Budget.from_config(config.budget)) as rows,
@@ -169,7 +169,7 @@ def finish(result: Result, scenario: schema.Scenario) -> None:
         }
 
 
-def self_check(result: Result, s: Stage) -> None:
+def self_check(result: Result, s: CallHarness) -> None:
     """The ledger against the samples of the recording: the worst difference over all turns."""
     said = [step.said_s[0] for step in result.steps if step.said_s is not None]
     for step in result.steps:

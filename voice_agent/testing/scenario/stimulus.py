@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ...turn_events import Int16
+from ...audio.samples import Int16
 from .schema import Loss, Noise, Perturb
 
 RATE = 16_000

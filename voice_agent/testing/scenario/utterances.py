@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from livekit.local_inference import VAD
 
+from ...audio.samples import Int16
 from ...audio.wav import read_wav, resample
 from ...config import models
 from ...errors import AudioError
-from ...turn_events import Int16
 from . import stimulus
 from .load import Script
 from .schema import Backchannel, Perturb, Piece, Turn
@@ -53,7 +53,7 @@ def trimmed(pcm: Int16) -> Int16:
     return pcm[max(0, int(loud[0]) - margin) : int(loud[-1]) + margin]
 
 
-class Wardrobe:
+class UtteranceSource:
     """Makes utterances of a script; keeps voices and recordings. ``default_voice``: where the script names none.
 
     ``say(voice, text)``: speech at 16 kHz; given by tests, else Piper.

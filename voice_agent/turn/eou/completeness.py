@@ -21,7 +21,7 @@ _ENDS = frozenset({".", "?", "!", '."', '?"', '!"', "...", "…", "<|im_end|>"})
 FLOOR = math.log(1e-6)
 
 
-class Judge(Protocol):
+class EndOfTurnModel(Protocol):
     """Scores a text; blocks; may be called from one thread at a time."""
 
     def score(self, text: str) -> float: ...
@@ -111,7 +111,7 @@ def asks(words: Sequence[str]) -> bool:
     return stranded or turned
 
 
-class ModelJudge:
+class TextEndOfTurnModel:
     """Asks a small language model for the probability of sentence-ending tokens after ``text``.
 
     ``next_tokens``: a completion over raw text (:mod:`.reading`, or the embedded SmolLM2 on its own slot). The prompt
@@ -142,11 +142,11 @@ _OPEN_LAST = frozenset(
 _VERBISH = re.compile(r"^(i'?m?|you|we|they|he|she|it|there|that|this|please|press|call|say|tell|let|go|come|don'?t)$")
 
 
-class RuleJudge:
+class RuleEndOfTurnModel:
     """No model: last word, first word, length. Coarse, and better than silence alone; used when no model is there."""
 
     def score(self, text: str) -> float:
-        """-0.5 (whole) to -6 (a function word hangs in the air), on the scale of :class:`ModelJudge`."""
+        """-0.5 (whole) to -6 (a function word hangs in the air), on the scale of :class:`TextEndOfTurnModel`."""
         words = [w for w in re.sub(r"[^\w' ]", " ", text.casefold()).split() if w]
         if not words:
             return FLOOR

@@ -36,7 +36,9 @@ class TextModel:
         except ModelError:
             raise
         except Exception as e:  # onnxruntime's errors have no base of their own
-            raise ModelError(f"{path}: onnxruntime cannot run it ({type(e).__name__}); set turn.judge=rules") from e
+            raise ModelError(
+                f"{path}: onnxruntime cannot run it ({type(e).__name__}); set turn.end_of_turn_model=rules"
+            ) from e
         file.let_go()
         give_back()  # what the model was written down in
         self._reading = threading.Lock()

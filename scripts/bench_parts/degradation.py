@@ -5,8 +5,8 @@ providers, whose times are drawn. Virtual time: the same figures on any machine.
 instead, with the real Whisper and Piper and the double in a process of its own (rows "nothing" and "all", or those
 that ``--rows`` names).
 
-What has been measured is kept at once, a line each in DIR/ladder.jsonl: stop it, and ``--resume`` measures the rest.
-``--table`` prints what is kept. More than one row prints one table: virtual and real rows under one another.
+What has been measured is kept at once, a line each in DIR/degradation.jsonl: stop it, and ``--resume`` measures
+the rest. ``--table`` prints what is kept. More than one row prints one table: virtual and real rows under one another.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from voice_agent.testing.doubles import Reply, ScriptError, conversation, run
 from voice_agent.testing.doubles.conversation import Conversation, real_conversation
 
 OFF: Mapping[str, FlagValue] = {
-    "ladder.hedge": False, "ladder.small_first": False, "ladder.acknowledge": False, "ladder.degrade": False,
-    "ladder.breaker": False,
+    "degradation.hedge": False, "degradation.small_first": False, "degradation.acknowledge": False,
+    "degradation.degrade": False,
+    "degradation.breaker": False,
 }  # fmt: skip
 TAIL = "sim:ttft=lognormal(170ms,0.4),stall=5%x3s,tps=2314"
 SLOW = "sim:ttft=lognormal(420ms,0.2),tps=59"
@@ -76,7 +77,12 @@ class Case:
 
 
 def _on(*names: str, **more: FlagValue) -> dict[str, FlagValue]:
-    return {**OFF, **{f"ladder.{name}": True for name in names}, **{k.replace("__", "."): v for k, v in more.items()}}
+    only = {f"degradation.{name}": True for name in names}
+    return {**OFF, **only, **{k.replace("__", "."): v for k, v in more.items()}}
+        **OFF,
+        **{f"degradation.{name}": True for name in names},
+        **{k.replace("__", "."): v for k, v in more.items()},
+    }
 
 
 SCENARIOS: Mapping[str, tuple[str, tuple[Case, ...]]] = {
@@ -88,7 +94,7 @@ SCENARIOS: Mapping[str, tuple[str, tuple[Case, ...]]] = {
             Case("2 smaller first chunk", TAIL, _on("small_first")),
             Case("3 acknowledge", TAIL, _on("acknowledge")),
             Case("4 degrade", TAIL, _on("degrade")),
-            Case("5 give up after 2 s", TAIL, _on("breaker", ladder__give_up_ms=2000)),
+            Case("5 give up after 2 s", TAIL, _on("breaker", degradation__give_up_ms=2000)),
             Case(ALL, TAIL, {}),
         ),
     ),
@@ -123,7 +129,7 @@ class Found:
     failed: int = 0
     gaps: int = 0
     cut_offs: int = 0
-    rungs: Counter[str] = field(default_factory=lambda: Counter[str]())
+    degradation_steps: Counter[str] = field(default_factory=lambda: Counter[str]())
     counts: Counter[str] = field(default_factory=lambda: Counter[str]())
 
     def add(self, other: Found) -> None:
@@ -133,7 +139,7 @@ class Found:
         self.failed += other.failed
         self.gaps += other.gaps
         self.cut_offs += other.cut_offs
-        self.rungs += other.rungs
+        self.degradation_steps += other.degradation_steps
         self.counts += other.counts
 
     @property
@@ -143,19 +149,20 @@ class Found:
 
     def line(self) -> dict[str, Any]:
         """As JSON; :meth:`of` reads it back."""
-        return {**asdict(self), "rungs": dict(self.rungs), "counts": dict(self.counts)}
+        return {**asdict(self), "rungs": dict(self.degradation_steps), "counts": dict(self.counts)}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Found:
         known = {name: row[name] for name in ("answers", "firsts", "turns", "failed", "gaps", "cut_offs")}
-        return cls(**known, rungs=Counter(row["rungs"]), counts=Counter(row["counts"]))
+        return cls(**known, degradation_steps=Counter(row["rungs"]), counts=Counter(row["counts"]))
 
     def cells(self, name: str) -> list[object]:
         p50, p95, p99 = (percentile(self.answers, q) for q in (50, 95, 99))
         return [
             name, self.turns, ms(p50), ms(p95), ms(p99), ms(percentile(self.firsts, 99)), self.failed,
             f"{100 * self.counts['hedged'] / max(1, self.counts['answers']):.1f} %", f"{100 * self.extra_share:.1f} %",
-            self.counts["trials"], self.rungs["acknowledge"], self.rungs["small_first"], self.gaps,
+            self.counts["trials"], self.degradation_steps["acknowledge"],
+            self.degradation_steps["small_first"], self.gaps,
         ]  # fmt: skip
 
 
@@ -165,7 +172,7 @@ HEAD = [
 ]  # fmt: skip
 
 
-KEPT = "ladder.jsonl"
+KEPT = "degradation.jsonl"
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -335,7 +342,7 @@ async def spoken(
     each: Callable[[Found], None] = lambda _: None,
 ) -> Found:
     """The user asks ``turns`` questions; each is answered, or given up, before the next. Failed: also not heard."""
-    mind = talk.stage.road.mind
+    mind = talk.call_harness.pipeline.mind
     assert mind is not None
     total, counted = Found(), Counter(asdict(mind.snapshot()))
     for number in range(turns):
@@ -357,7 +364,7 @@ async def _turn(talk: Conversation, question: str) -> Found:
         return found
     found.failed = int(turn.error is not None)
     found.cut_offs, found.gaps = int(turn.cut_off), turn.audio_gaps
-    found.rungs.update(list(turn.ladder))
+    found.degradation_steps.update(list(turn.degradation))
     if turn.counts_for_latency and turn.voice_to_voice_ms is not None:
         found.answers.append(turn.voice_to_voice_ms / 1000)
         heard_ms = turn.voice_to_voice_ms if turn.acknowledged_ms is None else turn.acknowledged_ms
