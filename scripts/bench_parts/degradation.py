@@ -79,10 +79,6 @@ class Case:
 def _on(*names: str, **more: FlagValue) -> dict[str, FlagValue]:
     only = {f"degradation.{name}": True for name in names}
     return {**OFF, **only, **{k.replace("__", "."): v for k, v in more.items()}}
-        **OFF,
-        **{f"degradation.{name}": True for name in names},
-        **{k.replace("__", "."): v for k, v in more.items()},
-    }
 
 
 SCENARIOS: Mapping[str, tuple[str, tuple[Case, ...]]] = {
