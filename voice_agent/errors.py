@@ -9,6 +9,7 @@
     ├── ModelError                   a model that cannot be found, fetched or loaded
     ├── SpeechError                  speech recognition or synthesis failed while running
     ├── ToolServerError              an MCP server that does not start or answer
+    ├── DependencyError              an installed library lacks what this package is built upon
     └── ProviderError                the language-model provider failed
         ├── ProviderAuthError        the key is missing, wrong or not allowed
         ├── ProviderModelError       the provider does not serve that model
@@ -29,6 +30,7 @@ __all__ = [
     "AudioError",
     "ConfigError",
     "DeadlineError",
+    "DependencyError",
     "ModelError",
     "ProviderAuthError",
     "ProviderError",
@@ -55,6 +57,11 @@ class UsageError(VoiceAgentError):
 
 class ConfigError(VoiceAgentError):
     """A configuration key that does not exist, or a value that is not allowed."""
+
+
+class DependencyError(VoiceAgentError):
+    """An installed library is of a version that lacks what this package is built upon; the message names one that
+    has it."""
 
 
 class AudioError(VoiceAgentError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from typing import Any, cast
@@ -11,7 +12,6 @@ import pytest
 from livekit.agents import llm
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.agents.voice import SpeechHandle
-from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
 
 from voice_agent.budget import Budget, verdict
 from voice_agent.budget.export import from_row, to_row
@@ -20,6 +20,7 @@ from voice_agent.budget.path import Stage
 from voice_agent.budget.report import ConsoleReport, explain, plain_line
 from voice_agent.clock import Clock
 from voice_agent.config import Config, DegradationConfig, FlagValue, load
+from voice_agent.livekit_compat.speech import speech_made
 from voice_agent.llm.local.sim import SimSpec
 from voice_agent.pipeline.degradation import _wordless, room_for_whisper
 from voice_agent.pipeline.fillers import cache_fillers
@@ -255,10 +256,8 @@ def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(
 
     def told(handle: SpeechHandle | None) -> bool:
         caplog.clear()
-        token = None if handle is None else _SpeechHandleContextVar.set(handle)
-        logger.warning(text)
-        if token is not None:
-            _SpeechHandleContextVar.reset(token)
+        with contextlib.nullcontext() if handle is None else speech_made(handle):
+            logger.warning(text)
         return bool(caplog.records)
 
     async def main() -> None:

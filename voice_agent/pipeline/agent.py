@@ -8,13 +8,10 @@ from typing import Any
 from livekit import rtc
 from livekit.agents import Agent, FlushSentinel, ModelSettings, llm
 
-# LiveKit binds the speech handle of a generation to the tasks that make it; no public name leads from llm_node and
-# tts_node to it (1.8.9), and without it a provisional generation cannot be told from the one that is played.
-from livekit.agents.voice.agent_activity import _SpeechHandleContextVar
-
 from .. import trace as probe
 from ..budget.attach import SessionLedger
 from ..config import DebugConfig
+from ..livekit_compat.speech import current_speech, when_scheduled
 from ..testing.harness.faults import Faults
 from .degradation import Degradation
 
@@ -54,7 +51,7 @@ class VoiceAgent(Agent):
         if trace is not None:
             last = next((m for m in reversed(chat_ctx.items) if m.type == "message" and m.role == "user"), None)
             self._asked_on = {**self._asked_on, trace.id: (last.text_content or "") if last is not None else ""}
-        handle = _SpeechHandleContextVar.get(None)
+        handle = current_speech()
         if trace is not None and self._faults.of("llm"):
             trace.mark("llm_requested")  # the request has been made, as far as anybody else can tell
             await self._faults.pause("llm")
@@ -68,12 +65,9 @@ class VoiceAgent(Agent):
     async def tts_node(self, text: AsyncIterable[str], model_settings: ModelSettings) -> AsyncIterable[rtc.AudioFrame]:
         trace = self._adopt()
         first = True
-        handle = _SpeechHandleContextVar.get(None)
-        if trace is not None and handle is not None and not handle.scheduled:
+        handle = current_speech()
+        if trace is not None and handle is not None and not handle.scheduled and when_scheduled(handle, trace.release):
             trace.hold()  # half a second of processor time a thrown-away reply, just when the ears need it
-            # The future itself, no task that waits for it: most provisional speeches are never scheduled, and their
-            # tasks would be destroyed while they wait.
-            handle._scheduled_fut.add_done_callback(lambda _: trace.release())
         heard = self._on_sound(handle.id) if handle is not None else None
         ahead = self._degradation.sound_of(handle.id) if self._degradation is not None and handle is not None else None
         if ahead is not None:
@@ -100,7 +94,7 @@ class VoiceAgent(Agent):
             heard(None)
 
     def _adopt(self) -> probe.GenerationTrace | None:
-        handle = _SpeechHandleContextVar.get(None)
+        handle = current_speech()
         if handle is None:
             return None
         trace = self._ledger().generation(handle.id)

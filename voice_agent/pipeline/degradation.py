@@ -14,7 +14,6 @@ from typing import Any
 
 from livekit.agents import FlushSentinel, llm, utils
 from livekit.agents.voice import SpeechHandle
-from livekit.agents.voice.agent_activity import _SpeechHandleContextVar  # see agent.py
 
 from ..budget.attach import SessionLedger
 from ..budget.ledger import Budget, Mark, Turn, verdict
@@ -22,6 +21,7 @@ from ..budget.path import Stage
 from ..budget.policy import Acknowledger, Deadlines, Degrader, Pace
 from ..clock import SYSTEM, Clock
 from ..config import Config, DegradationConfig
+from ..livekit_compat.speech import current_speech
 from ..runtime import malloc as memory
 from ..trace import GenerationTrace
 from .fillers import Sound
@@ -45,7 +45,7 @@ class _MeantSo(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if "no agent transcript was returned from tts" not in record.getMessage():
             return True
-        return _SpeechHandleContextVar.get(None) not in _wordless
+        return current_speech() not in _wordless
 
 
 logging.getLogger("livekit.agents").addFilter(_MeantSo())

@@ -1,0 +1,82 @@
+"""A private name of a library, found when it is used; what happens in a release that no longer has it.
+
+A feature that can be left out is switched off, with one warning a process. A name that no call can be held without is
+``required``: then :class:`~voice_agent.errors.DependencyError` names the versions that work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from ..errors import DependencyError
+
+log = logging.getLogger("voice_agent")
+
+TESTED = {
+    "livekit-agents": ">=1.8.9,<1.9",
+    "livekit": ">=1.1.21,<1.2",
+    "livekit-local-inference": ">=0.2.7,<0.3",
+    "httpx2": ">=2.16,<3",
+    "httpcore2": ">=2.16,<3",
+    "faster-whisper": ">=1.2.1,<1.3",
+}
+"""Distribution -> the versions whose private names the contract tests (tests/livekit_compat) hold for; pyproject.toml
+has the same bounds."""
+
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """``module`` and the dotted ``name`` in it, of a ``distribution``.
+
+    ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...".
+    """
+
+    distribution: str
+    module: str
+    name: str
+    lost: str
+    required: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    def find(self) -> Any:
+        """The object. None where the release lacks it: warned of once. Raises DependencyError if it is required."""
+        try:
+            found: Any = importlib.import_module(self.module)
+            for part in self.name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
+            return self.missing()
+        return found
+
+    def missing(self) -> None:
+        """Says so once, or raises DependencyError."""
+        message = (
+            f"{self.distribution} {installed(self.distribution)} has no {self}: {self.lost}."
+            f" Install {self.distribution}{TESTED[self.distribution]}"
+        )
+        if self.required:
+            raise DependencyError(message)
+        warn_once(message)
+
+
+def warn_once(message: str) -> None:
+    """One warning a process, however often it is asked for."""
+    if message not in _warned:
+        _warned.add(message)
+        log.warning("%s", message)
+
+
+def installed(distribution: str) -> str:
+    """The installed version; "(not installed)" if it is not."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
