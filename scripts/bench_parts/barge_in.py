@@ -19,9 +19,9 @@ import numpy as np
 from clips import RATE, Clip, utterances
 from tables import markdown, ms, spread, write_lines
 
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
-from voice_agent.audio.wav import resample
 from voice_agent.budget.ledger import Mark
 from voice_agent.config import Config, load, models
 from voice_agent.testing.harness.run import CallHarness, call_harness, speech_onset_s

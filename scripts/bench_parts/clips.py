@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from livekit.local_inference import VAD
 
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
-from voice_agent.audio.wav import read_wav, resample
 from voice_agent.errors import AudioError
 from voice_agent.testing.harness.run import WINDOW, speech_end_s
 
@@ -41,7 +42,7 @@ class Clip:
 
 def read(path: Path) -> Int16:
     """Any WAV as 16 kHz mono."""
-    audio = read_wav(path)
+    audio = read_audio(path)
     return resample(audio.samples, audio.sample_rate, RATE)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from clips import RATE, Clip
 
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE
-from voice_agent.audio.wav import resample
 from voice_agent.errors import AudioError
 
 SEARCH_S = 90.0  # a clip begins at most this long after the end of the last one

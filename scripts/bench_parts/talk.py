@@ -28,8 +28,8 @@ from compare import _write
 from recording import measure
 from tables import markdown, ms, percentile
 
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.timeline import AUDIBLE
-from voice_agent.audio.wav import resample
 from voice_agent.config import models
 from voice_agent.talk.save import ROWS, TRANSCRIPT
 

@@ -14,7 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from voice_agent.audio.wav import read_wav, resample
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.config import models
 
 sys.path.append(str(Path(__file__).parents[2]))  # the virtual devices and the terminal are those of the tests
@@ -44,7 +45,7 @@ def main() -> None:
             _shown(terminal, b"listening", 0)
             for name in CLIPS:
                 before = len(terminal.seen)
-                clip = read_wav(models.assets() / "speech" / f"{name}.wav")
+                clip = read_audio(models.assets() / "speech" / f"{name}.wav")
                 pulse.say(resample(clip.samples, clip.sample_rate, RATE), RATE).wait()
                 _shown(terminal, b"speaking", before)
                 if name != CLIPS[-1]:

@@ -102,12 +102,12 @@ async def cancel(mouth: PiperTTS) -> tuple[float, float]:
     return 1e3 * (closed - start), 1e3 * (time.perf_counter() - start)
 
 
-def real_time_factors(voice: Voice, text: str, *, hurry: bool, n: int) -> tuple[float, ...]:
+def real_time_factors(voice: Voice, text: str, *, low_latency: bool, n: int) -> tuple[float, ...]:
     """CPU seconds of this thread per second of speech."""
     factors = []
     for _ in range(n):
         start = time.thread_time()
-        samples = sum(piece.samples.size for piece in voice.speak(text, hurry=hurry))
+        samples = sum(piece.samples.size for piece in voice.speak(text, low_latency=low_latency))
         factors.append((time.thread_time() - start) * voice.sample_rate / samples)
     return tuple(factors)
 
@@ -139,8 +139,15 @@ async def main() -> None:
         Row('of it chunk to samples, "Sure, ..."', tuple(h.made_ms for h in opening), 60),
         Row("cancel to silence", tuple(s[0] for s in stops), 30),
         Row("cancel until the voice is free", tuple(s[1] for s in stops), 30),
-        Row("real-time factor (CPU), a reply", real_time_factors(voice, REPLY, hurry=True, n=options.n), 0.12, ""),
-        Row("real-time factor (CPU), sound ahead", real_time_factors(voice, REPLY, hurry=False, n=options.n), 0.12, ""),
+        Row(
+            "real-time factor (CPU), a reply", real_time_factors(voice, REPLY, low_latency=True, n=options.n), 0.12, ""
+        ),
+        Row(
+            "real-time factor (CPU), sound ahead",
+            real_time_factors(voice, REPLY, low_latency=False, n=options.n),
+            0.12,
+            "",
+        ),
     ]
     print("| what | n | min | P50 | P95 | bar |\n|---|---|---|---|---|---|")
     for row in rows:

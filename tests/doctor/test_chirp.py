@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voice_agent.audio.wav import read_wav, resample
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.doctor.chirp import LENGTH_S, agreed, chirp, find
 
 Float = NDArray[np.float64]
@@ -47,7 +48,7 @@ def test_silence_a_tone_and_too_little_are_no_chirp() -> None:
 
 def test_speech_is_no_chirp(speech: Path) -> None:
     """Now and then a syllable looks like one; four of them in step never did."""
-    audio = read_wav(speech / "sense01.wav")
+    audio = read_audio(speech / "sense01.wav")
     pcm = resample(audio.samples, audio.sample_rate, 16_000).astype(np.float64) / 32768
     step, offsets = 22_400, range(0, 16_000, 1_600)
     assert len(pcm) > 3 * step + 16_000 + 22_400

@@ -19,9 +19,10 @@ from livekit import rtc
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
 from tests.support.pulse import RATE, Pulse, place, running
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import RECORD_RATE
-from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import SoundConfig
 from voice_agent.errors import UsageError
 from voice_agent.microphone.microphone import Microphone, microphone
@@ -109,7 +110,7 @@ def raw(path: Path) -> Int16:
 
 
 async def test_what_is_said_is_what_the_ears_get(pulse: Pulse, speech: Path) -> None:
-    said = read_wav(speech / "sense01.wav").samples
+    said = read_audio(speech / "sense01.wav").samples
     call = Call()
     async with call.open(PLAIN) as mic:
         await asyncio.sleep(0.5)
@@ -134,7 +135,7 @@ async def test_what_is_said_is_what_the_ears_get(pulse: Pulse, speech: Path) -> 
 async def test_what_the_agent_says_is_what_is_heard_and_when(pulse: Pulse, speech: Path, tmp_path: Path) -> None:
     """The loudspeaker is heard by the microphone at once (0 dB): its first audible sample, as reported, is captured
     then. That ties both ends' time marks to each other over the real devices."""
-    said = resample(read_wav(speech / "ask01.wav").samples, EARS, 22_050)
+    said = resample(read_audio(speech / "ask01.wav").samples, EARS, 22_050)
     call = Call()
     pulse.echo(delay_ms=20, gain_db=0)
     pulse.record("speaker.monitor", tmp_path / "speaker.raw")
@@ -162,7 +163,7 @@ async def test_what_the_agent_says_is_what_is_heard_and_when(pulse: Pulse, speec
 
 
 async def test_an_interruption_is_soon_silent_and_knows_its_place(pulse: Pulse, speech: Path, tmp_path: Path) -> None:
-    said = read_wav(speech / "sense01.wav").samples
+    said = read_audio(speech / "sense01.wav").samples
     call = Call()
     pulse.record("speaker.monitor", tmp_path / "speaker.raw")
     async with call.open(PLAIN) as mic:
@@ -189,7 +190,7 @@ async def test_an_interruption_is_soon_silent_and_knows_its_place(pulse: Pulse, 
 
 async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> None:
     """The loudspeaker comes back 80 ms late and 6 dB softer; after 3 s of speech, 20 dB less of it are left."""
-    said = np.concatenate([read_wav(speech / f"{n}.wav").samples for n in ("ask01", "sense01", "sense03")])
+    said = np.concatenate([read_audio(speech / f"{n}.wav").samples for n in ("ask01", "sense01", "sense03")])
     powers: dict[bool, list[float]] = {}
     pulse.echo(delay_ms=80, gain_db=-6)
     loud = 0
@@ -214,7 +215,7 @@ async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> Non
 
 
 async def test_both_devices_are_unplugged_in_mid_reply(pulse: Pulse, speech: Path, tmp_path: Path) -> None:
-    said = read_wav(speech / "sense01.wav").samples
+    said = read_audio(speech / "sense01.wav").samples
     call = Call()
     async with call.open(PLAIN) as mic:
         await asyncio.sleep(0.3)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pytest
 from livekit.local_inference import VAD
 
-from voice_agent.audio.wav import resample
+from voice_agent.audio.resampling import resample
 from voice_agent.budget.export import read_jsonl
 
 pytestmark = pytest.mark.e2e

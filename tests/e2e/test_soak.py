@@ -20,8 +20,9 @@ import pytest
 
 from tests.support.json_talk import JsonTalk
 from tests.support.pulse import RATE, Int16, Tap, place, running
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.timeline import RECORD_RATE
-from voice_agent.audio.wav import read_wav, resample
 
 pytestmark = pytest.mark.long  # not "e2e": ten minutes are not run again
 
@@ -43,7 +44,7 @@ class Exchange:
 
 
 def test_ten_minutes_of_talk(speech: Path, tmp_path: Path) -> None:
-    recordings = [read_wav(path) for path in sorted(speech.glob("ask*.wav"))]
+    recordings = [read_audio(path) for path in sorted(speech.glob("ask*.wav"))]
     clips = [resample(one.samples, one.sample_rate, RATE) for one in recordings]
     memory: list[tuple[float, float]] = []
     exchanges: list[Exchange] = []

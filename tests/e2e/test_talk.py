@@ -15,7 +15,7 @@ import pytest
 from tests.support.json_talk import JsonTalk
 from tests.support.pulse import Pulse, running
 from tests.support.terminal import OnTerminal
-from voice_agent.audio.wav import read_wav
+from voice_agent.audio.files import read_audio
 from voice_agent.budget.export import read_jsonl
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +39,7 @@ def talked(pulse: Pulse, speech: Path, tmp_path_factory: pytest.TempPathFactory)
     t = OnTerminal([*argv, "--save", str(folder), "--screenshot", str(folder / "screen.svg")], pulse.environment)
     try:
         t.wait_for("listening", limit=900)
-        clip = read_wav(speech / "ask02.wav")
+        clip = read_audio(speech / "ask02.wav")
         pulse.say(clip.samples, clip.sample_rate).wait(timeout=60)
         t.wait_for("o output")  # the legend above the first turn
         t.press(b" ")
@@ -148,7 +148,7 @@ def test_the_agent_hears_its_own_echo_and_speaks_on(speech: Path) -> None:
         call.wait_for("ready")
         pulse.echo(delay_ms=80, gain_db=-6)
         for number in range(1, REPLIES + 1):
-            clip = read_wav(speech / f"ask0{1 + number % 4}.wav")
+            clip = read_audio(speech / f"ask0{1 + number % 4}.wav")
             pulse.say(clip.samples, clip.sample_rate).wait(timeout=60)
             call.wait_for("turn", number)
         time.sleep(3.0)  # the last echo would become a turn now

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voice_agent.audio.wav import read_wav, resample
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.config import SoundConfig
 from voice_agent.microphone.echo import FRAME, RATE, Processing
 
@@ -14,7 +15,7 @@ Int16 = npt.NDArray[np.int16]
 
 
 def clips(speech: Path, *names: str) -> Int16:
-    return np.concatenate([read_wav(speech / f"{name}.wav").samples for name in names])
+    return np.concatenate([read_audio(speech / f"{name}.wav").samples for name in names])
 
 
 def through(processing: Processing, near: Int16, far: Int16, far_rate: int) -> Int16:

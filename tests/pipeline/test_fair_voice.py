@@ -13,7 +13,7 @@ import pytest
 from voice_agent.clock import ManualClock
 from voice_agent.pipeline.loaded_models import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, ScheduledVoice
 from voice_agent.runtime.scheduling import PrioritySemaphore
-from voice_agent.tts.vits import CROWDED_FRAMES, HURRIED_FRAMES, Delivery, Piece, Stop
+from voice_agent.tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES, AudioChunk, Delivery, Stop
 
 RATE = 1000
 LENGTHS_S = (0.2, 0.3, 1.2, 2.0, 2.0)
@@ -33,14 +33,14 @@ class Pieces:
         text: str,
         delivery: Delivery | None = None,
         *,
-        hurry: bool = True,
+        low_latency: bool = True,
         first: Sequence[int] = (),
         stop: Stop | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Iterator[AudioChunk]:
         self.first = first
         for number, length_s in enumerate(LENGTHS_S, start=1):
             self.made = number
-            yield Piece(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
+            yield AudioChunk(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
 
 
 class Noted(PrioritySemaphore):
@@ -58,11 +58,13 @@ class Noted(PrioritySemaphore):
 class Spoken:
     """A text being spoken on a thread of its own."""
 
-    def __init__(self, clock: ManualClock, *, crowded: bool, stop: Stop, hurry: bool = True) -> None:
+    def __init__(self, clock: ManualClock, *, crowded: bool, stop: Stop, low_latency: bool = True) -> None:
         self.voice, self.semaphore, self.stop = Pieces(), Noted(clock), stop
         self.crowded = crowded
         fair = ScheduledVoice(self.voice, self.semaphore, lambda: self.crowded, clock)  # type: ignore[arg-type]
-        self._thread = threading.Thread(target=lambda: list(fair.speak("text", hurry=hurry, stop=stop)), daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: list(fair.speak("text", low_latency=low_latency, stop=stop)), daemon=True
+        )
         self._thread.start()
 
     def has_made(self, pieces: int) -> bool:
@@ -114,7 +116,7 @@ def test_in_a_crowd_sound_is_made_just_ahead(clock: ManualClock) -> None:
 
 
 def test_what_follows_waits_for_what_is_heard_before_it(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=True, hurry=False, stop=Stop(due_at=100.0 + 2 * AHEAD_S))
+    spoken = Spoken(clock, crowded=True, low_latency=False, stop=Stop(due_at=100.0 + 2 * AHEAD_S))
     assert spoken.has_made(0)
     clock.advance(AHEAD_S)
     assert spoken.has_made(1)
@@ -146,7 +148,7 @@ def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
     spoken.end()
 
 
-@pytest.mark.parametrize(("crowded", "first"), [(False, HURRIED_FRAMES), (True, CROWDED_FRAMES)])
+@pytest.mark.parametrize(("crowded", "first"), [(False, LOW_LATENCY_FRAMES), (True, UNDER_LOAD_FRAMES)])
 def test_in_a_crowd_the_first_pieces_are_longer(clock: ManualClock, crowded: bool, first: tuple[int, ...]) -> None:
     voice = Pieces()
     fair = ScheduledVoice(voice, PrioritySemaphore(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
@@ -158,7 +160,7 @@ def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock
     made_on: list[str] = []
 
     class Where(Pieces):
-        def speak(self, *args: Any, **kwargs: Any) -> Iterator[Piece]:
+        def speak(self, *args: Any, **kwargs: Any) -> Iterator[AudioChunk]:
             for piece in super().speak(*args, **kwargs):
                 made_on.append(threading.current_thread().name)
                 yield piece

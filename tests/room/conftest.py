@@ -19,8 +19,9 @@ import pytest
 from aiohttp import web
 
 from tests.support.livekit_server import LiveKitServer, livekit_server
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
-from voice_agent.audio.wav import read_wav, resample
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, Access
@@ -187,7 +188,7 @@ def clip(speech: Path) -> Callable[[str], Clip]:
     """A recorded sentence by name."""
 
     def load(name: str) -> Clip:
-        audio = read_wav(speech / f"{name}.wav")
+        audio = read_audio(speech / f"{name}.wav")
         about = json.loads((speech / f"{name}.json").read_text())
         return Clip(resample(audio.samples, audio.sample_rate, RATE), float(about["end_s"]), str(about["text"]))
 

@@ -15,7 +15,7 @@ from livekit.agents.voice import RemoteSession
 
 from tests.support.livekit_server import LiveKitServer
 from voice_agent import meter
-from voice_agent.audio.wav import resample
+from voice_agent.audio.resampling import resample
 from voice_agent.config import MeterConfig
 from voice_agent.stt.decoder import WhisperEngine
 

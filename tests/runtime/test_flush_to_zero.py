@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from voice_agent.runtime.flush_to_zero import start_without, take_for_zero
+from voice_agent.runtime.flush_to_zero import enable_flush_to_zero, start_with_flush_to_zero
 
 needs_x86 = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere nothing is changed"
@@ -27,7 +27,7 @@ def test_threads_that_are_started_have_it_and_the_calling_one_has_not() -> None:
         child.start()
         child.join()
 
-    start_without(start)
+    start_with_flush_to_zero(start)
     assert found == [0.0]
     assert half() == float("5e-311")
 
@@ -38,7 +38,7 @@ def test_rounding_and_exceptions_stay_as_they_are() -> None:
     found: list[object] = []
 
     def start() -> None:
-        found.append(take_for_zero())
+        found.append(enable_flush_to_zero())
         found.append(0.1 + 0.2)
         found.append(float("1e200") * float("1e200"))
         try:
@@ -46,7 +46,7 @@ def test_rounding_and_exceptions_stay_as_they_are() -> None:
         except ZeroDivisionError:
             found.append("raised")
 
-    start_without(start)
+    start_with_flush_to_zero(start)
     assert found == [True, 0.1 + 0.2, float("inf"), "raised"]
 
 
@@ -55,7 +55,7 @@ def test_what_start_raises_is_raised_to_the_caller() -> None:
         raise ImportError("no library")
 
     with pytest.raises(ImportError, match="no library"):
-        start_without(start)
+        start_with_flush_to_zero(start)
 
 
 @pytest.mark.parametrize(("system", "machine"), [("darwin", "x86_64"), ("linux", "aarch64")])
@@ -63,5 +63,5 @@ def test_another_processor_or_system_is_left_alone(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     found: list[object] = []
-    start_without(lambda: found.extend([take_for_zero(), half()]))
+    start_with_flush_to_zero(lambda: found.extend([enable_flush_to_zero(), half()]))
     assert found == [False, float("5e-311")]

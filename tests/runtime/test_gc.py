@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from voice_agent.runtime.gc import short_collections
+from voice_agent.runtime.gc import startup_objects_frozen
 
 
 class Loop:
@@ -17,7 +17,7 @@ class Loop:
 def test_a_collection_does_not_look_at_what_was_there_before_the_call() -> None:
     before = Loop()
     try:
-        with short_collections():
+        with startup_objects_frozen():
             assert not any(one is before for one in gc.get_objects())
             during = Loop()
             assert any(one is during for one in gc.get_objects())
@@ -27,6 +27,6 @@ def test_a_collection_does_not_look_at_what_was_there_before_the_call() -> None:
 
 
 def test_also_when_the_call_fails() -> None:
-    with pytest.raises(OSError, match="no device"), short_collections():
+    with pytest.raises(OSError, match="no device"), startup_objects_frozen():
         raise OSError("no device")
     assert gc.get_freeze_count() == 0

@@ -10,7 +10,7 @@ import pytest
 # second stay in the process.
 PROGRAM = """
 import ctypes
-from voice_agent.runtime.malloc import keep_little_freed
+from voice_agent.runtime.malloc import set_malloc_thresholds
 
 def resident_mb():
     with open("/proc/self/statm") as f:
@@ -43,4 +43,4 @@ def stays(call: str) -> list[str]:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="another C library than glibc")
 def test_what_is_freed_is_given_back() -> None:
     assert stays("False") == ["False", "True"], "as glibc does it by itself"
-    assert stays("keep_little_freed()") == ["True", "False"]
+    assert stays("set_malloc_thresholds()") == ["True", "False"]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from voice_agent.runtime.thread_priority import NICENESS, stand_back
+from voice_agent.runtime.thread_priority import NICENESS, lower_priority
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
@@ -19,7 +19,7 @@ def test_only_the_thread_that_asks_stands_back_and_never_comes_forward(niceness:
     def work() -> None:
         me = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, me, before)
-        stand_back()
+        lower_priority()
         theirs.append(os.getpriority(os.PRIO_PROCESS, me))
 
     thread = threading.Thread(target=work)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voice_agent.audio.wav import read_wav
+from voice_agent.audio.files import read_audio
 from voice_agent.config import models
 from voice_agent.stt import WhisperEngine
 
@@ -40,7 +40,7 @@ def clips(speech: Path) -> dict[str, Clip]:
     for path in sorted(speech.glob("*.json")):
         info = json.loads(path.read_text())
         if isinstance(info, dict):
-            audio = read_wav(speech / info["file"])
+            audio = read_audio(speech / info["file"])
             assert audio.sample_rate == 16_000
             found[path.stem] = Clip(path.stem, audio.samples, info["text"], info["end_s"], info["synthetic"])
     assert len(found) >= 9

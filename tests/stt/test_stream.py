@@ -14,7 +14,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import stt
 
-from voice_agent.audio.wav import resample
+from voice_agent.audio.resampling import resample
 from voice_agent.errors import ModelError
 from voice_agent.stt import FastWhisperSTT, Hypothesis, WhisperEngine
 from voice_agent.stt.decoder import words_key

@@ -23,7 +23,7 @@ from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.tts import openvino_backend as tiles
 from voice_agent.tts import vits
 from voice_agent.tts import vits_split as graph
-from voice_agent.tts.vits import HURRIED_FRAMES, Delivery, Stop, Voice
+from voice_agent.tts.vits import LOW_LATENCY_FRAMES, Delivery, Stop, Voice
 
 pytestmark = pytest.mark.skipif(tiles.openvino() is None, reason="OpenVINO is not installed (Linux on x86-64 only)")
 
@@ -92,7 +92,7 @@ def test_it_sounds_as_in_float32(voice: Voice, quick: Voice, text: str) -> None:
     assert np.abs(exact - got).mean() < own / 3
 
 
-@pytest.mark.parametrize("sizes", [HURRIED_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
+@pytest.mark.parametrize("sizes", [LOW_LATENCY_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
 @pytest.mark.parametrize("text", TEXTS)
 def test_however_it_is_cut_it_is_one_sound(quick: Voice, text: str, sizes: tuple[int, ...]) -> None:
     prior = quick.prior(ids_of(quick, text))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voice_agent import trace as probe
 from voice_agent.errors import ModelError, SpeechError
-from voice_agent.tts import Piece, PiperTTS, Voice
+from voice_agent.tts import AudioChunk, PiperTTS, Voice
 
 REPLY = "Sure, I can help you with that. What would you like to know?"
 
@@ -82,10 +82,10 @@ async def test_a_piece_leaves_whole_before_the_next_is_made() -> None:
     loud = np.full(round(61.15 * 22_050), 5_000, np.int16)
 
     class Slow:
-        def speak(self, *args: object, **kwargs: object) -> Iterator[Piece]:
-            yield Piece(loud, last=False)
+        def speak(self, *args: object, **kwargs: object) -> Iterator[AudioChunk]:
+            yield AudioChunk(loud, last=False)
             more.wait(30)
-            yield Piece(loud[:2_205], last=True)
+            yield AudioChunk(loud[:2_205], last=True)
 
     mouth = PiperTTS(loaded=Slow())
     async with mouth.stream() as stream:
@@ -176,7 +176,7 @@ async def test_a_failure_says_what_to_do_and_is_not_repeated(piper: PiperTTS) ->
         def __init__(self) -> None:
             self.calls = 0
 
-        def speak(self, *_: object, **__: object) -> Iterator[Piece]:
+        def speak(self, *_: object, **__: object) -> Iterator[AudioChunk]:
             self.calls += 1
             raise SpeechError("the voice failed: try another")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voice_agent.config import models
 from voice_agent.errors import ModelError, SpeechError
-from voice_agent.tts.vits import HURRIED_FRAMES, Delivery, Stop, Voice, load_config, speaker_id
+from voice_agent.tts.vits import LOW_LATENCY_FRAMES, Delivery, Stop, Voice, load_config, speaker_id
 
 TEXTS = [
     "Sure,",
@@ -48,7 +48,7 @@ def test_the_parts_give_the_samples_of_the_whole_graph(voice: Voice, text: str) 
         assert np.abs(got - expected).max() <= LSB
 
 
-@pytest.mark.parametrize("sizes", [HURRIED_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
+@pytest.mark.parametrize("sizes", [LOW_LATENCY_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
 @pytest.mark.parametrize("text", TEXTS[:3])
 def test_however_it_is_cut_the_samples_are_the_same(voice: Voice, text: str, sizes: tuple[int, ...]) -> None:
     """With the voice's noise: it is drawn in the prior, which is the same for both."""

@@ -16,7 +16,7 @@ import numpy as np
 from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..errors import UsageError
-from .wav import resample
+from .resampling import resample
 
 USER_RATE = 16_000
 RECORD_RATE = 24_000

@@ -66,13 +66,13 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
 
     from ..budget.ledger import Budget
     from ..microphone.microphone import microphone
-    from ..runtime.malloc import keep_little_freed
+    from ..runtime.malloc import set_malloc_thresholds
     from ..talk.front import show
     from ..talk.run import Talk
     from ..talk.save import Saved
     from ..talk.screen import ScreenSink
 
-    keep_little_freed()
+    set_malloc_thresholds()
     budget = Budget.from_config(agent.config.budget)
     console = Console()
     if args.screenshot is not None and (args.json or not console.is_terminal):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..audio.wav import read_wav, resample
+from ..audio.files import read_audio
+from ..audio.resampling import resample
 from ..clock import SYSTEM, Clock
 from ..config import Config, Secret, models
 from ..errors import ConfigError, ModelError, ProviderError
@@ -76,7 +77,7 @@ def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     )  # fmt: skip
     loaded_s = clock.now() - began
     folder = models.assets() / "speech"
-    audio = read_wav(folder / f"{CLIP}.wav")
+    audio = read_audio(folder / f"{CLIP}.wav")
     pcm = resample(audio.samples, audio.sample_rate, SAMPLE_RATE).astype(np.float32) / np.float32(32768)
     heard = engine.decode(pcm)
     times = [_timed(lambda: engine.decode(pcm), clock) for _ in range(RUNS)]

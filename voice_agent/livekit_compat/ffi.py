@@ -22,7 +22,7 @@ from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
 from ..config import environment_default, environment_switch
-from ..runtime.flush_to_zero import start_without
+from ..runtime.flush_to_zero import start_with_flush_to_zero
 
 _Subscriber = tuple[Any, asyncio.AbstractEventLoop]  # (queue, loop)
 _Key = tuple[str, int]  # a kind of event, and the number of whose it is
@@ -137,7 +137,7 @@ def start_library() -> None:
     if not debug:
         # Of its server it warns, at the end of each call, that Python has dropped handles which it had dropped itself.
         environment_default("RUST_LOG", "warn,livekit_ffi::server=error")
-    start_without(lambda: FfiClient.instance)
+    start_with_flush_to_zero(lambda: FfiClient.instance)
     if not debug:
         library = FfiClient.instance._ffi_lib
         library.livekit_ffi_initialize(_ffi_client.ffi_event_callback, False, b"python", rtc.__version__.encode())

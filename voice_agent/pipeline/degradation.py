@@ -271,7 +271,7 @@ SMALLEST_NEEDS_MB = 115.0
 
 def room_for_whisper(config: DegradationConfig) -> str:
     """Why a second Whisper may not be loaded; empty: it may. Gives free memory back first."""
-    memory.give_back()
+    memory.trim_heap()
     needed_mb = memory.resident_mb() + SMALLEST_NEEDS_MB
     if needed_mb <= config.degrade_memory_mb:
         return ""

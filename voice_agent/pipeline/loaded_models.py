@@ -29,11 +29,11 @@ from ..llm.local.embedded import EmbeddedModel
 from ..llm.providers import Endpoint, resolve
 from ..llm.start import running
 from ..runtime.scheduling import PrioritySemaphore, ScheduledExecutor, Scheduler
-from ..runtime.thread_priority import stand_back
+from ..runtime.thread_priority import lower_priority
 from ..stt import FastWhisperSTT
 from ..stt.decoder import SAMPLE_RATE, WhisperEngine
-from ..tts import Delivery, Piece, PiperTTS, Stop, Voice
-from ..tts.vits import CROWDED_FRAMES, HURRIED_FRAMES
+from ..tts import AudioChunk, Delivery, PiperTTS, Stop, Voice
+from ..tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
 from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 from ..turn.eou import TextModel
 from ..turn.eou.completeness import PROMPT_HEAD, NextTokens
@@ -76,18 +76,18 @@ class ScheduledVoice:
         self._clock = clock
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]:
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]:
         """As :meth:`voice_agent.tts.Voice.speak`."""
         stop = stop or Stop()
-        first = CROWDED_FRAMES if self._crowded() else HURRIED_FRAMES
-        pieces = self._voice.speak(text, delivery, hurry=hurry, first=first, stop=stop)
+        first = UNDER_LOAD_FRAMES if self._crowded() else LOW_LATENCY_FRAMES
+        pieces = self._voice.speak(text, delivery, low_latency=low_latency, first=first, stop=stop)
         asked_at = self._clock.now()
         dry_at, made_s = asked_at if stop.due_at is None else stop.due_at, 0.0
         for number in itertools.count():
-            if number or not hurry:
+            if number or not low_latency:
                 self._until_needed(stop, dry_at, made_s)
-            if not hurry or number >= HURRIED_PIECES:
+            if not low_latency or number >= HURRIED_PIECES:
                 by = dry_at - SLACK_S
             else:
                 by = asked_at + (LATER_S if stop.provisional() else 0.0)
@@ -137,7 +137,7 @@ class LoadedModels:
         """Who is asked too when that one is late (docs/budget.md); None: the same again."""
         self.notes = notes
         self._cached_fillers: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
-        self._later = ThreadPoolExecutor(1, "voice later", stand_back) if several else None
+        self._later = ThreadPoolExecutor(1, "voice later", lower_priority) if several else None
         self.scheduler = Scheduler(clock)
         self._clock = clock
         self.read: Callable[[], NextTokens] | None = None

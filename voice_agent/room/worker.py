@@ -29,7 +29,7 @@ from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..livekit_compat.ffi import narrow_events, start_library
 from ..pipeline.loaded_models import LoadedModels, Progress, loaded
-from ..runtime.gc import short_collections
+from ..runtime.gc import startup_objects_frozen
 from .access import Access
 from .call import Call, call
 from .metadata import configured
@@ -159,7 +159,7 @@ class Worker:
             self.shared = shared
             # The first reply's words would load it: 0.1 s in which no other call gets on, and once a thread.
             await asyncio.get_running_loop().run_in_executor(None, tokenize.basic.hyphenate_word, "")
-            with short_collections():
+            with startup_objects_frozen():
                 await self._serve(shared, ended)
 
     async def _serve(self, shared: LoadedModels, ended: asyncio.Event) -> None:

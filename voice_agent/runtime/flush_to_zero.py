@@ -18,7 +18,7 @@ _MXCSR = 7  # which 32 bits of fenv_t, on x86-64: after the x87's 28 bytes
 _FLUSH_AND_DAZ = 0x8040  # results (bit 15) and operands (bit 6)
 
 
-def take_for_zero() -> bool:
+def enable_flush_to_zero() -> bool:
     """From now on, in the calling thread. False where nothing changes: another processor or system needs it less."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
@@ -33,8 +33,8 @@ def take_for_zero() -> bool:
         return False
 
 
-def start_without(start: Callable[[], object]) -> None:
+def start_with_flush_to_zero(start: Callable[[], object]) -> None:
     """Call ``start`` on a thread of its own: the threads that it starts take subnormal numbers for zero, the calling
     one does not. An exception of ``start`` is raised here."""
-    with ThreadPoolExecutor(1, "subnormals", initializer=take_for_zero) as pool:
+    with ThreadPoolExecutor(1, "subnormals", initializer=enable_flush_to_zero) as pool:
         pool.submit(start).result()

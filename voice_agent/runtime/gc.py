@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def short_collections() -> Iterator[None]:
+def startup_objects_frozen() -> Iterator[None]:
     """What there is by now (modules, models) is not looked through again by each full garbage collection.
 
     One would hold the interpreter for up to 200 ms on a busy machine, the sound card's callbacks with it. LiveKit's

@@ -18,7 +18,7 @@ def resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / MB
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Have the C library return freed memory to the system (glibc keeps it; elsewhere nothing happens)."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
@@ -27,7 +27,7 @@ def give_back() -> None:
     trim(0)
 
 
-def keep_little_freed() -> bool:
+def set_malloc_thresholds() -> bool:
     """Blocks of 4 MB and more get pages of their own; 16 MB that are free go back to the system. False without glibc.
 
     By default glibc raises both thresholds (up to 32 and 64 MB) whenever a bigger block is freed. From then on the

@@ -15,7 +15,7 @@ import threading
 NICENESS = 5  # a third of an event loop's share
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """The calling thread computes. Linux alone gives threads a priority of their own; elsewhere nothing happens."""
     if sys.platform == "linux":
         me = threading.get_native_id()

@@ -137,7 +137,7 @@ class FastWhisperSTT(stt.STT[Never]):  # Never: no events beyond LiveKit's own
         frame = rtc.combine_audio_frames(buffer)
         pcm = mono(frame)
         if frame.sample_rate != SAMPLE_RATE:
-            from ..audio.wav import resample
+            from ..audio.resampling import resample
 
             pcm = resample(pcm, frame.sample_rate, SAMPLE_RATE)
         text = await asyncio.get_running_loop().run_in_executor(self.thread, transcribe, self.engine, to_float(pcm))

@@ -23,7 +23,7 @@ from ..clock import SYSTEM, Clock
 from ..config import Config
 from ..errors import VoiceAgentError
 from ..pipeline.session import PipelineSession, open_session
-from ..runtime.gc import short_collections
+from ..runtime.gc import startup_objects_frozen
 from .events import Ended, Event, Heard, Muted, Note, Progress, Ready, ShowLedger, Sound, StateName, Status, TurnDone
 from .front import Front
 from .keys import Command
@@ -98,7 +98,7 @@ class Talk:
             clock=self.clock,
             **options,
         ) as r:
-            with short_collections():
+            with startup_objects_frozen():
                 async with self._microphone(r) as mic:
                     await self._converse(r, mic, front)
 

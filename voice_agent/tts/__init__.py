@@ -9,6 +9,17 @@ from __future__ import annotations
 from .chunker import Chunk, Chunker, Limits
 from .normalize import speakable
 from .stream import DEFAULT_VOICE, PiperTTS
-from .vits import Delivery, Piece, Stop, Voice
+from .vits import AudioChunk, Delivery, Stop, Voice
 
-__all__ = ["DEFAULT_VOICE", "Chunk", "Chunker", "Delivery", "Limits", "Piece", "PiperTTS", "Stop", "Voice", "speakable"]
+__all__ = [
+    "DEFAULT_VOICE",
+    "AudioChunk",
+    "Chunk",
+    "Chunker",
+    "Delivery",
+    "Limits",
+    "PiperTTS",
+    "Stop",
+    "Voice",
+    "speakable",
+]

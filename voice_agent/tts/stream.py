@@ -29,7 +29,7 @@ from ..errors import VoiceAgentError
 from .chunker import FEW, Chunk, Chunker, Limits
 from .normalize import speakable
 from .trim import SilenceTrimmer
-from .vits import Delivery, Piece, Stop, Voice, check_runtime, load_config, speaker_id
+from .vits import AudioChunk, Delivery, Stop, Voice, check_runtime, load_config, speaker_id
 from .word_timing import WordTimes
 
 DEFAULT_VOICE = "en_US-joe-medium"
@@ -44,7 +44,7 @@ FIRST_SOUND_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    piece: Piece
+    piece: AudioChunk
     at_s: float
 
 
@@ -52,8 +52,8 @@ class Speaker(Protocol):
     """What speaks: a :class:`~.vits.Voice`, or one that many calls share."""
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]: ...
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]: ...
 
 
 class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's own
@@ -141,7 +141,9 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
             self._voice = Voice.load(self._model_path, self._config_path, runtime=self._runtime)
         return self._voice
 
-    async def _pieces(self, text: str, *, hurry: bool, due_at: float | None = None) -> AsyncGenerator[_Made, None]:
+    async def _pieces(
+        self, text: str, *, low_latency: bool, due_at: float | None = None
+    ) -> AsyncGenerator[_Made, None]:
         """Speak ``text`` on the voice's thread. Closing the generator stops that at once, with nothing left to come.
 
         ``due_at``: when what was said before it will have been heard; None: nothing is heard yet.
@@ -157,7 +159,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
             try:
                 if stop.is_set:
                     return
-                for piece in self._loaded().speak(text, self._delivery, hurry=hurry, stop=stop):
+                for piece in self._loaded().speak(text, self._delivery, low_latency=low_latency, stop=stop):
                     send(_Made(piece, self._clock.now()))
             except BaseException as e:
                 send(e)
@@ -262,7 +264,7 @@ class _Mouth:
         )
         words, rate = WordTimes(chunk.text, self._made_s), self._owner.sample_rate
         due_at = self._sounds_until_s if self._audible else None
-        async with contextlib.aclosing(self._owner._pieces(text, hurry=hungry, due_at=due_at)) as pieces:
+        async with contextlib.aclosing(self._owner._pieces(text, low_latency=hungry, due_at=due_at)) as pieces:
             async for made in pieces:
                 piece = made.piece
                 words.sentence(piece.groups, piece.phonemes, piece.first_group, piece.samples.size / rate)

@@ -27,7 +27,7 @@ from piper.config import PiperConfig
 
 from ..errors import ConfigError, ModelError, SpeechError
 from ..onnx_tools.session import open_session, session_options
-from ..runtime.malloc import give_back
+from ..runtime.malloc import trim_heap
 from . import vits_split as graph
 from .openvino_backend import Tiles, has_tiles, openvino
 from .word_timing import Group
@@ -35,10 +35,10 @@ from .word_timing import Group
 _log = logging.getLogger(__name__)
 
 RUNTIMES = ("auto", "onnx", "openvino")
-HURRIED_FRAMES = (14, 28, 96)
+LOW_LATENCY_FRAMES = (14, 28, 96)
 """Frames (11.6 ms each) of the first pieces when sound is wanted at once, STEADY_FRAMES after them. 14 frames are
 163 ms, of which ~45 are the silence that a voice starts with; the next piece takes ~50 ms to make, half of the rest."""
-CROWDED_FRAMES = (28, 112)
+UNDER_LOAD_FRAMES = (28, 112)
 """The same where several calls share the cores: sound for three times as long, because the next piece may take 0.2 s,
 and a piece less to make."""
 STEADY_FRAMES = 192
@@ -111,7 +111,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AudioChunk:
     """Some samples of a text: mono, int16. ``last``: the text ends with them.
 
     The first piece of each sentence says when its groups of phonemes are heard (``groups``, counted from that piece's
@@ -220,7 +220,7 @@ class Voice:
                 _log.warning("%s: it runs in float32, which takes more than twice as long", why)
         del parts
         voice.warm_up()
-        give_back()  # what the models were written down in
+        trim_heap()  # what the models were written down in
         return voice
 
     def _lay_tiles(self, parts: graph.Parts, threads: int) -> None:
@@ -241,7 +241,7 @@ class Voice:
         _agree("latents", latent, flow.run(feed)[0], _LATENT_AGREES_DB)
 
         reach = self._decoder.part.reach_frames
-        before, *later = HURRIED_FRAMES
+        before, *later = LOW_LATENCY_FRAMES
         widths = (before + reach, *(size + 2 * reach for size in later))
         feed = self._feed(self._decoder, prior, 0, widths[1]) | {self._latent_name: latent[..., : widths[1]]}
         decoder = Tiles(parts.decoder, feed, widths, "the last column")
@@ -264,7 +264,7 @@ class Voice:
         peaks = [0.0]
         for text in _WARM_UP:
             for ids in self.phoneme_ids(text):
-                for sizes in (HURRIED_FRAMES, ()):
+                for sizes in (LOW_LATENCY_FRAMES, ()):
                     peaks += (float(np.abs(x).max()) for x in self.decode(self.prior(ids, _STILL), sizes))
         self._gain = min(max(_PEAK / max(peaks), 0.25), 4.0) if max(peaks) > 0 else 1.0
 
@@ -273,21 +273,21 @@ class Voice:
         text: str,
         delivery: Delivery | None = None,
         *,
-        hurry: bool = True,
-        first: Sequence[int] = HURRIED_FRAMES,
+        low_latency: bool = True,
+        first: Sequence[int] = LOW_LATENCY_FRAMES,
         stop: Stop | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Iterator[AudioChunk]:
         """``text`` as sound at :attr:`sample_rate`, in pieces; nothing for a text without sounds.
 
-        ``hurry`` makes the first pieces small (``first``, in frames); without it less work is done in all. Ends early,
-        with no error, once ``stop`` is set. Raises SpeechError for a text that cannot be spoken.
+        ``low_latency`` makes the first pieces small (``first``, in frames); without it less work is done in all. Ends
+        early, with no error, once ``stop`` is set. Raises SpeechError for a text that cannot be spoken.
         """
         stop, sentences = stop or Stop(), self.phoneme_ids(text)
         split = [self._groups(ids) for ids in sentences]
         phonemes = tuple(len(group) for groups in split for group in groups)
         first_group = 0
         for number, ids in enumerate(sentences):
-            sizes = first if hurry and number == 0 else ()
+            sizes = first if low_latency and number == 0 else ()
             try:
                 prior = self.prior(ids, delivery, stop=stop)
                 left = prior.frames * self.hop_samples
@@ -298,7 +298,7 @@ class Voice:
                     left -= samples.size
                     scaled = np.clip(samples * (self._gain * 32767), -32767, 32767).astype(np.int16)
                     last = left == 0 and number == len(sentences) - 1
-                    yield Piece(scaled, last, timed, phonemes if timed else (), first_group)
+                    yield AudioChunk(scaled, last, timed, phonemes if timed else (), first_group)
                     timed = ()
                 first_group += len(split[number])
             except SpeechError:
@@ -367,7 +367,7 @@ class Voice:
         return Prior(tensors, tensors[self._prior_name].shape[-1])
 
     def decode(
-        self, prior: Prior, sizes: Sequence[int] = HURRIED_FRAMES, *, stop: Stop | None = None
+        self, prior: Prior, sizes: Sequence[int] = LOW_LATENCY_FRAMES, *, stop: Stop | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (float32, unscaled) of ``prior`` in pieces of ``sizes`` frames, then of STEADY_FRAMES.
 
@@ -381,19 +381,19 @@ class Voice:
             # A last piece shorter than the overlap would cost more than it gives.
             end = total if total - start - size <= reach else start + size
             first, last, end = _window(self._decoder, start, end, total)
-            self._extend(latents, prior, last, stop, hurry=bool(sizes))
+            self._extend(latents, prior, last, stop, low_latency=bool(sizes))
             feed = self._feed(self._decoder, prior, first, last) | {self._latent_name: latents.all[..., first:last]}
             samples = self._decoder.run(feed, stop)[0].reshape(-1)
             hop = self.hop_samples
             yield samples[(start - first) * hop : (end - first) * hop]
             start, step = end, step + 1
 
-    def _extend(self, latents: _Latents, prior: Prior, until: int, stop: Stop, *, hurry: bool) -> None:
+    def _extend(self, latents: _Latents, prior: Prior, until: int, stop: Stop, *, low_latency: bool) -> None:
         """Make ``z`` known up to frame ``until``."""
         reach, total = self._flow.part.reach_frames, prior.frames
         while latents.end < until and not stop.is_set:
             # Twice exactly what is needed, for speed; then ahead, because the flow reaches far and overlap costs.
-            end = until if hurry and latents.runs < 2 else max(until, latents.end + _FLOW_AHEAD_FRAMES)
+            end = until if low_latency and latents.runs < 2 else max(until, latents.end + _FLOW_AHEAD_FRAMES)
             end = total if total - end <= reach else end
             first, last, end = _window(self._flow, latents.end, end, total)
             last = min(max(last, first + _FLOW_LEAST_FRAMES), total)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from voice_agent.audio.wav import read_wav, resample
+from voice_agent.audio.files import read_audio
+from voice_agent.audio.resampling import resample
 from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
 from voice_agent.errors import AudioError
 from voice_agent.testing.harness.run import speech_end_s
@@ -59,7 +60,7 @@ def test_peaks_are_decibels() -> None:
 @pytest.fixture
 def spoken_turn(speech: Path, tmp_path: Path) -> tuple[Path, Turn]:
     """A real sentence, and a tone that answers 0.4 s after its end."""
-    clip = read_wav(speech / "ask01.wav")
+    clip = read_audio(speech / "ask01.wav")
     user = resample(clip.samples, clip.sample_rate, 16_000)
     ended = 3.0 + speech_end_s(user)
     both = np.zeros((round((ended + 4) * 24_000), 2), np.int16)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voice_agent.audio.files import read_audio
 from voice_agent.audio.samples import Int16
-from voice_agent.audio.wav import read_wav
 from voice_agent.testing.scenario import stimulus
 from voice_agent.testing.scenario.load import parse
 from voice_agent.testing.scenario.schema import Loss, Noise, Perturb
@@ -80,7 +80,7 @@ def test_keys_are_two_tones_each() -> None:
 
 
 def test_the_same_seed_gives_the_same_samples(speech: Path) -> None:
-    pcm = read_wav(speech / "ask02.wav").samples
+    pcm = read_audio(speech / "ask02.wav").samples
     how = Perturb(noise=Noise(snr=5.0, kind="white"), loss=Loss(rate=0.1), phone=True)
     one, two, other = (stimulus.perturb(pcm, how, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, two)
@@ -96,7 +96,7 @@ turns:
 """
     script = parse(text, Path("x.voice.yaml"))
     said: list[tuple[str, str]] = []
-    hello = read_wav(speech / "ask02.wav").samples
+    hello = read_audio(speech / "ask02.wav").samples
 
     def say(voice: str, words: str) -> Int16:
         said.append((voice, words))
@@ -105,7 +105,7 @@ turns:
     utterance_source = UtteranceSource("joe", say)
     first, second = script.scenario.turns
     one = utterance_source.utterance(script, first, Perturb(), (0,))
-    parts = [len(read_wav(speech / f"{name}.wav").samples) for name in ("lead06", "rest06")]
+    parts = [len(read_audio(speech / f"{name}.wav").samples) for name in ("lead06", "rest06")]
     assert len(one.pcm) == sum(parts) + round((1.1 + 0.24) * 16_000)
     assert not one.synthetic
     assert second.perturb is not None

@@ -24,7 +24,7 @@ from voice_agent.testing.verdict.processor import (
     told_by,
     undisturbed_ms,
 )
-from voice_agent.tts import Delivery, Piece, Stop
+from voice_agent.tts import AudioChunk, Delivery, Stop
 
 COUNTED = os.path.exists(f"{TASKS}/{threading.get_native_id()}/schedstat")
 
@@ -107,11 +107,11 @@ class Voice:
         self.clock = clock
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]:
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]:
         for seconds in (0.02, 0.5):
             self.clock.advance(seconds)
-            yield Piece(np.zeros(4, np.int16), last=seconds > 0.1)
+            yield AudioChunk(np.zeros(4, np.int16), last=seconds > 0.1)
 
 
 def test_the_first_sound_is_timed_and_found_again() -> None:
@@ -136,7 +136,7 @@ def test_a_late_voice_is_late_on_its_own_thread() -> None:
     faults = Faults(DebugConfig(delay_stage="tts", delay_ms=30.0))
     voice = TimedVoice(faults.voice(Voice(ManualClock())), SYSTEM)
     next(iter(voice.speak("one")))
-    list(voice.speak("two", hurry=False))  # what comes later in a reply is not what the fault delays
+    list(voice.speak("two", low_latency=False))  # what comes later in a reply is not what the fault delays
     late, usual = voice.first_sounds
     assert late.own_ms >= 29.0
     assert usual.own_ms < 29.0

@@ -12,7 +12,7 @@ from ...clock import SYSTEM, Clock
 from ...errors import SpeechError
 from ...tts.chunker import Limits
 from ...tts.stream import PiperTTS, _Made
-from ...tts.vits import Delivery, Piece, Stop
+from ...tts.vits import AudioChunk, Delivery, Stop
 from .steps import Complaints
 from .synthetic_speech import spoken
 
@@ -27,15 +27,15 @@ class ScriptedVoice:
         self.sample_rate = sample_rate
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]:
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]:
         if not re.search(r"\w", text):
-            yield Piece(np.zeros(self.sample_rate // 10, np.int16), True)
+            yield AudioChunk(np.zeros(self.sample_rate // 10, np.int16), True)
             return
         pcm = spoken(text, rate=self.sample_rate).pcm
         size = round(PIECE_S * self.sample_rate)
         for start in range(0, len(pcm), size):
-            yield Piece(pcm[start : start + size], start + size >= len(pcm))
+            yield AudioChunk(pcm[start : start + size], start + size >= len(pcm))
 
 
 class ScriptedTTS(PiperTTS):
@@ -72,7 +72,9 @@ class ScriptedTTS(PiperTTS):
     def prewarm(self) -> None:
         """There is nothing to warm."""
 
-    async def _pieces(self, text: str, *, hurry: bool, due_at: float | None = None) -> AsyncGenerator[_Made, None]:
+    async def _pieces(
+        self, text: str, *, low_latency: bool, due_at: float | None = None
+    ) -> AsyncGenerator[_Made, None]:
         self.said.append(text)
         await asyncio.sleep(self._first_s)
         if self._fails_on is not None and self._fails_on.search(text):

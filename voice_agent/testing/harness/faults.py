@@ -20,7 +20,7 @@ from ...config import DebugConfig
 from ...turn_events import BaseTurnDetector, EndOfTurn, TurnEvent
 
 if TYPE_CHECKING:
-    from ...tts import Delivery, Piece, Stop
+    from ...tts import AudioChunk, Delivery, Stop
     from ...tts.stream import Speaker
 
 P = ParamSpec("P")
@@ -85,11 +85,11 @@ class _SlowVoice:
         self._faults = faults
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]:
-        if hurry and (delay_s := self._faults.of("tts")):
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]:
+        if low_latency and (delay_s := self._faults.of("tts")):
             Event().wait(delay_s)  # on the voice's own thread
-        yield from self._inner.speak(text, delivery, hurry=hurry, stop=stop)
+        yield from self._inner.speak(text, delivery, low_latency=low_latency, stop=stop)
 
 
 class _SlowTurnDetector:

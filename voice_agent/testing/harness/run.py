@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 from livekit.local_inference import VAD
 
+from ...audio.files import read_audio
+from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
-from ...audio.wav import read_wav, resample
 from ...budget.export import JsonlWriter
 from ...budget.ledger import Budget, Mark, Turn
 from ...clock import SYSTEM, Clock
@@ -95,7 +96,7 @@ def load_item(spec: str, config: Config) -> Item:
     """
     if spec.startswith("text:"):
         return _spoken(spec[5:].strip(), config)
-    audio = read_wav(Path(spec))
+    audio = read_audio(Path(spec))
     pcm = resample(audio.samples, audio.sample_rate, USER_RATE)
     end = speech_end_s(pcm)
     if end == 0:

@@ -16,9 +16,9 @@ from livekit import rtc
 from livekit.agents.voice import io
 
 from ...audio.heard_words import HeardWords
+from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
-from ...audio.wav import resample
 from ...config import SoundConfig
 from ...microphone.echo import Processing
 

@@ -16,9 +16,9 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import RECORD_RATE, Timeline
-from ...audio.wav import resample
 from ...budget.ledger import Turn
 from ...clock import ManualClock
 from ...errors import AudioError

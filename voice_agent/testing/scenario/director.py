@@ -18,7 +18,7 @@ from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from ...budget.ledger import Mark, Turn
 from ...clock import Clock
-from ...tts import Delivery, Piece, Stop
+from ...tts import AudioChunk, Delivery, Stop
 from ...tts.stream import Speaker
 from ..harness.run import MARGIN_S, OVERLAP_SETTLED_S, CallHarness, Item, row_of
 from ..verdict.calibrate import Calibration
@@ -80,10 +80,10 @@ class TimedVoice:
         self.first_sounds: list[Span] = []
 
     def speak(
-        self, text: str, delivery: Delivery | None = None, *, hurry: bool = True, stop: Stop | None = None
-    ) -> Iterator[Piece]:
+        self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
+    ) -> Iterator[AudioChunk]:
         watch: Watch | None = Watch(self._clock, self._read)
-        for piece in self._inner.speak(text, delivery, hurry=hurry, stop=stop):
+        for piece in self._inner.speak(text, delivery, low_latency=low_latency, stop=stop):
             if watch is not None:
                 self.first_sounds.append(watch.stop())
                 watch = None

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from livekit.local_inference import VAD
 
+from ...audio.files import read_audio
+from ...audio.resampling import resample
 from ...audio.samples import Int16
-from ...audio.wav import read_wav, resample
 from ...config import models
 from ...errors import AudioError
 from . import stimulus
@@ -115,7 +116,7 @@ class UtteranceSource:
 
 
 def _read(path: Path) -> Int16:
-    audio = read_wav(path)
+    audio = read_audio(path)
     return resample(audio.samples, audio.sample_rate, stimulus.RATE)
 
 

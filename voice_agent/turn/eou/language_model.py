@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from ...errors import ModelError
 from ...onnx_tools.session import open_session, session_options
-from ...runtime.malloc import give_back
+from ...runtime.malloc import trim_heap
 from .gguf import Gguf
 from .lm_graph import POSITIONS, llama, shape_of_past
 
@@ -40,7 +40,7 @@ class TextModel:
                 f"{path}: onnxruntime cannot run it ({type(e).__name__}); set turn.end_of_turn_model=rules"
             ) from e
         file.let_go()
-        give_back()  # what the model was written down in
+        trim_heap()  # what the model was written down in
         self._reading = threading.Lock()
         self._texts: dict[int, str] = {}
         ids, nothing = tuple(self._tokenizer.encode(head).ids), np.zeros(shape_of_past(file), np.float32)

@@ -13,7 +13,7 @@ import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 
-from voice_agent.audio.wav import read_wav
+from voice_agent.audio.files import read_audio
 from voice_agent.config import models
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.onnx_tools.session import session_options
@@ -54,7 +54,7 @@ class Sound:
 @pytest.fixture(scope="module")
 def sounds() -> list[Sound]:
     """Three recorded sentences."""
-    read = (read_wav(models.assets() / "speech" / f"{name}.wav") for name in ("ask01", "ask02", "ask04"))
+    read = (read_audio(models.assets() / "speech" / f"{name}.wav") for name in ("ask01", "ask02", "ask04"))
     return [Sound(to_float(wav.samples)) for wav in read]
 
 

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer as HfTokenizer
 
 from ....errors import ModelError
 from ....onnx_tools.session import open_session, session_options
-from ....runtime.malloc import give_back
+from ....runtime.malloc import trim_heap
 from ..ctranslate2 import MAX_TOKENS, Generated
 from . import whisper_graph as graph
 from .alignment import path
@@ -118,7 +118,7 @@ class OnnxWhisper:
             decoder = pool.submit(lambda: _session(graph.decoder(weights, self._rules, self._aligning), threads))
             self._encoder, self._decoder = encoder.result(), decoder.result()
         weights.let_go()
-        give_back()  # what the models were written down in
+        trim_heap()  # what the models were written down in
         self._memory = [f"{kind}_{i}" for i in range(self._layers) for kind in ("key", "value")]
         self._empty = {
             f"past_{name}": _value(np.zeros((1, self._heads, 0, _HEAD), np.float32)) for name in self._memory

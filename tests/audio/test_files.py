@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voice_agent.audio import wav as audio
+from voice_agent.audio import files as audio
 from voice_agent.errors import AudioError
 
 RATE = 16000
@@ -56,7 +56,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("code", "bits"), [(PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)])
 def test_every_sample_format_gives_the_same_sound(file: Path, code: int, bits: int, wide: bool) -> None:
     file.write_bytes(wav(encode(tone(), code, bits), code, bits, wide=wide))
-    read = audio.read_wav(file)
+    read = audio.read_audio(file)
     assert (read.sample_rate, read.channels, len(read.samples)) == (RATE, 1, RATE // 4)
     assert read.samples.dtype == np.int16
     assert read.duration_s == 0.25
@@ -69,7 +69,7 @@ def test_sixteen_bit_mono_is_read_exactly_as_wave_wrote_it(file: Path) -> None:
     with wave.open(str(file), "wb") as writer:
         writer.setparams((1, 2, 44100, 0, "NONE", ""))
         writer.writeframes(samples.tobytes())
-    read = audio.read_wav(file)
+    read = audio.read_audio(file)
     assert read.sample_rate == 44100
     np.testing.assert_array_equal(read.samples, samples)
 
@@ -77,7 +77,7 @@ def test_sixteen_bit_mono_is_read_exactly_as_wave_wrote_it(file: Path) -> None:
 def test_channels_are_mixed_down_to_their_mean(file: Path) -> None:
     stereo = np.column_stack([tone(level=0.8), np.zeros(RATE // 4)]).reshape(-1)
     file.write_bytes(wav(encode(stereo, PCM, 16), channels=2))
-    read = audio.read_wav(file)
+    read = audio.read_audio(file)
     assert (read.channels, len(read.samples)) == (2, RATE // 4)
     assert np.abs(read.samples - tone(level=0.4) * 32767).max() <= 2
 
@@ -85,7 +85,7 @@ def test_channels_are_mixed_down_to_their_mean(file: Path) -> None:
 def test_float_above_full_scale_is_clipped_and_not_a_number_is_silence(file: Path) -> None:
     values = np.array([2.0, -2.0, np.nan, np.inf, 0.5])
     file.write_bytes(wav(encode(values, FLOAT, 32), FLOAT, 32))
-    assert audio.read_wav(file).samples.tolist() == [32767, -32768, 0, 0, 16384]
+    assert audio.read_audio(file).samples.tolist() == [32767, -32768, 0, 0, 16384]
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
@@ -94,12 +94,12 @@ def test_a_recording_from_a_pipe_whose_size_was_never_filled_in_is_read(file: Pa
     content = wav(data)
     at = content.rindex(b"data") + 4
     file.write_bytes(content[:at] + struct.pack("<I", size) + content[at + 4 :])
-    assert len(audio.read_wav(file).samples) == RATE // 4
+    assert len(audio.read_audio(file).samples) == RATE // 4
 
 
 def test_half_a_frame_at_the_end_is_dropped(file: Path) -> None:
     file.write_bytes(wav(encode(tone(), PCM, 16) + b"\x01"))
-    assert len(audio.read_wav(file).samples) == RATE // 4
+    assert len(audio.read_audio(file).samples) == RATE // 4
 
 
 GOOD = wav(encode(tone(), PCM, 16))
@@ -131,20 +131,20 @@ GOOD = wav(encode(tone(), PCM, 16))
 def test_what_cannot_be_used_is_refused_with_a_reason(file: Path, content: bytes, said: str) -> None:
     file.write_bytes(content)
     with pytest.raises(AudioError, match=said) as caught:
-        audio.read_wav(file)
+        audio.read_audio(file)
     assert str(file) in str(caught.value)
 
 
 def test_quiet_is_not_silent(file: Path) -> None:
     file.write_bytes(wav(encode(tone(level=0.002), PCM, 16)))
-    assert len(audio.read_wav(file).samples) == RATE // 4
+    assert len(audio.read_audio(file).samples) == RATE // 4
 
 
 def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no such file"):
-        audio.read_wav(tmp_path / "absent.wav")
+        audio.read_audio(tmp_path / "absent.wav")
     with pytest.raises(AudioError, match="is a directory"):
-        audio.read_wav(tmp_path)
+        audio.read_audio(tmp_path)
 
 
 def test_three_hours_are_refused_from_the_header_alone(file: Path) -> None:
@@ -154,13 +154,13 @@ def test_three_hours_are_refused_from_the_header_alone(file: Path) -> None:
         stream.write(content[:-4] + struct.pack("<I", size))
         stream.truncate(len(content) + size)  # a hole: no disk space is used
     with pytest.raises(AudioError, match=r"is 3 h long; the limit is 10 min\. Split it with: ffmpeg"):
-        audio.read_wav(file)
+        audio.read_audio(file)
 
 
 def test_just_under_the_limit_is_read(file: Path) -> None:
     rate = 1000
     file.write_bytes(wav(b"\x00\x10" * int(audio.MAX_DURATION_S * rate), rate=rate))
-    assert audio.read_wav(file).duration_s == audio.MAX_DURATION_S
+    assert audio.read_audio(file).duration_s == audio.MAX_DURATION_S
 
 
 @given(st.binary(max_size=200))
@@ -170,36 +170,7 @@ def test_no_content_makes_any_other_error(tmp_path_factory: pytest.TempPathFacto
     for content in (noise, GOOD[:12] + noise, GOOD[:20] + noise, GOOD[:36] + noise):
         file.write_bytes(content)
         try:
-            read = audio.read_wav(file)
+            read = audio.read_audio(file)
         except AudioError:
             continue
         assert len(read.samples) > 0
-
-
-@pytest.mark.parametrize(("before", "after"), [(8000, 16000), (44100, 16000), (48000, 16000), (22050, 48000)])
-def test_resampling_keeps_length_pitch_and_level(before: int, after: int) -> None:
-    changed = audio.resample((tone(0.5, before) * 32767).astype(np.int16), before, after)
-    assert changed.dtype == np.int16
-    assert abs(len(changed) - 0.5 * after) <= 1
-    inner = slice(after // 10, 4 * after // 10)
-    expected = tone(0.5, after)[inner] * 32767
-    assert np.abs(changed[inner] - expected).max() < 60  # -55 dB of full scale
-
-
-def test_resampling_to_the_same_rate_or_of_nothing_changes_nothing() -> None:
-    samples = np.array([1, 2, 3], np.int16)
-    assert audio.resample(samples, RATE, RATE) is samples
-    assert len(audio.resample(samples[:0], 8000, RATE)) == 0
-
-
-def test_resampling_the_same_gives_the_same() -> None:
-    samples = np.random.default_rng(3).normal(0, 3000, 441).astype(np.int16)
-    assert len({audio.resample(samples, 22_050, 24_000).tobytes() for _ in range(50)}) == 1
-
-
-def test_what_overshoots_is_clipped() -> None:
-    square = np.where(np.arange(480) % 48 < 24, 32767, -32768).astype(np.int16)
-    changed = audio.resample(square, RATE, 2 * RATE)
-    middles = changed[24::48]  # of each plateau; wrapped around they would have the other sign
-    assert np.abs(middles.astype(np.int32)).min() > 28_000
-    assert (changed.min(), changed.max()) == (-32768, 32767)

@@ -15,7 +15,6 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
 from ..errors import AudioError
 
@@ -56,7 +55,7 @@ class _Format:
         return self.channels * (self.bits // 8)
 
 
-def read_wav(path: str | os.PathLike[str]) -> Audio:
+def read_audio(path: str | os.PathLike[str]) -> Audio:
     """Read a WAV file of any rate and channel count, mixed down to mono.
 
     Raises AudioError, saying what to do, for a file that is missing, empty, not a WAV, damaged, without samples,
@@ -82,19 +81,6 @@ def read_wav(path: str | os.PathLike[str]) -> Audio:
             f"{path} is silent: nothing to hear in it; check the recording's level or the chosen microphone"
         )
     return Audio(samples, form.rate, form.channels)
-
-
-def resample(samples: npt.NDArray[np.int16], from_rate: int, to_rate: int) -> npt.NDArray[np.int16]:
-    """Change the rate of mono int16 samples (soxr, high quality). Same rate: the same array back.
-
-    The same samples in, the same out: in float, since soxr dithers what it rounds to int16 itself, and its dither's
-    seed is not to be set (of 30 calls with the same 441 samples two answers came).
-    """
-    if from_rate == to_rate or len(samples) == 0:
-        return samples
-    changed = soxr.resample(samples.astype(np.float32), from_rate, to_rate, quality="HQ")
-    whole: npt.NDArray[np.int16] = np.clip(np.rint(changed), -32768, 32767).astype(np.int16)
-    return whole
 
 
 def _read_header(path: Path, stream: BinaryIO, size: int) -> tuple[_Format, int]:
