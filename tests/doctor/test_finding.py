@@ -9,8 +9,8 @@ from rich.console import Console
 
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret
-from voice_agent.doctor.finding import Check, Finding, Status, examine
-from voice_agent.doctor.screen import Screen, as_json, passed
+from voice_agent.doctor.finding import DoctorCheck, Finding, Status, examine
+from voice_agent.doctor.findings_output import FindingsScreen, as_json, passed
 from voice_agent.errors import AudioError
 
 from .conftest import CANARY
@@ -31,9 +31,18 @@ def broken() -> Iterator[Finding]:
 
 
 def test_no_check_ends_the_others() -> None:
-    checks = [Check("g", "a", explained), Check("g", "b", broken), Check("g", "c", broken, optional=True)]
-    found = examine([*checks, Check("g", "d", good)], clock=ManualClock())
-    assert [f.status for f in found] == [Status.FAILED, Status.FAILED, Status.WARNING, Status.OK]
+    checks = [
+        DoctorCheck("g", "a", explained),
+        DoctorCheck("g", "b", broken),
+        DoctorCheck("g", "c", broken, optional=True),
+    ]
+    found = examine([*checks, DoctorCheck("g", "d", good)], clock=ManualClock())
+    assert [f.status for f in found] == [
+        Status.FAILED,
+        Status.FAILED,
+        Status.WARNING,
+        Status.OK,
+    ]
     assert (found[0].text, found[0].advice) == ("the microphone is gone", "plug it in again")
     assert "KeyError" in found[1].text
     assert [f.name for f in found] == ["a", "b", "c", "d"]
@@ -49,7 +58,7 @@ def test_one_that_hangs_is_left_behind() -> None:
         yield Finding(Status.OK, "late")
 
     try:
-        found = examine([Check("g", "a", hangs, deadline_s=0.05, late="unplug it"), Check("g", "b", good)])
+        found = examine([DoctorCheck("g", "a", hangs, deadline_s=0.05, late="unplug it"), DoctorCheck("g", "b", good)])
     finally:
         stuck.set()
     assert [f.status for f in found] == [Status.FAILED, Status.OK]
@@ -60,7 +69,7 @@ def test_no_secret_gets_out() -> None:
     def tells() -> Iterator[Finding]:
         yield Finding(Status.FAILED, f"key {CANARY} refused", f"do not use {CANARY}", {"key": CANARY, "ms": 1.0})
 
-    found = examine([Check("g", "a", tells), Check("g", "b", broken)], secrets=[Secret(CANARY)])
+    found = examine([DoctorCheck("g", "a", tells), DoctorCheck("g", "b", broken)], secrets=[Secret(CANARY)])
     assert CANARY not in repr(found)
     assert CANARY not in as_json(found)
     assert found[0].facts["ms"] == 1.0
@@ -69,8 +78,12 @@ def test_no_secret_gets_out() -> None:
 @pytest.mark.parametrize("width", [40, 80])
 def test_the_screen(width: int) -> None:
     console = Console(record=True, width=width, force_terminal=False)
-    checks = [Check("sound", "a", explained), Check("sound", "b", good), Check("models", "c", broken, optional=True)]
-    with Screen(console) as screen:
+    checks = [
+        DoctorCheck("sound", "a", explained),
+        DoctorCheck("sound", "b", good),
+        DoctorCheck("models", "c", broken, optional=True),
+    ]
+    with FindingsScreen(console) as screen:
         found = examine(checks, on_check=screen.check, on_finding=screen.finding)
     screen.summary(found)
     lines = console.export_text().splitlines()
@@ -81,7 +94,7 @@ def test_the_screen(width: int) -> None:
 
 
 def test_for_programs() -> None:
-    told = json.loads(as_json(examine([Check("g", "a", good), Check("g", "b", broken)])))
+    told = json.loads(as_json(examine([DoctorCheck("g", "a", good), DoctorCheck("g", "b", broken)])))
     assert (told["schema"], told["ok"]) == (1, False)
     row = told["findings"][0]
     assert (row["group"], row["name"], row["status"], row["facts"]) == ("g", "a", "ok", {"ms": 3.0})

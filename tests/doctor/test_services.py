@@ -11,7 +11,7 @@ import pytest
 
 from voice_agent.config import Config, LlmConfig, Secret
 from voice_agent.doctor import services, stages
-from voice_agent.doctor.finding import Check, Finding, Status, examine
+from voice_agent.doctor.finding import DoctorCheck, Finding, Status, examine
 from voice_agent.doctor.stages import KeyLookup
 
 from .conftest import CANARY, Provider
@@ -24,7 +24,7 @@ def keys(**values: str) -> KeyLookup:
 
 def asked(config: LlmConfig, lookup: KeyLookup | None = None) -> list[Finding]:
     whole = dataclasses.replace(Config(), llm=config)
-    return examine([Check("services", "provider", lambda: stages.mind(whole, lookup or keys()))])
+    return examine([DoctorCheck("services", "provider", lambda: stages.mind(whole, lookup or keys()))])
 
 
 def closed_port() -> int:

@@ -15,7 +15,7 @@ from voice_agent.config import SoundConfig
 from voice_agent.doctor import sound
 from voice_agent.doctor.finding import Finding, Status
 from voice_agent.errors import AudioError
-from voice_agent.microphone.devices import Callback, Device, Kind, Stream
+from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream
 
 MICROPHONE = Device(0, "Desk microphone", "ALSA", 1, 0, 16_000, default_input=True)
 PROGRAM = """
@@ -89,7 +89,10 @@ class TestLevel:
 def test_no_sound_card_is_a_warning_that_says_what_to_do() -> None:
     system = Listed()
     found = list(sound.devices(SoundConfig(), system))
-    assert [(f.name, f.status) for f in found] == [("microphone", Status.WARNING), ("speaker", Status.WARNING)]
+    assert [(f.name, f.status) for f in found] == [
+        ("microphone", Status.WARNING),
+        ("speaker", Status.WARNING),
+    ]
     assert all("talk --demo" in f.advice for f in found)
     (level,), (trip,) = sound.level(SoundConfig(), system), sound.round_trip(SoundConfig(), system)
     assert (level.status, trip.status) == (Status.SKIPPED, Status.SKIPPED)

@@ -145,8 +145,11 @@ async def test_what_the_agent_says_is_what_is_heard_and_when(pulse: Pulse, speec
         await speak(mic, said, 22_050)
         played = await asyncio.wait_for(mic.output.wait_for_playout(), 20)
         await asyncio.sleep(0.5)
-        user, agent = mic.line.user.read(0, mic.line.user.end), mic.line.agent.read(0, mic.line.agent.end)
-        started_at = mic.line.started_at
+        user, agent = (
+            mic.timeline.user.read(0, mic.timeline.user.end),
+            mic.timeline.agent.read(0, mic.timeline.agent.end),
+        )
+        started_at = mic.timeline.started_at
     assert not played.interrupted
     assert played.playback_position == pytest.approx(len(said) / 22_050, abs=0.001)
     heard = raw(tmp_path / "speaker.raw")

@@ -9,14 +9,14 @@ from livekit import rtc
 from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.clock import ManualClock
 from voice_agent.config import SoundConfig
-from voice_agent.microphone.capture import Capture, Front, MicrophoneInput
-from voice_agent.microphone.echo import FRAME, RATE, Processing
+from voice_agent.microphone.audio_processing import FRAME, RATE, AudioProcessing
+from voice_agent.microphone.capture import AudioFrontEnd, Capture, MicrophoneInput
 from voice_agent.microphone.speaker import Player, SpeakerOutput
 
 Int16 = npt.NDArray[np.int16]
 
 
-class Noted(Processing):
+class Noted(AudioProcessing):
     """Notes in which order both sides come: ("far", first, last) or ("near", first, last), by the samples' values."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Desk:
         self.input = MicrophoneInput()
         self.noted = Noted()
         self.capture = Capture(RATE, self.clock, far=lambda: self.far_end, wake=lambda: None)
-        self.front = Front(self.capture, self.noted, self.input)
+        self.front = AudioFrontEnd(self.capture, self.noted, self.input)
 
     def call(self, count: int = FRAME) -> None:
         begin = self.capture.ring.written

@@ -21,8 +21,8 @@ from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE
 from voice_agent.clock import ManualClock
 from voice_agent.config import SoundConfig
 from voice_agent.errors import AudioError, UsageError
-from voice_agent.microphone.devices import Callback, Device, Kind, Stream
 from voice_agent.microphone.microphone import Microphone, Strain, microphone
+from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream
 
 Int16 = npt.NDArray[np.int16]
 PLAIN = SoundConfig(aec=False, noise_suppression=False, gain_control=False)
@@ -608,7 +608,7 @@ class TestRecording:
             await call.bench.run(100, said)
             await call.speak(level(24_000, 7000))
             await call.bench.run(100)
-            assert call.mic.line.agent.end > RECORD_RATE
+            assert call.mic.timeline.agent.end > RECORD_RATE
         with wave.open(str(path)) as f:
             pcm = np.frombuffer(f.readframes(f.getnframes()), np.int16).reshape(-1, 2)
             assert f.getframerate() == RECORD_RATE
@@ -620,7 +620,7 @@ class TestRecording:
     async def test_no_recording_no_memory(self, call: Call) -> None:
         async with call.open() as mic:
             await call.bench.run(200, level(32_000))
-            assert mic.line.user.end == mic.line.agent.end == 0
+            assert mic.timeline.user.end == mic.timeline.agent.end == 0
 
 
 class TestStrain:

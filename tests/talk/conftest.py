@@ -70,7 +70,7 @@ def on_terminal() -> Iterator[Callable[..., OnTerminal]]:
 
 @pytest.fixture
 def child(tmp_path: Path) -> Callable[[str], list[str]]:
-    """Makes a program that shows a call without models; its body is the argument, ``front`` is there to be used."""
+    """Makes a program that shows a call without models; its body is the argument, ``ui`` is there to be used."""
 
     def program(body: str) -> list[str]:
         path = tmp_path / "child.py"
@@ -79,12 +79,12 @@ def child(tmp_path: Path) -> Callable[[str], list[str]]:
             "from rich.console import Console\n"
             "from voice_agent.budget.ledger import Budget\n"
             "from voice_agent.talk.events import *\n"
-            "from voice_agent.talk.front import show\n"
-            "from voice_agent.talk.keys import Command, Line\n"
+            "from voice_agent.talk.user_interface import show\n"
+            "from voice_agent.talk.key_input import KeyCommand, TypedLine\n"
             "from voice_agent.talk.plain import JsonSink, PlainSink\n"
-            "from voice_agent.talk.screen import ScreenSink\n"
-            "async def body(front):\n"
-            "    front.emit(Ready('double-1', 'Simulated', 'tiny.en', 'joe'))\n"
+            "from voice_agent.talk.live_screen import ScreenSink\n"
+            "async def body(ui):\n"
+            "    ui.emit(Ready('double-1', 'Simulated', 'tiny.en', 'joe'))\n"
             + "".join(f"    {line}\n" for line in body.splitlines())
             + "sink = ScreenSink(Console(), Budget()) if sys.stdout.isatty() else PlainSink(sys.stdout, Budget())\n"
             "sys.exit(asyncio.run(show(body, sink, keys_fd=0)))\n"

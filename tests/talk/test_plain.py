@@ -10,21 +10,21 @@ from pathlib import Path
 from voice_agent.budget.export import from_row
 from voice_agent.budget.ledger import Budget, Failure, Turn
 from voice_agent.talk.events import (
+    AgentFinished,
+    AgentWords,
+    CallStatus,
     Ended,
     Event,
-    Heard,
     Muted,
     Note,
     Progress,
+    ProviderUsage,
     Ready,
-    Said,
-    Saying,
     ShowLedger,
-    Sound,
-    Status,
+    SoundLevel,
     TurnDone,
     Typing,
-    Usage,
+    UserWords,
 )
 from voice_agent.talk.plain import JsonSink, PlainSink
 
@@ -36,11 +36,12 @@ def everything(turn: Turn) -> list[Event]:
         Progress("loading Whisper tiny.en"),
         Ready("double-1", "Simulated", "tiny.en", "joe", ("language model",), "input: a, output: b", 12.0, 20.0),
         Note("a note\x1b[2J\nand more"),
-        Status("hearing"), Status("hearing"), Heard("What", False), Heard("What time is it?", True),
-        Status("thinking"), Sound(-20.0, 0, 0), Sound(-30.0, 0, 0), Muted(True), Typing("x"),
-        Saying("It is "), Saying("nine."), Said(), Status("speaking"), TurnDone(turn), ShowLedger(),
-        Sound(-20.0, 1, 0), Sound(-10.0, 1, 0),
-        Usage("cerebras", 12, 3400, "tokens_day", 0.82, "warn"), Ended("quit"),
+        CallStatus("hearing"), CallStatus("hearing"), UserWords("What", False), UserWords("What time is it?", True),
+        CallStatus("thinking"), SoundLevel(-20.0, 0, 0), SoundLevel(-30.0, 0, 0), Muted(True), Typing("x"),
+        AgentWords("It is "), AgentWords("nine."), AgentFinished(), CallStatus("speaking"),
+        TurnDone(turn), ShowLedger(),
+        SoundLevel(-20.0, 1, 0), SoundLevel(-10.0, 1, 0),
+        ProviderUsage("cerebras", 12, 3400, "tokens_day", 0.82, "warn"), Ended("quit"),
     ]  # fmt: skip
 
 
@@ -70,7 +71,7 @@ class TestJson:
         assert (read.id, read.voice_to_voice_ms, read.user_text) == (7, 320.0, turn.user_text)
 
     def test_provisional_words_say_so(self) -> None:
-        first, second = objects([Heard("Wha", False), Heard("by hand", True, typed=True)])
+        first, second = objects([UserWords("Wha", False), UserWords("by hand", True, typed=True)])
         assert (first["final"], first["typed"]) == (False, False)
         assert (second["final"], second["typed"]) == (True, True)
 

@@ -16,7 +16,7 @@ from voice_agent.budget.export import read_jsonl
 from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.clock import ManualClock
 from voice_agent.errors import UsageError
-from voice_agent.talk.events import Heard, Note, Ready, Said, Saying, Sound, TurnDone
+from voice_agent.talk.events import AgentFinished, AgentWords, Note, Ready, SoundLevel, TurnDone, UserWords
 from voice_agent.talk.save import RECORDING, ROWS, TRANSCRIPT, Saved
 
 MakeTurn = Callable[..., Turn]
@@ -46,7 +46,8 @@ def test_a_conversation(tmp_path: Path, make_turn: MakeTurn, make_typed_turn: Ma
     saved = Saved(tmp_path / "kept", Budget(), ManualClock(1_000_000.0))
     spoken = make_turn(1, user_text="Is *this* a_b?", speech_ended_s=65.2, interrupted=True)
     for event in (
-        READY, Note("a note"), Saying("Hello."), Said(), Heard("Is *this* a_b?", True), TurnDone(spoken),
+        READY, Note("a note"), AgentWords("Hello."), AgentFinished(), UserWords("Is *this* a_b?", True),
+        TurnDone(spoken),
         TurnDone(make_typed_turn(2)),
     ):  # fmt: skip
         saved.take(event)
@@ -75,7 +76,7 @@ def test_a_conversation(tmp_path: Path, make_turn: MakeTurn, make_typed_turn: Ma
 def test_the_devices_and_what_they_lost(tmp_path: Path) -> None:
     saved = Saved(tmp_path / "kept", Budget(), ManualClock(1_000_000.0))
     devices = dataclasses.replace(READY, device="input: a_b 16 kHz", input_latency_ms=36.2, output_latency_ms=19.6)
-    for event in (devices, Sound(-20.0, 0, 1), Sound(-20.0, 1, 4)):
+    for event in (devices, SoundLevel(-20.0, 0, 1), SoundLevel(-20.0, 1, 4)):
         saved.take(event)
     saved.close()
     page = (tmp_path / "kept" / TRANSCRIPT).read_text()

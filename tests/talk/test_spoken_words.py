@@ -8,7 +8,7 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice import io
 
 from voice_agent.clock import ManualClock
-from voice_agent.talk.events import Event, Said, Saying
+from voice_agent.talk.events import AgentFinished, AgentWords, Event
 from voice_agent.talk.spoken_words import SpokenWords
 
 RATE = 24_000
@@ -66,7 +66,7 @@ def words(told: list[Event], clock: ManualClock, device: Device) -> SpokenWords:
 
 
 def said(told: list[Event]) -> str:
-    return "".join(event.text for event in told if isinstance(event, Saying))
+    return "".join(event.text for event in told if isinstance(event, AgentWords))
 
 
 async def test_a_word_is_told_when_it_starts(
@@ -82,7 +82,7 @@ async def test_a_word_is_told_when_it_starts(
     assert said(told) == "It is "
     device.on_playback_finished(playback_position=1.0, interrupted=False)
     assert said(told) == "It is nine."
-    assert told[-1] == Said()
+    assert told[-1] == AgentFinished()
     assert device.calls == ["frame", "flush"]
 
 
@@ -94,7 +94,7 @@ async def test_what_was_cut_off_is_not_told(
     words.clear_buffer()
     device.on_playback_finished(playback_position=0.45, interrupted=True, synchronized_transcript="It is")
     assert said(told) == "It is "
-    assert told[-1] == Said()
+    assert told[-1] == AgentFinished()
     assert (await words.wait_for_playout()).synchronized_transcript == "It is"
     assert words.last == "It is nine."  # what can be repeated
 
@@ -127,7 +127,7 @@ async def test_one_speech_after_the_other(
     for _ in range(2):
         device.on_playback_started(created_at=clock.wall())
         device.on_playback_finished(playback_position=0.5, interrupted=False)
-    assert told == [Saying("One."), Said(), Saying("Two."), Said()]
+    assert told == [AgentWords("One."), AgentFinished(), AgentWords("Two."), AgentFinished()]
 
 
 async def test_words_without_times_come_with_their_sound(

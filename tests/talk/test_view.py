@@ -13,11 +13,11 @@ from voice_agent.budget.ledger import Budget, Failure, Turn, verdict
 from voice_agent.budget.report import bar, bar_width
 from voice_agent.budget.stats import SessionStats
 from voice_agent.talk.events import Ready, StateName
-from voice_agent.talk.state import LedgerEntry, NoteEntry, SpeechEntry, State, TurnEntry
+from voice_agent.talk.screen_state import LedgerEntry, NoteEntry, ScreenState, SpeechEntry, TurnEntry
 from voice_agent.talk.view import View, entry_lines, meter
 
 READY = Ready("llama-3.3-70b", "Cerebras", "tiny.en", "en_US-joe-medium")
-TALKING = State(progress=None, ready=READY)
+TALKING = ScreenState(progress=None, ready=READY)
 MakeTurn = Callable[..., Turn]
 
 
@@ -47,7 +47,7 @@ def entry(what: object, columns: int = 80, budget: Budget | None = None) -> list
 
 class TestLivePart:
     def test_setting_up(self) -> None:
-        lines = plain(View(State(progress="loading Whisper tiny.en", ticks=3)))
+        lines = plain(View(ScreenState(progress="loading Whisper tiny.en", ticks=3)))
         assert lines == [
             "─" * 80,
             "setting up loading Whisper tiny.en..",

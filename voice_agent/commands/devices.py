@@ -19,7 +19,7 @@ def add(verbs: Verbs) -> None:
 def _devices(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..microphone.devices import PortAudio, listing, table
+    from ..microphone.sound_system import PortAudio, listing, table
 
     rows = listing(PortAudio())
     if args.json:

@@ -25,7 +25,7 @@ def _doctor(args: argparse.Namespace) -> int:
     from ..config import provider_key
     from ..doctor.checks import checks, secrets
     from ..doctor.finding import examine
-    from ..doctor.screen import Screen, as_json, passed
+    from ..doctor.findings_output import FindingsScreen, as_json, passed
 
     config = read_config(args)
     named = {key: value for key in ("input", "output") if (value := getattr(args, key)) is not None}
@@ -35,7 +35,7 @@ def _doctor(args: argparse.Namespace) -> int:
         found = examine(listed, secrets=hidden)
         print(as_json(found))
     else:
-        with Screen(Console(highlight=False)) as screen:
+        with FindingsScreen(Console(highlight=False)) as screen:
             found = examine(listed, secrets=hidden, on_check=screen.check, on_finding=screen.finding)
         screen.summary(found)
     return 0 if passed(found) else 1

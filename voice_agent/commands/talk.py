@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..budget.ledger import Budget
-    from ..talk.events import Sound
-    from ..talk.front import Sink
+    from ..talk.events import SoundLevel
     from ..talk.save import Saved
+    from ..talk.user_interface import EventSink
 
 
 def add(verbs: Verbs) -> None:
@@ -67,10 +67,10 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     from ..budget.ledger import Budget
     from ..microphone.microphone import microphone
     from ..runtime.malloc import set_malloc_thresholds
-    from ..talk.front import show
-    from ..talk.run import Talk
+    from ..talk.live_screen import ScreenSink
     from ..talk.save import Saved
-    from ..talk.screen import ScreenSink
+    from ..talk.talk_call import Talk
+    from ..talk.user_interface import show
 
     set_malloc_thresholds()
     budget = Budget.from_config(agent.config.budget)
@@ -93,10 +93,10 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     return code
 
 
-def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], Sound | None]) -> Sink:
+def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], SoundLevel | None]) -> EventSink:
     """A screen on a terminal, lines elsewhere, objects if asked for."""
+    from ..talk.live_screen import ScreenSink
     from ..talk.plain import JsonSink, PlainSink
-    from ..talk.screen import ScreenSink
 
     if as_json:
         return JsonSink(sys.stdout, budget)
@@ -123,7 +123,7 @@ def _demo(agent: AgentOptions, out: Path) -> int:
 
 def _has_sound() -> bool:
     """Whether there is a device to listen and one to speak with. Without PortAudio there is none."""
-    from ..microphone.devices import PortAudio
+    from ..microphone.sound_system import PortAudio
 
     try:
         devices = PortAudio().devices()

@@ -2,13 +2,14 @@
 
     findings = examine(checks(config, provider_key), secrets=secrets(config, provider_key), on_finding=print)
 
-Read in this order: :mod:`.finding` (the values, and how a check is run), :mod:`.checks` (the list), then what they look
-at: :mod:`.environment`, :mod:`.sound` with :mod:`.chirp`, :mod:`.stages`, :mod:`.services`; :mod:`.screen` shows it.
+Read in this order: :mod:`.finding` (the values, and how a check is run), :mod:`.checks` (the list), then the checks
+themselves: :mod:`.environment`, :mod:`.sound` with :mod:`.chirp`, :mod:`.stages`, :mod:`.services`;
+:mod:`.findings_output` prints what they found.
 """
 
 from __future__ import annotations
 
 from .checks import checks, secrets
-from .finding import Check, Finding, Status, examine
+from .finding import DoctorCheck, Finding, Status, examine
 
-__all__ = ["Check", "Finding", "Status", "checks", "examine", "secrets"]
+__all__ = ["DoctorCheck", "Finding", "Status", "checks", "examine", "secrets"]

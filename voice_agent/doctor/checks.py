@@ -8,7 +8,7 @@ from ..config import Config, Secret
 from ..llm.providers import PROVIDERS
 from ..room.access import API_SECRET
 from . import environment, services, sound, stages
-from .finding import Check
+from .finding import DoctorCheck
 from .stages import KeyLookup
 
 LOADING_S = 90.0
@@ -16,39 +16,39 @@ SHORTEST = 6
 FETCHING = "if it is being fetched, try again in a while; else end what else runs on this machine"
 
 
-def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[Check]:
+def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[DoctorCheck]:
     """All checks of a configuration. ``keys`` looks up a variable's secret; ``chirp`` False: nothing is played."""
     unplug = "the sound system hangs: unplug the device, or restart the sound server"
     system = sound.PortAudioProbe()
     listed = [
-        Check("machine", "Python", environment.python),
-        Check("machine", "processor", environment.machine),
-        Check("machine", "packages", environment.packages),
-        Check("sound", "PortAudio", system, late=unplug, optional=True),
-        Check(
+        DoctorCheck("machine", "Python", environment.python),
+        DoctorCheck("machine", "processor", environment.machine),
+        DoctorCheck("machine", "packages", environment.packages),
+        DoctorCheck("sound", "PortAudio", system, late=unplug, optional=True),
+        DoctorCheck(
             "sound",
             "devices",
             partial(system.guarded, partial(sound.devices, config.sound)),
             late=unplug,
             optional=True,
         ),
-        Check(
+        DoctorCheck(
             "sound", "level", partial(system.guarded, partial(sound.level, config.sound)), late=unplug, optional=True
         ),
     ]
     if chirp:
         trip = partial(system.guarded, partial(sound.round_trip, config.sound))
-        listed.append(Check("sound", "round trip", trip, sound.CHIRP_DEADLINE_S, unplug, optional=True))
+        listed.append(DoctorCheck("sound", "round trip", trip, sound.CHIRP_DEADLINE_S, unplug, optional=True))
     return [
         *listed,
-        Check("models", "models", partial(stages.found, config)),
-        Check("stages", "ears", partial(stages.ears, config), LOADING_S, FETCHING),
-        Check("stages", "judge", partial(stages.end_of_turn_model, config, keys), LOADING_S, optional=True),
-        Check("stages", "mouth", partial(stages.mouth, config), LOADING_S, FETCHING),
-        Check(
+        DoctorCheck("models", "models", partial(stages.found, config)),
+        DoctorCheck("stages", "ears", partial(stages.ears, config), LOADING_S, FETCHING),
+        DoctorCheck("stages", "judge", partial(stages.end_of_turn_model, config, keys), LOADING_S, optional=True),
+        DoctorCheck("stages", "mouth", partial(stages.mouth, config), LOADING_S, FETCHING),
+        DoctorCheck(
             "services", "provider", partial(stages.mind, config, keys), 60.0, "check the network, or name another one"
         ),
-        Check("services", "LiveKit", partial(services.livekit, keys), 20.0, "check the network"),
+        DoctorCheck("services", "LiveKit", partial(services.livekit, keys), 20.0, "check the network"),
     ]
 
 

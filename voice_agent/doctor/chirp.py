@@ -35,7 +35,7 @@ def chirp(rate: int) -> Float:
 
 
 @dataclass(frozen=True, slots=True)
-class Echo:
+class ChirpMatch:
     """Where a chirp begins, in seconds from the start of what was searched; how loud it is, in dB of the sent one."""
 
     at_s: float
@@ -43,7 +43,7 @@ class Echo:
     gain_db: float
 
 
-def find(heard: Float, rate: int) -> Echo | None:
+def find(heard: Float, rate: int) -> ChirpMatch | None:
     """The loudest chirp in ``heard`` (full scale 1); None if nothing stands out of the noise."""
     sent = chirp(rate)
     if len(heard) < len(sent):
@@ -59,7 +59,7 @@ def find(heard: Float, rate: int) -> Echo | None:
     if peak <= 1e-9 or peak < LEAST_SCORE * noise:
         return None
     gain = peak / float(np.sum(sent**2))
-    return Echo(at / rate, peak / max(noise, 1e-12), 20 * float(np.log10(max(gain, 1e-9))))
+    return ChirpMatch(at / rate, peak / max(noise, 1e-12), 20 * float(np.log10(max(gain, 1e-9))))
 
 
 def agreed(latencies_s: Sequence[float], sent: int) -> tuple[float, float] | None:

@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """``run`` blocks and gives its findings; one without a name gets the check's. ``late``: advice if it takes longer.
 
     ``optional``: not to be had, it is a warning, because the road does without.
@@ -54,10 +54,10 @@ class Check:
 
 
 def examine(
-    checks: Sequence[Check],
+    checks: Sequence[DoctorCheck],
     *,
     secrets: Sequence[Secret] = (),
-    on_check: Callable[[Check], None] = lambda _: None,
+    on_check: Callable[[DoctorCheck], None] = lambda _: None,
     on_finding: Callable[[Finding], None] = lambda _: None,
     clock: Clock = SYSTEM,
 ) -> list[Finding]:
@@ -81,7 +81,7 @@ def examine(
     return found
 
 
-def _run(check: Check) -> list[Finding]:
+def _run(check: DoctorCheck) -> list[Finding]:
     """On a thread of its own: a driver that hangs must not take the doctor with it."""
     box: list[list[Finding]] = []
     bad = Status.WARNING if check.optional else Status.FAILED

@@ -57,7 +57,10 @@ async def _ask(url: str, shown: str, key: str, secret: str, clock: Clock) -> Fin
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         why = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
         return Finding(
-            Status.FAILED, f"{shown}: {why}", f"check {URL}, that the server runs, and the network", {"url": shown}
+            Status.FAILED,
+            f"{shown}: {why}",
+            f"check {URL}, that the server runs, and the network",
+            {"url": shown},
         )
     ms = (clock.now() - began) * 1000
     text = f"{shown}: reached in {ms:.0f} ms, token accepted, {len(rooms.rooms)} rooms open"

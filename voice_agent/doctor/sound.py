@@ -15,7 +15,7 @@ from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..config import SoundConfig, environment_without_secrets
 from ..errors import AudioError
-from ..microphone.devices import Device, Kind, PortAudio, Sound, choose, format_for
+from ..microphone.sound_system import Device, Kind, PortAudio, SoundSystem, choose, format_for
 from .chirp import LENGTH_S, Float, agreed, chirp, find
 from .finding import Facts, Finding, Status
 
@@ -81,7 +81,7 @@ class PortAudioProbe:
             yield Finding(Status.SKIPPED, "without PortAudio")
 
 
-def devices(config: SoundConfig, sound: Sound | None = None) -> Iterator[Finding]:
+def devices(config: SoundConfig, sound: SoundSystem | None = None) -> Iterator[Finding]:
     """Which microphone and speaker will be used, of how many."""
     sound = sound or PortAudio()
     listed = sound.devices()
@@ -183,7 +183,7 @@ def _time_of(sample: float, marks: Sequence[tuple[float, int]], rate: int) -> fl
     return statistics.median(near or [at - place / rate for at, place in marks]) + sample / rate
 
 
-def level(config: SoundConfig, sound: Sound | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def level(config: SoundConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Open the microphone, listen for a second: level, noise floor."""
     sound = sound or PortAudio()
     if not any(d.inputs for d in sound.devices()):
@@ -235,7 +235,7 @@ def judge_level(wave: Float, rate: int, device: Device) -> Finding:
     return Finding(Status.OK, text, facts=facts)
 
 
-def round_trip(config: SoundConfig, sound: Sound | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def round_trip(config: SoundConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Play chirps and find them again in what the microphone hears."""
     sound = sound or PortAudio()
     listed = sound.devices()

@@ -88,7 +88,10 @@ def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     text = f"{stt.model}: {took_ms:.0f} ms for a sentence of {len(pcm) / SAMPLE_RATE:.1f} s, loaded in {loaded_s:.1f} s"
     if share < HEARD_ENOUGH and stt.language in ("en", "auto"):
         yield Finding(
-            Status.FAILED, f'{text}; but it heard "{heard.text[:60]}"', "use another model: --whisper base", facts
+            Status.FAILED,
+            f'{text}; but it heard "{heard.text[:60]}"',
+            "use another model: --whisper base",
+            facts,
         )
     else:
         yield _against(text, took_ms, config.budget.stt_ms, facts)
@@ -173,7 +176,10 @@ def mouth(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     text = f"{tts.voice}: first sound after {first_ms:.0f} ms, {speed:.1f} times real time, loaded in {loaded_s:.1f} s"
     if speed < 1.2:
         yield Finding(
-            Status.FAILED, f"{text}: speech would break off", "use a smaller voice (-low), a faster machine", facts
+            Status.FAILED,
+            f"{text}: speech would break off",
+            "use a smaller voice (-low), a faster machine",
+            facts,
         )
     else:
         yield _against(text, first_ms, config.budget.tts_ms, facts)

@@ -16,7 +16,7 @@ from livekit.agents.voice import io
 
 from ..audio.samples import CAPTURED_AT, Int16
 from ..clock import Clock
-from .echo import FRAME, RATE, Processing
+from .audio_processing import FRAME, RATE, AudioProcessing
 from .ring import Ring
 
 RING_S = 10.0
@@ -27,7 +27,7 @@ EARS_WINDOW = 512  # samples at 16 kHz that the ears look at: nothing is heard s
 MOST_FRAMES = 4  # of 10 ms, handed out as one: a window is complete after three or four
 
 
-class Taken(NamedTuple):
+class CapturedBlock(NamedTuple):
     """One call of the microphone's callback: the samples before ``position`` had come in at ``at`` (monotonic)."""
 
     position: int
@@ -48,7 +48,7 @@ class Capture:
         self._woken_at = 0
         self.resting = False  # then the loop is woken for whole windows only
         self.ring = Ring(round(RING_S * rate))
-        self.marks: deque[Taken] = deque()
+        self.marks: deque[CapturedBlock] = deque()
         self.xruns = 0
         self.lost = 0  # samples for which the ring had no room: the event loop stalled for 10 s
         self.called_at = clock.now()
@@ -61,7 +61,7 @@ class Capture:
         self.xruns += xrun or kept < len(pcm)
         self.called_at = now
         written = self.ring.written
-        self.marks.append(Taken(written, now, max(0.0, age_s - len(pcm) / self.rate), self._far()))
+        self.marks.append(CapturedBlock(written, now, max(0.0, age_s - len(pcm) / self.rate), self._far()))
         if not self.resting or written // self._window > self._woken_at // self._window:
             self._woken_at = written
             self._wake()
@@ -82,7 +82,7 @@ class CaptureClock:
         self._latency_s = 0.0
         self._origin = 0.0
 
-    def arrived(self, mark: Taken) -> None:
+    def arrived(self, mark: CapturedBlock) -> None:
         """One callback more."""
         self._origins.append(mark.at - mark.position / self._rate)
         self._ages.append(mark.age_s)
@@ -129,13 +129,13 @@ class MicrophoneInput(io.AudioInput):
         return await self._frames.get()
 
 
-class Front:
+class AudioFrontEnd:
     """Makes frames of what ``capture`` holds: the ears' rate, the processing, the clock."""
 
     def __init__(
         self,
         capture: Capture,
-        processing: Processing,
+        processing: AudioProcessing,
         input_: MicrophoneInput,
         on_frame: Callable[[Int16, float], None] = lambda pcm, at: None,
     ) -> None:

@@ -22,9 +22,9 @@ from ..audio.timeline import Timeline
 from ..clock import SYSTEM, Clock
 from ..config import SoundConfig
 from ..errors import AudioError, UsageError
-from .capture import Capture, Front, MicrophoneInput
-from .devices import Device, Kind, PortAudio, Sound, Stream, choose, format_for
-from .echo import RATE, Processing
+from .audio_processing import RATE, AudioProcessing
+from .capture import AudioFrontEnd, Capture, MicrophoneInput
+from .sound_system import Device, Kind, PortAudio, SoundSystem, Stream, choose, format_for
 from .speaker import Player, SpeakerOutput
 
 BLOCKS_PER_S = 100
@@ -69,7 +69,7 @@ class Microphone:
     def __init__(
         self,
         settings: SoundConfig,
-        sound: Sound,
+        sound: SoundSystem,
         *,
         on_audible: Callable[[float], None],
         on_gaps: Callable[[int, float], None],
@@ -93,12 +93,12 @@ class Microphone:
         self._told_xruns = (0, 0)
         self._told_at = clock.now() - TELL_EVERY_S
         self._recording = record is not None
-        self.line = Timeline(record, clock, keep=False)
-        self.line.start()
+        self.timeline = Timeline(record, clock, keep=False)
+        self.timeline.start()
         self._written_at = clock.now()
         self.input = MicrophoneInput()
         self._player = Player(48_000, clock)
-        self._front: Front | None = None
+        self._front: AudioFrontEnd | None = None
         self._agent_channel: Channel | None = None
         self._user_channel: Channel | None = None
         self.output = SpeakerOutput(self._player, clock, on_audible=on_audible, on_gaps=on_gaps, on_played=self._played)
@@ -179,7 +179,7 @@ class Microphone:
                 return default  # another one has appeared in the place of the lost one
             raise
 
-    def open(self, *, again: bool = False, refresh: bool = False) -> tuple[Player, Front]:
+    def open(self, *, again: bool = False, refresh: bool = False) -> tuple[Player, AudioFrontEnd]:
         """Open both devices. Blocks. Raises AudioError or UsageError with nothing left open."""
         if refresh:
             self._sound.refresh()
@@ -189,8 +189,11 @@ class Microphone:
         rates = {kind: format_for(self._sound, chosen[kind], kind) for kind in kinds}
         player = Player(rates["output"][0], self._clock)
         capture = Capture(rates["input"][0], self._clock, far=lambda: player.played.written, wake=self._wake)
-        front = Front(
-            capture, Processing(self._settings, player.rate), self.input, self._frame if self._recording else _nothing
+        front = AudioFrontEnd(
+            capture,
+            AudioProcessing(self._settings, player.rate),
+            self.input,
+            self._frame if self._recording else _nothing,
         )
         front.muted, capture.resting = self._muted, self._resting
         calls = {"input": capture.take, "output": player.fill}
@@ -217,7 +220,7 @@ class Microphone:
             self._defaults = {kind: choose(devices, kind, "").name for kind in kinds}
         return player, front
 
-    def use(self, player: Player, front: Front) -> None:
+    def use(self, player: Player, front: AudioFrontEnd) -> None:
         """Go on with what :meth:`open` has opened."""
         if self._front is not None:
             self._earlier_xruns[0] += self._front.capture.xruns
@@ -228,14 +231,14 @@ class Microphone:
         self._strains["input"].opened(now, self.input_xruns)
         self._strains["output"].opened(now, self.output_xruns)
         if self._recording:
-            self._agent_channel = Channel(self.line, self.line.agent, player.rate)
-            self._user_channel = Channel(self.line, self.line.user, RATE)
+            self._agent_channel = Channel(self.timeline, self.timeline.agent, player.rate)
+            self._user_channel = Channel(self.timeline, self.timeline.user, RATE)
 
     async def aclose(self) -> None:
         """Let go of the devices, and write the rest of the recording."""
         streams, self._streams = self._streams, {}
         await self._loop.run_in_executor(None, _close, streams)
-        self.line.close()
+        self.timeline.close()
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -255,7 +258,7 @@ class Microphone:
         now = self._clock.now()
         if self._recording and now - self._written_at >= WRITE_EVERY_S:
             self._written_at = now
-            self.line.write(self.line.seconds(now) - WRITE_BEHIND_S)
+            self.timeline.write(self.timeline.seconds(now) - WRITE_BEHIND_S)
 
     def _played(self, pcm: Int16, at: float) -> None:
         if self._front is not None:
@@ -352,7 +355,7 @@ async def microphone(
     on_event: Callable[[str], None] = lambda text: None,
     record: Path | None = None,
     clock: Clock = SYSTEM,
-    sound: Sound | None = None,
+    sound: SoundSystem | None = None,
     retry_s: float = 1.0,
 ) -> AsyncIterator[Microphone]:
     """Open the microphone and the loudspeaker.
@@ -364,7 +367,7 @@ async def microphone(
     Raises AudioError (no device, or it cannot be opened) and UsageError (no device of that name).
     """
     loop = asyncio.get_running_loop()
-    system: Sound = sound if sound is not None else await loop.run_in_executor(None, PortAudio)
+    system: SoundSystem = sound if sound is not None else await loop.run_in_executor(None, PortAudio)
     mic = Microphone(
         settings, system, on_audible=on_audible, on_gaps=on_gaps, on_event=on_event, record=record, clock=clock
     )

@@ -30,7 +30,7 @@ KEEP_S = 1.0  # of what was played, should the device vanish with it in its buff
 MOST_LATENCY_S = 2.0  # a device that claims more is not believed
 
 
-class Mark(NamedTuple):
+class PlayedBlock(NamedTuple):
     """One call of the loudspeaker's callback, which asked for ``wanted`` samples and got ``got`` from ``start`` on."""
 
     start: int
@@ -50,7 +50,7 @@ class Player:
         self.latency_s = latency_s
         self.ring = Ring(round(RING_S * rate), keep=round(KEEP_S * rate))
         self.played = Ring(round(PLAYED_S * rate))
-        self.marks: deque[Mark] = deque()
+        self.marks: deque[PlayedBlock] = deque()
         self.paused = False
         self.cut = 0  # what lies before this position is no longer wanted
         self.xruns = 0
@@ -85,11 +85,11 @@ class Player:
             self.latency_s = until_s
         self.xruns += xrun
         self.called_at = now
-        self.marks.append(Mark(start, got, wanted, now + self.latency_s, held, self.played.write(out)))
+        self.marks.append(PlayedBlock(start, got, wanted, now + self.latency_s, held, self.played.write(out)))
 
 
 @dataclass(slots=True)
-class _Segment:
+class PlaybackSegment:
     """What lies between two flushes. Positions are the ring's."""
 
     begin: int
@@ -130,7 +130,7 @@ class SpeakerOutput(io.AudioOutput):
         self._on_audible = on_audible
         self._on_gaps = on_gaps
         self._on_played = on_played
-        self._segments: deque[_Segment] = deque()
+        self._segments: deque[PlaybackSegment] = deque()
         self._resampler: soxr.ResampleStream | None = None
         self._rate = 0  # of the frames that the resampler takes
         self._dead = False  # what comes until the next flush belongs to an interrupted segment
@@ -149,7 +149,7 @@ class SpeakerOutput(io.AudioOutput):
             pcm = pcm.reshape(-1, frame.num_channels).mean(axis=1).astype(np.int16)
         if not self._segments or self._segments[-1].flushed or self._segments[-1].cut is not None:
             at = self._player.ring.written
-            self._segments.append(_Segment(at, at, at))
+            self._segments.append(PlaybackSegment(at, at, at))
         segment = self._segments[-1]
         segment.words.add(frame, segment.pushed_s)
         segment.pushed_s += frame.duration
@@ -228,7 +228,7 @@ class SpeakerOutput(io.AudioOutput):
         if self._player.ring.free > self._player.rate:
             self._room.set()
 
-    def _heard(self, mark: Mark) -> None:
+    def _heard(self, mark: PlayedBlock) -> None:
         rate, stop = self._player.rate, mark.start + mark.got
         for segment in self._segments:
             low, high = max(mark.start, segment.begin), min(stop, segment.end)
@@ -272,14 +272,14 @@ class SpeakerOutput(io.AudioOutput):
 
     # --- samples in ---------------------------------------------------------------------------------------------------
 
-    def _look(self, segment: _Segment, pcm: Int16) -> None:
+    def _look(self, segment: PlaybackSegment, pcm: Int16) -> None:
         """Find the first audible sample in ``pcm``, which is about to be written."""
         if segment.audible is None:
             loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > AUDIBLE)
             if len(loud):
                 segment.audible = self._player.ring.written + int(loud[0])
 
-    async def _put(self, segment: _Segment, pcm: Int16) -> None:
+    async def _put(self, segment: PlaybackSegment, pcm: Int16) -> None:
         self._look(segment, pcm)
         while len(pcm):
             count = self._player.ring.write(pcm)

@@ -1,6 +1,7 @@
-"""What the person sees in ``voice-agent talk``: events in, and a live screen, plain lines, JSON or files out.
+"""``voice-agent talk``: the call at the microphone and its user interface (live screen, plain lines, JSON, files).
 
-Read in this order: ``events.py`` (what happens in a call), ``state.py`` (what stands on the screen, pure), ``view.py``
-(a state as text, pure), ``screen.py`` and ``plain.py`` (where events go), ``keys.py`` (the keyboard), ``front.py`` (all
-of that around a call, with the terminal restored whatever happens), ``save.py`` (files), ``run.py`` (the call itself).
+Read in this order: ``events.py`` (what happens in a call), ``screen_state.py`` (the screen as a value, pure),
+``view.py`` (that value as text, pure), ``live_screen.py`` and ``plain.py`` (event sinks), ``key_input.py`` (the
+keyboard), ``user_interface.py`` (runs a call with sink, keys and signals; restores the terminal), ``save.py`` (files),
+``talk_call.py`` (the call itself).
 """

@@ -41,7 +41,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class CallStatus:
     """Who is busy."""
 
     name: StateName
@@ -55,7 +55,7 @@ class Muted:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class UserWords:
     """The user's words so far; provisional until ``final``. Empty and not final: there were no words after all."""
 
     text: str
@@ -64,14 +64,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Saying:
+class AgentWords:
     """The next words of the agent, as they are spoken. ``text`` continues what was said before in this speech."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AgentFinished:
     """The agent's speech is over, heard to its end or not."""
 
 
@@ -83,7 +83,7 @@ class TurnDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundLevel:
     """The microphone's level (dBFS, at most 0) and how often each device lost sound since the call began."""
 
     level_dbfs: float
@@ -92,7 +92,7 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProviderUsage:
     """What has been used of a provider today (UTC), by all programs on this machine. ``quota``: the limit that is
     nearest, ``share`` what is used of it (1: nothing left); None where no limit is known."""
 
@@ -127,14 +127,14 @@ Event = (
     Progress
     | Note
     | Ready
-    | Status
+    | CallStatus
     | Muted
-    | Heard
-    | Saying
-    | Said
+    | UserWords
+    | AgentWords
+    | AgentFinished
     | TurnDone
-    | Sound
-    | Usage
+    | SoundLevel
+    | ProviderUsage
     | Typing
     | ShowLedger
     | Ended
@@ -161,21 +161,21 @@ def to_json(event: Event, at_s: float, budget: Budget) -> dict[str, Any] | None:
                 "input_latency_ms": event.input_latency_ms,
                 "output_latency_ms": event.output_latency_ms,
             }
-        case Status(state):
+        case CallStatus(state):
             name, fields = "state", {"state": state}
         case Muted(on):
             name, fields = "muted", {"on": on}
-        case Heard(text, final, typed):
+        case UserWords(text, final, typed):
             name, fields = "heard", {"text": text, "final": final, "typed": typed}
-        case Saying(text):
+        case AgentWords(text):
             name, fields = "saying", {"text": text}
-        case Said():
+        case AgentFinished():
             name, fields = "said", {}
         case TurnDone(turn):
             name, fields = "turn", {"turn": to_row(turn, budget)}
-        case Sound(_, lost_in, lost_out):
+        case SoundLevel(_, lost_in, lost_out):
             name, fields = "xruns", {"input": lost_in, "output": lost_out}
-        case Usage():
+        case ProviderUsage():
             name = "usage"
             fields = {
                 "provider": event.provider,

@@ -7,8 +7,8 @@ from typing import TextIO
 
 from ..budget.ledger import Budget
 from ..budget.report import explain, plain_line
-from .events import Event, Progress, Ready, Sound, Status, to_json
-from .state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+from .events import CallStatus, Event, Progress, Ready, SoundLevel, to_json
+from .screen_state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
 from .usage import in_words
 
 
@@ -69,15 +69,15 @@ class JsonSink:
         self._out = out
         self._budget = budget
         self._xruns = (0, 0)
-        self._status: Status | None = None
+        self._status: CallStatus | None = None
 
     def take(self, at_s: float, event: Event) -> None:
         """Print ``event``, if it is one for programs."""
-        if isinstance(event, Sound):
+        if isinstance(event, SoundLevel):
             if (event.input_xruns, event.output_xruns) == self._xruns:
                 return
             self._xruns = (event.input_xruns, event.output_xruns)
-        if isinstance(event, Status):
+        if isinstance(event, CallStatus):
             if event == self._status:
                 return
             self._status = event

@@ -16,7 +16,7 @@ from ..budget.ledger import Budget, Turn
 from ..clock import SYSTEM, Clock
 from ..errors import UsageError
 from .events import Event, Ready
-from .state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+from .screen_state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
 
 RECORDING, ROWS, TRANSCRIPT = "conversation.wav", "turns.jsonl", "transcript.md"
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")

@@ -12,7 +12,7 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice import io
 
 from ..clock import SYSTEM, Clock, from_wall
-from .events import Event, Said, Saying
+from .events import AgentFinished, AgentWords, Event
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class SpokenWords(io.AudioOutput):
         self._began = None
         if self._told:
             self._told = False
-            self._emit(Said())
+            self._emit(AgentFinished())
         super().on_playback_finished(
             playback_position=playback_position,
             interrupted=interrupted,
@@ -132,7 +132,7 @@ class SpokenWords(io.AudioOutput):
             words.append(speech.words.popleft()[0])
         if text := "".join(words):
             self._told = True
-            self._emit(Saying(text))
+            self._emit(AgentWords(text))
 
     def _stop(self) -> None:
         if self._timer is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .. import meter
 from ..meter import Reading, Snapshot
-from .events import Event, Note, Usage
+from .events import Event, Note, ProviderUsage
 
 
 class UsageWatch:
@@ -14,7 +14,7 @@ class UsageWatch:
 
     def __init__(self, read: Callable[[], Snapshot | None] = meter.snapshot) -> None:
         self._read = read
-        self._told: dict[str, Usage] = {}
+        self._told: dict[str, ProviderUsage] = {}
         self._warned: set[tuple[str, str, str]] = set()
 
     def events(self) -> list[Event]:
@@ -40,10 +40,10 @@ class UsageWatch:
         return out
 
 
-def usage_of(reading: Reading) -> Usage:
+def usage_of(reading: Reading) -> ProviderUsage:
     """A reading as an event."""
     near = reading.highest
-    return Usage(
+    return ProviderUsage(
         reading.provider,
         reading.day.requests,
         reading.day.tokens,
@@ -53,7 +53,7 @@ def usage_of(reading: Reading) -> Usage:
     )
 
 
-def in_words(usage: Usage) -> str:
+def in_words(usage: ProviderUsage) -> str:
     """``cerebras today: 12 requests, 3,400 tokens; 82% of tokens a day, nearly used up``."""
     text = f"{usage.provider} today: {usage.requests_today:,} requests, {usage.tokens_today:,} tokens"
     if usage.quota is not None and usage.share is not None:

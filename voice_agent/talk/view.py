@@ -1,4 +1,4 @@
-"""A :class:`~.state.State` as text: the live part of the screen, and the entries above it. Pure, made for 80 columns.
+"""A :class:`~.screen_state.ScreenState` as text: the live part of the screen and its entries. Pure; 80 columns.
 
 Without colour nothing is lost: every state, label and stage has its word or letter, provisional words end in ``..``.
 """
@@ -14,7 +14,7 @@ from rich.text import Text
 from ..budget.ledger import Budget, Turn
 from ..budget.report import explain, legend, turn_line
 from .events import UsageState
-from .state import SILENT_DBFS, Entry, LedgerEntry, NoteEntry, SpeechEntry, State, TurnEntry
+from .screen_state import SILENT_DBFS, Entry, LedgerEntry, NoteEntry, ScreenState, SpeechEntry, TurnEntry
 from .usage import in_words
 
 KEYS = (("space", "mute"), ("i", "interrupt"), ("r", "repeat"), ("b", "ledger"), ("q", "quit"))
@@ -30,7 +30,7 @@ _USED: dict[UsageState, str] = {"ok": "dim", "warn": "bold yellow", "full": "bol
 class View:
     """The live part: words, state and meter, figures, models, and one line of keys or of what is being typed."""
 
-    state: State
+    state: ScreenState
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         state, columns, ascii_only = self.state, options.max_width, options.ascii_only
@@ -105,7 +105,7 @@ def _words(who: str, text: str, style: str, console: Console, columns: int, line
     return Text.assemble((f"{who:<{_LABEL}}", "dim"), (("\n" + " " * _LABEL).join(wrapped), style))
 
 
-def _status(state: State, ascii_only: bool) -> Text:
+def _status(state: ScreenState, ascii_only: bool) -> Text:
     if state.progress is not None:
         dots = "." * (1 + state.ticks // 3 % 3)
         return Text.assemble(("setting up ", "bold"), state.progress, dots)
@@ -124,11 +124,11 @@ def _status(state: State, ascii_only: bool) -> Text:
     return line
 
 
-def _figures(state: State) -> Text:
+def _figures(state: ScreenState) -> Text:
     return Text(state.summary.headline(), "bold") if state.summary.turns else Text()
 
 
-def _models(state: State) -> Text:
+def _models(state: ScreenState) -> Text:
     if (ready := state.ready) is None:
         return Text()
     made = f"{ready.model} at {ready.provider}"
@@ -140,7 +140,7 @@ def _models(state: State) -> Text:
     return Text.assemble((made, "bold yellow" if ready.simulated else "dim"), (rest, "dim"))
 
 
-def _footer(state: State, console: Console) -> Text:
+def _footer(state: ScreenState, console: Console) -> Text:
     if state.typing is not None:
         hint = "   Enter sends, Esc clears"
         room = max(10, console.width - len(hint) - 3)

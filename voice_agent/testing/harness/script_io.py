@@ -20,7 +20,7 @@ from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
 from ...config import SoundConfig
-from ...microphone.echo import Processing
+from ...microphone.audio_processing import AudioProcessing
 
 FRAME = 160  # samples: 10 ms of the user's 16 kHz
 GRID = 512  # items start on a VAD window, so that an end of speech is the same on the line and in the clip
@@ -57,10 +57,10 @@ class ScriptInput(io.AudioInput):
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
         self._spoken: list[tuple[int, Int16]] = []  # what is not over yet: first sample, 16 kHz
         self._echo = echo
-        self._canceller: Processing | None = None
+        self._canceller: AudioProcessing | None = None
         if echo is not None and echo.cancelled:
             sound = SoundConfig(aec=True, noise_suppression=False, gain_control=False)
-            self._canceller = Processing(sound, RECORD_RATE)
+            self._canceller = AudioProcessing(sound, RECORD_RATE)
         self.position = 0  # samples spoken so far
         self.worst_lag_s = 0.0
 

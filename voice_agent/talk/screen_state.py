@@ -8,29 +8,29 @@ from dataclasses import dataclass, field
 from ..budget.ledger import Budget, Turn, Verdict, verdict
 from ..budget.stats import SessionStats, Summary
 from .events import (
+    AgentFinished,
+    AgentWords,
+    CallStatus,
     Ended,
     Event,
-    Heard,
     Muted,
     Note,
     Progress,
+    ProviderUsage,
     Ready,
-    Said,
-    Saying,
     ShowLedger,
-    Sound,
+    SoundLevel,
     StateName,
-    Status,
     TurnDone,
     Typing,
-    Usage,
+    UserWords,
 )
 
 SILENT_DBFS = -60.0  # the meter's lower end
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ScreenState:
     """The lower part of the screen. ``agent_text`` is what has been spoken of the present speech."""
 
     progress: str | None = "starting"
@@ -45,7 +45,7 @@ class State:
     user_final: bool = False
     agent_text: str = ""
     typing: str | None = None
-    usage: tuple[Usage, ...] = ()
+    usage: tuple[ProviderUsage, ...] = ()
     summary: Summary = field(default_factory=lambda: SessionStats().summary())
 
 
@@ -87,7 +87,7 @@ class Follower:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.state = State()
+        self.state = ScreenState()
         self.stats = SessionStats()
         self.last: Turn | None = None
         self._open = False  # the user's words are final, and their turn has not been closed
@@ -103,22 +103,22 @@ class Follower:
                 return [NoteEntry(text)]
             case Ready():
                 self._set(ready=event, progress=None)
-            case Status(name):
+            case CallStatus(name):
                 self._set(status=name)
             case Muted(on):
                 self._set(muted=on)
-            case Heard(text, final, _):
+            case UserWords(text, final, _):
                 self._open |= final
                 self._set(user_text=text, user_final=final)
-            case Saying(text):
+            case AgentWords(text):
                 self._say(text)
-            case Said():
+            case AgentFinished():
                 return self._said()
             case TurnDone(turn):
                 return [self._turn(turn)]
-            case Sound(level, lost_in, lost_out):
+            case SoundLevel(level, lost_in, lost_out):
                 self._set(level_dbfs=level, input_xruns=lost_in, output_xruns=lost_out)
-            case Usage():
+            case ProviderUsage():
                 others = (u for u in self.state.usage if u.provider != event.provider)
                 self._set(usage=(*others, event))
             case Typing(line):
@@ -135,7 +135,7 @@ class Follower:
             self._set(ticks=self.state.ticks + 1)
 
     def _set(self, **changes: object) -> None:
-        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # names of State's fields
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # names of ScreenState's fields
 
     def _say(self, text: str) -> None:
         if not self._speaking:

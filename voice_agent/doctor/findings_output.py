@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .finding import Check, Finding, Status
+from .finding import DoctorCheck, Finding, Status
 
 SCHEMA = 1
 _SIGNS = {
@@ -22,7 +22,7 @@ _SIGNS = {
 }
 
 
-class Screen:
+class FindingsScreen:
     """Prints each finding as it comes, so that one sees what is being waited for."""
 
     def __init__(self, console: Console) -> None:
@@ -30,7 +30,7 @@ class Screen:
         self._group = ""
         self._waiting = console.status("") if console.is_terminal else None
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> FindingsScreen:
         if self._waiting is not None:
             self._waiting.start()
         return self
@@ -39,7 +39,7 @@ class Screen:
         if self._waiting is not None:
             self._waiting.stop()
 
-    def check(self, check: Check) -> None:
+    def check(self, check: DoctorCheck) -> None:
         """Say what is being looked at."""
         if self._waiting is not None:
             self._waiting.update(f"{check.group}: {check.name}")

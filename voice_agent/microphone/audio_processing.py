@@ -1,8 +1,9 @@
-"""What is done to the microphone before anybody listens: WebRTC's audio processing, from LiveKit's package.
+"""WebRTC's audio processing of the microphone's signal: echo cancellation, noise suppression, gain control, high pass.
 
-Echo cancellation (AEC3) needs to know what was played, before its echo comes in: :meth:`Processing.far` is fed what the
-loudspeaker's callback handed out, :meth:`Processing.near` what the microphone's took in, in the order in which the two
-callbacks ran. Between them lie both devices' latencies and the room.
+The module is the one in LiveKit's package. Its echo canceller (AEC3) must get the far-end signal (what was played)
+before the near-end signal (what was captured) that holds its echo. :meth:`AudioProcessing.far` takes what the
+loudspeaker's callback played, :meth:`AudioProcessing.near` what the microphone's callback captured, in the order in
+which the two callbacks ran. The delay between them is the latency of both devices and of the room.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HINT_EVERY = 50  # frames between two hints on the delay
 _DELAYS = {(False, False): 36, (False, True): 128, (True, False): 164, (True, True): 256}
 
 
-class Processing:
+class AudioProcessing:
     """Echo cancellation, noise suppression, gain control and a high pass, in frames of 10 ms at 16 kHz.
 
     ``far_rate``: of what is played; any rate that is a multiple of 100 Hz (else no echo is cancelled).

@@ -8,22 +8,22 @@ import pytest
 
 from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.talk.events import (
+    AgentFinished,
+    AgentWords,
+    CallStatus,
     Ended,
     Event,
-    Heard,
     Muted,
     Note,
     Progress,
     Ready,
-    Said,
-    Saying,
     ShowLedger,
-    Sound,
-    Status,
+    SoundLevel,
     TurnDone,
     Typing,
+    UserWords,
 )
-from voice_agent.talk.state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
+from voice_agent.talk.screen_state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
 
 MakeTurn = Callable[..., Turn]
 READY = Ready("m", "p", "tiny.en", "joe")
@@ -47,12 +47,14 @@ def test_setting_up_then_ready() -> None:
 
 def test_a_turn_from_the_first_word_to_its_line(make_turn: MakeTurn) -> None:
     turn = make_turn(1)
-    follower, entries = follow(Status("hearing"), Heard("What", False), Heard(ASKED, True), Status("speaking"))
+    follower, entries = follow(
+        CallStatus("hearing"), UserWords("What", False), UserWords(ASKED, True), CallStatus("speaking")
+    )
     assert (follower.state.user_text, follower.state.user_final) == (ASKED, True)
-    follower.take(Saying("It is "))
-    follower.take(Saying("nine in the evening."))
+    follower.take(AgentWords("It is "))
+    follower.take(AgentWords("nine in the evening."))
     assert follower.state.agent_text == "It is nine in the evening."
-    assert follower.take(Said()) == []  # the turn brings the words
+    assert follower.take(AgentFinished()) == []  # the turn brings the words
     entries = follower.take(TurnDone(turn))
     assert [type(entry) for entry in entries] == [TurnEntry]
     assert isinstance(entries[0], TurnEntry)
@@ -63,38 +65,47 @@ def test_a_turn_from_the_first_word_to_its_line(make_turn: MakeTurn) -> None:
 
 def test_words_that_come_after_their_turn_are_not_said_again(make_turn: MakeTurn) -> None:
     follower, entries = follow(
-        Heard(ASKED, True), Saying("It is "), TurnDone(make_turn(1)), Saying("nine."), Said(), Said()
+        UserWords(ASKED, True),
+        AgentWords("It is "),
+        TurnDone(make_turn(1)),
+        AgentWords("nine."),
+        AgentFinished(),
+        AgentFinished(),
     )
     assert [type(entry) for entry in entries] == [TurnEntry]
     assert follower.state.agent_text == ""
 
 
 def test_speech_that_answers_no_turn_is_kept(make_turn: MakeTurn) -> None:
-    _, entries = follow(Saying("Hello "), Saying("there."), Said(), Heard(ASKED, True), TurnDone(make_turn(1)))
+    _, entries = follow(
+        AgentWords("Hello "), AgentWords("there."), AgentFinished(), UserWords(ASKED, True), TurnDone(make_turn(1))
+    )
     assert entries[0] == SpeechEntry("Hello there.")
-    _, entries = follow(Heard(ASKED, True), TurnDone(make_turn(1)), Saying("Sorry."), Said())
+    _, entries = follow(UserWords(ASKED, True), TurnDone(make_turn(1)), AgentWords("Sorry."), AgentFinished())
     assert entries[-1] == SpeechEntry("Sorry.")
 
 
 def test_the_next_turns_words_stay_when_the_old_turn_closes(make_turn: MakeTurn) -> None:
-    follower, _ = follow(Heard(ASKED, True), Saying("It"), Heard("No, in", False), TurnDone(make_turn(1)))
+    follower, _ = follow(UserWords(ASKED, True), AgentWords("It"), UserWords("No, in", False), TurnDone(make_turn(1)))
     assert (follower.state.user_text, follower.state.user_final) == ("No, in", False)
-    follower, _ = follow(Heard(ASKED, True), Heard("No, in Oslo.", True), TurnDone(make_turn(1)))
+    follower, _ = follow(UserWords(ASKED, True), UserWords("No, in Oslo.", True), TurnDone(make_turn(1)))
     assert follower.state.user_text == "No, in Oslo."
-    assert follower.take(Said()) == []
-    follower.take(Saying("Eight."))
-    assert follower.take(Said()) == []  # it answers the second turn, which is open
+    assert follower.take(AgentFinished()) == []
+    follower.take(AgentWords("Eight."))
+    assert follower.take(AgentFinished()) == []  # it answers the second turn, which is open
     follower.take(TurnDone(make_turn(2, user_text="No, in Oslo.")))
     assert follower.state.user_text == ""
 
 
 def test_sound_without_words_leaves_nothing() -> None:
-    follower, entries = follow(Heard("uh", False), Heard("", False))
+    follower, entries = follow(UserWords("uh", False), UserWords("", False))
     assert (follower.state.user_text, entries) == ("", [])
 
 
 def test_the_rest() -> None:
-    follower, entries = follow(Muted(True), Sound(-20.0, 1, 2), Typing("so"), Note("one"), ShowLedger(), Ended("quit"))
+    follower, entries = follow(
+        Muted(True), SoundLevel(-20.0, 1, 2), Typing("so"), Note("one"), ShowLedger(), Ended("quit")
+    )
     state = follower.state
     assert (state.muted, state.level_dbfs, state.input_xruns, state.output_xruns) == (True, -20.0, 1, 2)
     assert state.typing == "so"
@@ -109,7 +120,7 @@ def test_the_ledger_is_that_of_the_last_turn(make_turn: MakeTurn) -> None:
 
 @pytest.mark.parametrize("ms", [None, 250.0])
 def test_a_typed_turn_has_no_voice_to_voice_time(make_typed_turn: MakeTurn, ms: float | None) -> None:
-    follower, entries = follow(Heard("hello by hand", True, typed=True), TurnDone(make_typed_turn(1, ms)))
+    follower, entries = follow(UserWords("hello by hand", True, typed=True), TurnDone(make_typed_turn(1, ms)))
     assert follower.state.summary.voice_to_voice is None
     assert isinstance(entries[0], TurnEntry)
     assert entries[0].judged.over is None

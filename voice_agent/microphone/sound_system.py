@@ -1,6 +1,6 @@
 """Sound devices: which there are, which one is meant, and the streams on them.
 
-:class:`Sound` is the seam to the sound system; :class:`PortAudio` is the real one (``sounddevice``), and the only
+:class:`SoundSystem` is the seam to the sound system; :class:`PortAudio` is the real one (``sounddevice``), and the only
 place that knows it.
 """
 
@@ -67,7 +67,7 @@ class Stream(Protocol):
         """Stop at once and let go of the device. May block."""
 
 
-class Sound(Protocol):
+class SoundSystem(Protocol):
     """The sound system. Everything here may block; AudioError where it cannot be done."""
 
     def devices(self) -> list[Device]: ...
@@ -113,7 +113,7 @@ def choose(devices: Sequence[Device], kind: Kind, wanted: str) -> Device:
     return found[0]
 
 
-def format_for(sound: Sound, device: Device, kind: Kind) -> tuple[int, int]:
+def format_for(sound: SoundSystem, device: Device, kind: Kind) -> tuple[int, int]:
     """The (rate, channels) to open ``device`` with. A microphone at the ears' 16 kHz where the system can do it."""
     rates = [16_000, 48_000] if kind == "input" else [48_000, 24_000]
     rates += [r for r in (device.default_rate_hz, 44_100, 32_000) if r not in rates and r % 100 == 0]
@@ -127,25 +127,26 @@ def format_for(sound: Sound, device: Device, kind: Kind) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DeviceRates:
     """One line of :func:`listing`: a device, and which of ``RATES`` it takes, by direction."""
 
     device: Device
     rates_hz: dict[Kind, list[int]]
 
 
-def listing(sound: Sound) -> list[Row]:
+def listing(sound: SoundSystem) -> list[DeviceRates]:
     """Every device and the rates that work. Raises AudioError if there is none."""
     devices = sound.devices()
     if not devices:
         raise AudioError(f"no sound device was found; plug one in, or start the sound server. {DEMO}")
     kinds: tuple[Kind, Kind] = ("input", "output")
     return [
-        Row(d, {k: [r for r in RATES if sound.supports(d, k, r, 1)] for k in kinds if d.channels(k)}) for d in devices
+        DeviceRates(d, {k: [r for r in RATES if sound.supports(d, k, r, 1)] for k in kinds if d.channels(k)})
+        for d in devices
     ]
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[DeviceRates]) -> Table:
     """The listing for people. One line a device and direction, so that it fits 80 columns."""
     shown = Table(box=None, pad_edge=False)
     for name in ("", "name", "host api", "direction", "ch", "kHz that work", "latency", ""):

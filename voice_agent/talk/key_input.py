@@ -25,20 +25,20 @@ _PART = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class KeyCommand:
     """A key that does something at once."""
 
     name: CommandName
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TypedLine:
     """A line that was sent with Enter; never empty."""
 
     text: str
 
 
-class Keys:
+class KeyInput:
     """Turns what a terminal sends into commands and lines. :attr:`line` is what is being typed; None: nothing."""
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class Keys:
         self._pending = ""
         self._pasting = False
 
-    def feed(self, data: bytes) -> list[Command | Line]:
+    def feed(self, data: bytes) -> list[KeyCommand | TypedLine]:
         """Take in what was read. A lone Escape at its end is the key; the rest of a cursor key may come later."""
         text = self._pending + self._decoder.decode(data)
         self._pending = ""
-        done: list[Command | Line] = []
+        done: list[KeyCommand | TypedLine] = []
         while text:
             if self._pasting:
                 text = self._paste(text)
@@ -69,12 +69,12 @@ class Keys:
                 text = text[1:]
         return done
 
-    def _key(self, key: str) -> list[Command | Line]:
+    def _key(self, key: str) -> list[KeyCommand | TypedLine]:
         if self.line is None and key in COMMANDS:
-            return [Command(COMMANDS[key])]
+            return [KeyCommand(COMMANDS[key])]
         if key in "\r\n":
             line, self.line = (self.line or "").strip(), None
-            return [Line(line)] if line else []
+            return [TypedLine(line)] if line else []
         if key in "\x7f\b":
             self.line = self.line[:-1] if self.line else None
         elif key == "\x15":  # Ctrl-U
@@ -82,7 +82,7 @@ class Keys:
         elif key == "\x17":  # Ctrl-W
             self.line = re.sub(r"\S+\s*$", "", self.line or "") or None
         elif key == "\x04" and self.line is None:  # Ctrl-D
-            return [Command("quit")]
+            return [KeyCommand("quit")]
         elif key == "/" and self.line is None:
             self.line = ""
         elif key.isprintable():

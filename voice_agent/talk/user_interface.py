@@ -18,14 +18,14 @@ from typing import Protocol
 
 from ..clock import SYSTEM, Clock
 from .events import Event, Note, Typing
-from .keys import Command, Keys, Line, Terminal
-from .screen import ScreenSink
+from .key_input import KeyCommand, KeyInput, Terminal, TypedLine
+from .live_screen import ScreenSink
 
 TICK_S = 0.1
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class Sink(Protocol):
+class EventSink(Protocol):
     """Where events go. All methods are called on one thread (or after it has ended)."""
 
     def take(self, at_s: float, event: Event) -> None: ...
@@ -35,10 +35,10 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Pump:
+class EventPump:
     """Carries events to a sink on a thread; ``on_error`` is called there if the sink fails (its output was closed)."""
 
-    def __init__(self, sink: Sink, on_error: Callable[[BaseException], None], clock: Clock = SYSTEM) -> None:
+    def __init__(self, sink: EventSink, on_error: Callable[[BaseException], None], clock: Clock = SYSTEM) -> None:
         self._sink = sink
         self._on_error = on_error
         self._clock = clock
@@ -88,18 +88,18 @@ class Pump:
                         self._on_error(e)
 
 
-class Front:
+class UserInterface:
     """What a call sees of the person: :meth:`emit` to tell, :attr:`pressed` to listen."""
 
     def __init__(self, put: Callable[[Event], None]) -> None:
         self.emit = put
-        self.pressed: asyncio.Queue[Command | Line] = asyncio.Queue()
+        self.pressed: asyncio.Queue[KeyCommand | TypedLine] = asyncio.Queue()
 
 
-Body = Callable[[Front], Awaitable[None]]
+Body = Callable[[UserInterface], Awaitable[None]]
 
 
-async def show(body: Body, sink: Sink, *, keys_fd: int | None = None, clock: Clock = SYSTEM) -> int:
+async def show(body: Body, sink: EventSink, *, keys_fd: int | None = None, clock: Clock = SYSTEM) -> int:
     """Run ``body`` with ``sink`` as its screen; returns the exit code: 0, or 128 + the signal that ended it.
 
     ``keys_fd``: where keys or, if it is no terminal, lines come from. Errors of ``body`` are raised when the terminal
@@ -126,8 +126,8 @@ async def show(body: Body, sink: Sink, *, keys_fd: int | None = None, clock: Clo
             loop.call_soon_threadsafe(stop, 128 + signal.SIGPIPE)
 
     with contextlib.ExitStack() as stack:
-        pump = Pump(sink, sink_failed, clock)
-        front = Front(pump.put)
+        pump = EventPump(sink, sink_failed, clock)
+        ui = UserInterface(pump.put)
         screen = sink if isinstance(sink, ScreenSink) else None
         terminal: Terminal | None = None
         if keys_fd is not None and Terminal.usable(keys_fd):
@@ -140,8 +140,8 @@ async def show(body: Body, sink: Sink, *, keys_fd: int | None = None, clock: Clo
         if screen is not None:
             stack.enter_context(_standard_error_as_notes(pump.put))
         if keys_fd is not None:
-            stack.enter_context(_reading(keys_fd, front, terminal is not None))
-        task = asyncio.ensure_future(_await(body, front))
+            stack.enter_context(_reading(keys_fd, ui, terminal is not None))
+        task = asyncio.ensure_future(_await(body, ui))
         loop.add_signal_handler(signal.SIGINT, interrupted)
         stack.callback(loop.remove_signal_handler, signal.SIGINT)
         for number in _SIGNALS:
@@ -160,11 +160,11 @@ async def show(body: Body, sink: Sink, *, keys_fd: int | None = None, clock: Clo
     return code
 
 
-async def _await(body: Body, front: Front) -> None:
-    await body(front)
+async def _await(body: Body, ui: UserInterface) -> None:
+    await body(ui)
 
 
-def _suspend(pump: Pump, screen: ScreenSink | None, terminal: Terminal) -> None:
+def _suspend(pump: EventPump, screen: ScreenSink | None, terminal: Terminal) -> None:
     """Ctrl-Z: hand the terminal to the shell as it was, stop, and come back drawing when the shell says so."""
     with pump.lock:
         if screen is not None:
@@ -180,10 +180,10 @@ def _suspend(pump: Pump, screen: ScreenSink | None, terminal: Terminal) -> None:
 
 
 @contextlib.contextmanager
-def _reading(fd: int, front: Front, as_keys: bool) -> Iterator[None]:
-    """Put what is typed into ``front.pressed``: keys from a terminal, whole lines from anything else."""
+def _reading(fd: int, ui: UserInterface, as_keys: bool) -> Iterator[None]:
+    """Put what is typed into ``ui.pressed``: keys from a terminal, whole lines from anything else."""
     loop = asyncio.get_running_loop()
-    keys = Keys()
+    keys = KeyInput()
     if not as_keys:
         keys.line = ""
 
@@ -200,14 +200,14 @@ def _reading(fd: int, front: Front, as_keys: bool) -> Iterator[None]:
             before = keys.line
             pressed = keys.feed(data)
             if keys.line != before:
-                front.emit(Typing(keys.line))
+                ui.emit(Typing(keys.line))
         else:
             pressed = []
             for piece in data.splitlines(keepends=True):
                 keys.line = "" if keys.line is None else keys.line  # no single keys in a pipe
                 pressed += keys.feed(piece)
         for press in pressed:
-            front.pressed.put_nowait(press)
+            ui.pressed.put_nowait(press)
         return True
 
     try:

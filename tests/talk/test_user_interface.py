@@ -17,9 +17,9 @@ Child = Callable[[str], list[str]]
 
 ECHO = """\
 while True:
-    press = await front.pressed.get()
-    front.emit(Note(f'got {press}'))
-    if press == Command('quit'):
+    press = await ui.pressed.get()
+    ui.emit(Note(f'got {press}'))
+    if press == KeyCommand('quit'):
         return
 """
 WAIT = "await asyncio.Event().wait()"
@@ -31,13 +31,13 @@ class TestKeys:
         t.wait_for("q quit")
         assert not t.echoes()
         t.press(b" ")
-        t.wait_for("got Command(name='mute')")
+        t.wait_for("got KeyCommand(name='mute')")
         t.press(b"hello there")
         t.wait_for("> hello there")
         t.press(b"\r")
-        t.wait_for("got Line(text='hello there')")
+        t.wait_for("got TypedLine(text='hello there')")
         t.press(b"/bring it\r")
-        t.wait_for("got Line(text='bring it')")
+        t.wait_for("got TypedLine(text='bring it')")
         t.press(b"q")
         assert t.end() == 0
         assert t.restored()
@@ -50,7 +50,7 @@ class TestKeys:
         t.press(b"\x1b")
         t.wait_for("listening")
         t.press(b"\x1b[200~quit it\nbaby\x1b[201~\r")
-        assert "got Command" not in t.wait_for("got Line(text='quit it baby')")
+        assert "got KeyCommand" not in t.wait_for("got TypedLine(text='quit it baby')")
         t.press(b"\x04")
         assert t.end() == 0
 
@@ -58,7 +58,7 @@ class TestKeys:
         t = on_terminal(child(ECHO))
         t.wait_for("q quit")
         t.press(b"b")
-        t.wait_for("got Command(name='ledger')")
+        t.wait_for("got KeyCommand(name='ledger')")
         t.press(b"q")
         t.end()
         assert "Traceback" not in t.read()
@@ -75,7 +75,7 @@ class TestEnds:
         assert "Traceback" not in t.read()
 
     def test_ctrl_c(self, on_terminal: Start, child: Child) -> None:
-        t = on_terminal(child("try:\n    " + WAIT + "\nfinally:\n    front.emit(Note('tidied up'))"))
+        t = on_terminal(child("try:\n    " + WAIT + "\nfinally:\n    ui.emit(Note('tidied up'))"))
         t.wait_for("q quit")
         t.press(b"\x03")
         assert t.end() == 130
@@ -83,7 +83,7 @@ class TestEnds:
         assert t.restored()
 
     def test_a_second_ctrl_c_does_not_wait(self, on_terminal: Start, child: Child) -> None:
-        body = "try:\n    " + WAIT + "\nfinally:\n    front.emit(Note('stuck'))\n    await asyncio.sleep(3600)"
+        body = "try:\n    " + WAIT + "\nfinally:\n    ui.emit(Note('stuck'))\n    await asyncio.sleep(3600)"
         t = on_terminal(child(body))
         t.wait_for("q quit")
         t.press(b"\x03")
@@ -99,7 +99,7 @@ class TestEnds:
         assert t.restored()
 
     def test_a_screen_that_cannot_be_drawn(self, on_terminal: Start, child: Child) -> None:
-        t = on_terminal(child("front.emit(TurnDone(None))\n" + WAIT))
+        t = on_terminal(child("ui.emit(TurnDone(None))\n" + WAIT))
         assert t.end() == 1
         assert "AttributeError" in t.read()
         assert t.restored()
@@ -116,7 +116,7 @@ class TestEnds:
         stopped = shown.partition("back")[0]
         assert stopped.rfind("\x1b[?25h") > stopped.rfind("\x1b[?25l")
         t.press(b" ")
-        t.wait_for("got Command(name='mute')")
+        t.wait_for("got KeyCommand(name='mute')")
         assert not t.echoes()
         t.press(b"q")
         t.wait_for("code 0")
@@ -132,10 +132,10 @@ class TestEnds:
 
 class TestWithoutTerminal:
     def test_lines_are_read_from_a_pipe(self, child: Child) -> None:
-        body = "for _ in range(2):\n    front.emit(Note(f'got {(await front.pressed.get())}'))"
+        body = "for _ in range(2):\n    ui.emit(Note(f'got {(await ui.pressed.get())}'))"
         done = subprocess.run(child(body), input="quit the job\nb\n", capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        assert "got Line(text='quit the job')\ngot Line(text='b')\n" in done.stdout
+        assert "got TypedLine(text='quit the job')\ngot TypedLine(text='b')\n" in done.stdout
         assert "\x1b" not in done.stdout
 
     def test_no_input_at_all(self, child: Child) -> None:
@@ -146,13 +146,13 @@ class TestWithoutTerminal:
     def test_lines_from_a_file(self, child: Child, tmp_path: Path) -> None:
         lines = tmp_path / "lines"
         lines.write_text("one\ntwo\n")
-        body = "for _ in range(2):\n    front.emit(Note(f'got {(await front.pressed.get())}'))"
+        body = "for _ in range(2):\n    ui.emit(Note(f'got {(await ui.pressed.get())}'))"
         with lines.open() as f:
             done = subprocess.run(child(body), stdin=f, capture_output=True, text=True, timeout=60)
-        assert "got Line(text='two')" in done.stdout
+        assert "got TypedLine(text='two')" in done.stdout
 
     def test_a_closed_output_ends_the_call(self, child: Child) -> None:
-        body = "while True:\n    front.emit(Note('more'))\n    await asyncio.sleep(0.01)"
+        body = "while True:\n    ui.emit(Note('more'))\n    await asyncio.sleep(0.01)"
         with subprocess.Popen(
             child(body), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as p:

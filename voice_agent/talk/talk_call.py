@@ -24,18 +24,30 @@ from ..config import Config
 from ..errors import VoiceAgentError
 from ..pipeline.session import PipelineSession, open_session
 from ..runtime.gc import startup_objects_frozen
-from .events import Ended, Event, Heard, Muted, Note, Progress, Ready, ShowLedger, Sound, StateName, Status, TurnDone
-from .front import Front
-from .keys import Command
-from .keys import Line as TypedLine
+from .events import (
+    CallStatus,
+    Ended,
+    Event,
+    Muted,
+    Note,
+    Progress,
+    Ready,
+    ShowLedger,
+    SoundLevel,
+    StateName,
+    TurnDone,
+    UserWords,
+)
+from .key_input import KeyCommand, TypedLine
 from .save import Saved
 from .spoken_words import SpokenWords
 from .usage import UsageWatch
+from .user_interface import UserInterface
 
 LOOK_S = 0.5  # how often lost sound and what has been used of a quota are looked for
 
 
-class Microphone(Protocol):
+class CallDevices(Protocol):
     """What the call needs of :func:`voice_agent.microphone.microphone.microphone`."""
 
     muted: bool
@@ -52,14 +64,14 @@ class Microphone(Protocol):
     @property
     def output_xruns(self) -> int: ...
     @property
-    def line(self) -> Timeline: ...
+    def timeline(self) -> Timeline: ...
     @property
     def latency_ms(self) -> tuple[float, float]: ...
     @property
     def description(self) -> str: ...
 
 
-OpenMicrophone = Callable[..., contextlib.AbstractAsyncContextManager[Microphone]]
+OpenDevices = Callable[..., contextlib.AbstractAsyncContextManager[CallDevices]]
 
 
 @dataclass(slots=True)
@@ -67,7 +79,7 @@ class Talk:
     """One call. :attr:`sound` may be asked from any thread."""
 
     config: Config
-    open_microphone: OpenMicrophone
+    open_microphone: OpenDevices
     save: Saved | None = None
     muted: bool = False
     tools: Sequence[Any] = ()
@@ -76,19 +88,19 @@ class Talk:
     clock: Clock = SYSTEM
     on_quit: Callable[[], None] = lambda: None
     open_agent_session: Callable[..., contextlib.AbstractAsyncContextManager[PipelineSession]] = open_session
-    _front: Front | None = None
-    _mic: Microphone | None = None
+    _ui: UserInterface | None = None
+    _mic: CallDevices | None = None
     _words: SpokenWords | None = None
     _usage: UsageWatch = field(default_factory=UsageWatch)
 
-    def sound(self) -> Sound | None:
+    def sound(self) -> SoundLevel | None:
         """The meter's present values; None before the microphone is open."""
         mic = self._mic
-        return None if mic is None else Sound(mic.level_dbfs, mic.input_xruns, mic.output_xruns)
+        return None if mic is None else SoundLevel(mic.level_dbfs, mic.input_xruns, mic.output_xruns)
 
-    async def __call__(self, front: Front) -> None:
+    async def __call__(self, ui: UserInterface) -> None:
         """Talk until the person quits. Raises what the road and the microphone raise: each says what to do."""
-        self._front = front
+        self._ui = ui
         options = {"mcp": self.mcp} if self.mcp else {}
         async with self.open_agent_session(
             self.config,
@@ -100,9 +112,9 @@ class Talk:
         ) as r:
             with startup_objects_frozen():
                 async with self._microphone(r) as mic:
-                    await self._converse(r, mic, front)
+                    await self._converse(r, mic, ui)
 
-    def _microphone(self, r: PipelineSession) -> contextlib.AbstractAsyncContextManager[Microphone]:
+    def _microphone(self, r: PipelineSession) -> contextlib.AbstractAsyncContextManager[CallDevices]:
         return self.open_microphone(
             self.config.sound,
             on_audible=r.audible,
@@ -112,7 +124,7 @@ class Talk:
             clock=self.clock,
         )
 
-    async def _converse(self, r: PipelineSession, mic: Microphone, front: Front) -> None:
+    async def _converse(self, r: PipelineSession, mic: CallDevices, ui: UserInterface) -> None:
         ended = asyncio.Event()
         self._follow(r.session, mic, ended)
         r.session.input.audio = mic.input
@@ -129,7 +141,7 @@ class Talk:
             for note in (*self.notes, *r.notes):
                 self._tell(Note(note))
             while not ended.is_set():
-                press = asyncio.ensure_future(front.pressed.get())
+                press = asyncio.ensure_future(ui.pressed.get())
                 await asyncio.wait({press, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not press.done():
                     press.cancel()
@@ -148,24 +160,24 @@ class Talk:
             self._tell(Ended(reason))
             self._mic = None
 
-    async def _press(self, press: Command | TypedLine, r: PipelineSession, mic: Microphone) -> bool:
+    async def _press(self, press: KeyCommand | TypedLine, r: PipelineSession, mic: CallDevices) -> bool:
         """Obey one key or line; False: the person quits."""
         match press:
             case TypedLine(text):
                 await self._send(text, r)
-            case Command("mute"):
+            case KeyCommand("mute"):
                 self._mute(mic, not mic.muted)
-            case Command("interrupt"):
+            case KeyCommand("interrupt"):
                 await self._hush(r)
-            case Command("repeat"):
+            case KeyCommand("repeat"):
                 await self._hush(r)
                 if self._words is not None and self._words.last:
                     r.session.say(self._words.last, add_to_chat_ctx=False)
                 else:
                     self._tell(Note("nothing to repeat yet"))
-            case Command("ledger"):
+            case KeyCommand("ledger"):
                 self._tell(ShowLedger())
-            case Command("quit"):
+            case KeyCommand("quit"):
                 self.on_quit()
                 return False
         return True
@@ -173,7 +185,7 @@ class Talk:
     async def _send(self, text: str, r: PipelineSession) -> None:
         at = self.clock.now()
         await self._hush(r)
-        self._tell(Heard(text, final=True, typed=True))
+        self._tell(UserWords(text, final=True, typed=True))
         handle = r.session.generate_reply(user_input=text)
         r.ledger.typed(text, at, handle.id)
 
@@ -182,12 +194,12 @@ class Talk:
         with contextlib.suppress(asyncio.TimeoutError, RuntimeError):
             await asyncio.wait_for(r.session.interrupt(force=True), timeout=2.0)
 
-    def _mute(self, mic: Microphone, on: bool) -> None:
+    def _mute(self, mic: CallDevices, on: bool) -> None:
         if mic.muted != on:
             mic.muted = on
             self._tell(Muted(on))
 
-    def _ready(self, r: PipelineSession, mic: Microphone) -> Ready:
+    def _ready(self, r: PipelineSession, mic: CallDevices) -> Ready:
         latency_in, latency_out = mic.latency_ms
         return Ready(
             model=r.llm.model,
@@ -200,7 +212,7 @@ class Talk:
             output_latency_ms=round(latency_out, 1),
         )
 
-    def _follow(self, session: AgentSession[Any], mic: Microphone, ended: asyncio.Event) -> None:
+    def _follow(self, session: AgentSession[Any], mic: CallDevices, ended: asyncio.Event) -> None:
         """Tell what the session reports."""
         final = True
 
@@ -208,16 +220,16 @@ class Talk:
             nonlocal final
             if ev.transcript.strip():
                 final = ev.is_final
-                self._tell(Heard(ev.transcript, ev.is_final))
+                self._tell(UserWords(ev.transcript, ev.is_final))
 
         def state(_: AgentStateChangedEvent | UserStateChangedEvent) -> None:
             nonlocal final
             if session.user_state != "speaking" and not final:  # sound, but no words after all
                 final = True
-                self._tell(Heard("", False))
+                self._tell(UserWords("", False))
             name = status(session.user_state, session.agent_state)
             mic.resting = name == "listening"
-            self._tell(Status(name))
+            self._tell(CallStatus(name))
 
         def closed(ev: CloseEvent) -> None:
             if ev.error is not None:
@@ -231,7 +243,7 @@ class Talk:
 
     def _turn(self, turn: Turn) -> None:
         if (mic := self._mic) is not None:
-            turn = on_recording(turn, mic.line)
+            turn = on_recording(turn, mic.timeline)
         self._tell(TurnDone(turn))
 
     async def _watch(self) -> None:
@@ -249,8 +261,8 @@ class Talk:
             self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        if self._front is not None:
-            self._front.emit(event)
+        if self._ui is not None:
+            self._ui.emit(event)
         if self.save is not None:
             try:
                 self.save.take(event)
@@ -268,11 +280,11 @@ def status(user: str, agent: str) -> StateName:
     return "speaking" if agent == "speaking" else "thinking" if agent == "thinking" else "listening"
 
 
-def on_recording(turn: Turn, line: Timeline) -> Turn:
+def on_recording(turn: Turn, timeline: Timeline) -> Turn:
     """The turn with its place on the recording."""
     ended, heard = turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
     return replace(
         turn,
-        speech_ended_s=None if ended is None else line.seconds(ended),
-        first_audible_s=None if heard is None else line.seconds(heard),
+        speech_ended_s=None if ended is None else timeline.seconds(ended),
+        first_audible_s=None if heard is None else timeline.seconds(heard),
     )

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from voice_agent.budget.ledger import Budget
-from voice_agent.talk.events import Ready, Sound, Status
-from voice_agent.talk.screen import ScreenSink
+from voice_agent.talk.events import CallStatus, Ready, SoundLevel
+from voice_agent.talk.live_screen import ScreenSink
 
 
 class Drawn:
@@ -19,10 +19,10 @@ class Drawn:
         self.xruns = 0
         self.file = io.StringIO()
         console = Console(file=self.file, width=80, force_terminal=True, legacy_windows=False)
-        self.sink = ScreenSink(console, Budget(), lambda: Sound(self.level_dbfs, 0, self.xruns))
+        self.sink = ScreenSink(console, Budget(), lambda: SoundLevel(self.level_dbfs, 0, self.xruns))
         self.sink.start()
         self.sink.take(0.0, Ready("double-1", "Simulated", "tiny.en", "joe"))
-        self.sink.take(0.0, Status("listening"))
+        self.sink.take(0.0, CallStatus("listening"))
         self.draws()
 
     def draws(self, level_dbfs: float | None = None) -> bool:

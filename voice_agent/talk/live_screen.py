@@ -12,8 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from ..budget.ledger import Budget
-from .events import Event, Sound
-from .state import SILENT_DBFS, Follower, State
+from .events import Event, SoundLevel
+from .screen_state import SILENT_DBFS, Follower, ScreenState
 from .usage import in_words
 from .view import View, entry_lines
 
@@ -24,12 +24,12 @@ LEVEL_STEP_DB = 3  # the meter follows steps of this size; one of its cells is 5
 class ScreenSink:
     """Draws on ``console``. ``sound``: the microphone's present level and lost sound, asked at each tick; or None."""
 
-    def __init__(self, console: Console, budget: Budget, sound: Callable[[], Sound | None] = lambda: None) -> None:
+    def __init__(self, console: Console, budget: Budget, sound: Callable[[], SoundLevel | None] = lambda: None) -> None:
         self._console = console
         self._follower = Follower(budget)
         self._sound = sound
         self._entries: deque[Group] = deque(maxlen=KEPT)
-        self._drawn: State | None = None
+        self._drawn: ScreenState | None = None
         # Standard output and error of Python stay ours: what others print goes above the live part.
         self._live = Live(View(self._follower.state), console=console, auto_refresh=False, transient=True)
 
@@ -56,7 +56,7 @@ class ScreenSink:
             level, shown = max(SILENT_DBFS, round(sound.level_dbfs)), self._follower.state.level_dbfs
             if abs(level - shown) < LEVEL_STEP_DB and level > SILENT_DBFS:
                 level = shown  # a room's noise goes up and down by this much: no reason to draw all of it anew
-            self._follower.take(Sound(level, sound.input_xruns, sound.output_xruns))
+            self._follower.take(SoundLevel(level, sound.input_xruns, sound.output_xruns))
         if self._follower.state != self._drawn:
             self._drawn = self._follower.state
             self._live.update(View(self._drawn), refresh=True)
