@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable
 
 import pytest
-from livekit.agents.voice import SpeechHandle, agent_activity
+from livekit.agents.voice import SpeechHandle
 
-from voice_agent.livekit_compat import symbols
-from voice_agent.livekit_compat.speech import current_speech, speech_made, when_scheduled
+from voice_agent.livekit_compat.speech import CURRENT_SPEECH, current_speech, speech_made, when_scheduled
+from voice_agent.livekit_compat.symbols import Symbol
 
 
 async def test_the_speech_of_a_task_is_that_of_its_maker() -> None:
@@ -39,26 +39,19 @@ async def test_it_is_told_once_when_a_speech_is_scheduled() -> None:
 
 
 async def test_without_the_name_there_is_no_speech_and_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    without: Callable[[Symbol], None], warnings: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr(symbols, "_warned", set())
-    monkeypatch.setattr(logging.getLogger("voice_agent"), "propagate", True)
-    monkeypatch.delattr(agent_activity, "_SpeechHandleContextVar")
+    without(CURRENT_SPEECH)
     assert current_speech() is None
     assert current_speech() is None
-    (record,) = caplog.records
-    assert "livekit.agents.voice.agent_activity._SpeechHandleContextVar" in record.message
-    assert "livekit-agents>=1.8.9,<1.9" in record.message
+    (message,) = warnings()
+    assert "_SpeechHandleContextVar: the ledger cannot tell which generation was played" in message
 
 
-async def test_a_handle_without_the_future_is_never_waited_for(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(symbols, "_warned", set())
-    monkeypatch.setattr(logging.getLogger("voice_agent"), "propagate", True)
+async def test_a_handle_without_the_future_is_never_waited_for(warnings: Callable[[], list[str]]) -> None:
     handle = SpeechHandle.create()
     del handle._scheduled_fut
     assert not when_scheduled(handle, lambda: pytest.fail("called"))
     assert not when_scheduled(handle, lambda: pytest.fail("called"))
-    assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert "_scheduled_fut" in caplog.text
+    (message,) = warnings()
+    assert "_scheduled_fut" in message

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, models
 from ..errors import ConfigError, ModelError
+from ..livekit_compat.faster_whisper import knows_language
 from . import mcp_servers
 from .persona import Persona, read_persona
 
@@ -119,10 +120,9 @@ def _speak(config: Config, wanted: str, notes: list[str]) -> Config:
 
 def _name_of(code: str) -> str | None:
     """The English name of a language that Whisper knows; None of any other."""
-    from faster_whisper.tokenizer import _LANGUAGE_CODES
     from livekit.agents.language import LanguageCode
 
-    return (LanguageCode(code).to_language_name() or code) if code in _LANGUAGE_CODES else None
+    return (LanguageCode(code).to_language_name() or code) if knows_language(code) else None
 
 
 def multilingual(model: str) -> bool:

@@ -23,8 +23,9 @@ CURRENT_SPEECH = Symbol(
 SCHEDULED = Symbol(
     "livekit-agents",
     "livekit.agents.voice.speech_handle",
-    "SpeechHandle._scheduled_fut",  # an attribute of instances
+    "SpeechHandle._scheduled_fut",
     "a provisional reply is synthesised in full before it is known to be played",
+    on_instances=True,
 )
 
 

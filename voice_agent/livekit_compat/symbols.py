@@ -34,7 +34,8 @@ _warned: set[str] = set()
 class Symbol:
     """``module`` and the dotted ``name`` in it, of a ``distribution``.
 
-    ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...".
+    ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...". ``on_instances``: an attribute
+    that instances of the class have, which the class does not show; it is read where it is used.
     """
 
     distribution: str
@@ -42,6 +43,7 @@ class Symbol:
     name: str
     lost: str
     required: bool = False
+    on_instances: bool = False
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -60,7 +62,7 @@ class Symbol:
         """Says so once, or raises DependencyError."""
         message = (
             f"{self.distribution} {installed(self.distribution)} has no {self}: {self.lost}."
-            f" Install {self.distribution}{TESTED[self.distribution]}"
+            f" Run: pip install '{self.distribution}{TESTED[self.distribution]}'"
         )
         if self.required:
             raise DependencyError(message)

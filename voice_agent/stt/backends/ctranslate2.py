@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from faster_whisper.tokenizer import Tokenizer
 from threadpoolctl import ThreadpoolController
 
 from ...errors import ConfigError, ModelError
+from ...livekit_compat import faster_whisper as compat
 
 RUNTIMES = ("auto", "onnx", "ctranslate2")
 MAX_TOKENS = 448  # Whisper's
@@ -35,14 +36,10 @@ class Generated:
     """Of the decoder; 0: not told."""
 
 
-class _Limits:
-    max_length = MAX_TOKENS
-
-
 def prompt_of(tokenizer: Tokenizer, previous: str, hotwords: str | None) -> list[int]:
-    """faster-whisper's prompt for a text with timestamps after ``previous``; of a model it reads but ``max_length``."""
+    """faster-whisper's prompt for a text with timestamps after ``previous``."""
     before = tokenizer.encode(" " + previous.strip()) if previous else []
-    return list(WhisperModel.get_prompt(cast(Any, _Limits), tokenizer, before, hotwords=hotwords))
+    return compat.prompt(tokenizer, before, hotwords, MAX_TOKENS)
 
 
 class Runtime(Protocol):
@@ -118,9 +115,7 @@ class Ct2Whisper:
         return list(aligned.text_token_probs)
 
     def alignment(self, encoded: Any, tokenizer: Tokenizer, tokens: Sequence[int], frames: int) -> list[dict[str, Any]]:
-        # its annotations say list[int] and dict where it takes and gives a list of them
-        found = self._model.find_alignment(tokenizer, cast(Any, [list(tokens)]), encoded, frames)
-        return list(cast(Any, found[0]))
+        return compat.word_times(self._model.model, tokenizer, tokens, encoded, frames)
 
     def detect_language(self, encoded: Any) -> str:
         code = self._model.model.detect_language(encoded)[0][0][0]  # "<|en|>"
@@ -128,7 +123,11 @@ class Ct2Whisper:
 
 
 def load(path: Path, *, runtime: str, device: str, compute_type: str, threads: int) -> Runtime:
-    """The model in the folder ``path``. Raises ModelError, or ConfigError if ``runtime`` cannot do what is asked."""
+    """The model in the folder ``path``.
+
+    Raises ModelError, ConfigError if ``runtime`` cannot do what is asked, DependencyError (faster-whisper's version).
+    """
+    compat.check()
     from .onnx.whisper import OnnxWhisper
 
     ours = device == "cpu" and compute_type == "int8"

@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as HfTokenizer
 
 from ....errors import ModelError
+from ....livekit_compat.faster_whisper import word_times
 from ....onnx_tools.session import open_session, session_options
 from ....runtime.malloc import trim_heap
 from ..ctranslate2 import MAX_TOKENS, Generated
@@ -77,8 +77,6 @@ class Aligned:
 class OnnxWhisper:
     """A CTranslate2 model folder, run by onnxruntime. Raises ModelError when it does not load."""
 
-    tokens_per_second = 50
-
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         weights = Weights(folder / "model.bin")
         try:
@@ -91,7 +89,6 @@ class OnnxWhisper:
         if not weights.layers("decoder") or "encoder/conv1/weight" not in weights:
             raise ModelError(f"{folder} is no Whisper model: choose one, such as tiny.en or base")
         self.is_multilingual = weights.raw("decoder/embeddings/weight").shape[0] >= 51865
-        self.model = self  # faster-whisper's find_alignment asks here
         self._layers = weights.layers("decoder")
         self._heads = int(weights.raw("decoder/num_heads"))
         self._positions: list[tuple[int, int]] = [(int(a), int(b)) for a, b in config.get("alignment_heads", ())]
@@ -240,7 +237,7 @@ class OnnxWhisper:
 
     def align(
         self,
-        encoded: Encoded,
+        encoder_output: Encoded,
         start_sequence: Sequence[int],
         text_tokens: Sequence[Sequence[int]],
         num_frames: int,
@@ -249,7 +246,9 @@ class OnnxWhisper:
     ) -> list[Aligned]:
         """As ``ctranslate2.models.Whisper.align``: where each token lies in the sound, and how likely it is there."""
         return [
-            self._align(encoded, [*start_sequence, self._no_timestamps], list(t), num_frames, median_filter_width)
+            self._align(
+                encoder_output, [*start_sequence, self._no_timestamps], list(t), num_frames, median_filter_width
+            )
             for t in text_tokens
         ]
 
@@ -280,11 +279,8 @@ class OnnxWhisper:
     def alignment(
         self, encoded: Encoded, tokenizer: Tokenizer, tokens: Sequence[int], frames: int
     ) -> list[dict[str, Any]]:
-        """faster-whisper's word times: its method reads no more of a model than ``align`` and ``tokens_per_second``."""
-        found = WhisperModel.find_alignment(
-            cast(Any, self), tokenizer, cast(Any, [list(tokens)]), cast(Any, encoded), frames
-        )
-        return list(cast(Any, found[0]))
+        """faster-whisper's words with their times in s."""
+        return word_times(self, tokenizer, tokens, encoded, frames)
 
     def detect_language(self, encoded: Encoded) -> str:
         """The likeliest language's code."""

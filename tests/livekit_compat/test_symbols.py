@@ -1,0 +1,63 @@
+"""Each private name that the package uses, against the installed release of its library."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from voice_agent import livekit_compat
+from voice_agent.errors import DependencyError
+from voice_agent.livekit_compat.symbols import TESTED, Symbol, installed, warn_once
+
+MODULES = [f"{livekit_compat.__name__}.{module.name}" for module in pkgutil.iter_modules(livekit_compat.__path__)]
+SYMBOLS = {
+    (name.rpartition(".")[2], str(symbol)): symbol
+    for name in MODULES
+    for symbol in vars(importlib.import_module(name)).values()
+    if isinstance(symbol, Symbol)
+}
+GONE = Symbol("livekit-agents", "livekit.agents", "_gone", "nothing is lost")
+NEEDED = Symbol("livekit-agents", "livekit.agents", "Agent._gone", "no call can be held", required=True)
+
+
+@pytest.mark.parametrize(("where", "symbol"), [(w, s) for (w, _), s in SYMBOLS.items() if not s.on_instances], ids=str)
+def test_the_installed_release_has_it(where: str, symbol: Symbol) -> None:
+    found: Any = importlib.import_module(symbol.module)
+    for part in symbol.name.split("."):
+        found = getattr(found, part, None)
+    assert found is not None, (
+        f"{symbol.distribution} {installed(symbol.distribution)} has no {symbol}, which"
+        f" voice_agent/livekit_compat/{where}.py uses: {symbol.lost}"
+    )
+
+
+@pytest.mark.parametrize("distribution", TESTED)
+def test_the_installed_release_is_a_tested_one(distribution: str) -> None:
+    assert installed(distribution) in SpecifierSet(TESTED[distribution])
+
+
+def test_a_missing_name_is_warned_of_once(warnings: Callable[[], list[str]]) -> None:
+    assert GONE.find() is None
+    assert GONE.find() is None
+    (message,) = warnings()
+    assert "has no livekit.agents._gone: nothing is lost. Run: pip install 'livekit-agents>=1.8.9,<1.9'" in message
+
+
+def test_without_a_name_that_is_needed_it_says_which_version_has_it(warnings: Callable[[], list[str]]) -> None:
+    with pytest.raises(
+        DependencyError, match=r"no call can be held\. Run: pip install 'livekit-agents>=1\.8\.9,<1\.9'"
+    ):
+        NEEDED.find()
+    assert warnings() == []
+
+
+def test_the_same_warning_is_given_once(warnings: Callable[[], list[str]]) -> None:
+    for _ in range(3):
+        warn_once("one")
+        warn_once("two")
+    assert warnings() == ["one", "two"]
