@@ -15,7 +15,12 @@ from .common import Verbs, add_settings, read_config, run_items
 def add(verbs: Verbs) -> None:
     """Add the verb."""
     script = verbs.add_parser("script", help="speak recordings to the agent and measure every turn")
-    script.add_argument("items", nargs="+", metavar="ITEM", help="a WAV file, or text:... spoken by a Piper voice")
+    script.add_argument(
+        "items",
+        nargs="+",
+        metavar="ITEM",
+        help="an audio file (WAV, MP3, FLAC, Ogg ...), or text:... spoken by a Piper voice",
+    )
     script.add_argument("--record", type=Path, metavar="OUT.wav", help="stereo recording: left user, right agent")
     script.add_argument("--jsonl", type=Path, metavar="OUT.jsonl", help="one JSON object a turn")
     script.add_argument("--repeat", type=int, default=1, metavar="N", help="speak all items N times (default 1)")

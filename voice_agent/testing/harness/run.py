@@ -90,7 +90,7 @@ def _probabilities(pcm: Int16) -> list[tuple[float, float]]:
 
 
 def load_item(spec: str, config: Config) -> Item:
-    """A WAV's path, or ``text:...`` spoken by the configured Piper voice (synthetic).
+    """An audio file's path, or ``text:...`` spoken by the configured Piper voice (synthetic).
 
     Raises AudioError for what cannot be heard as speech, UsageError for an empty text.
     """
