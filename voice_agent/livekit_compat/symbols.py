@@ -35,7 +35,7 @@ class Symbol:
     """``module`` and the dotted ``name`` in it, of a ``distribution``.
 
     ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...". ``on_instances``: an attribute
-    that instances of the class have, which the class does not show; it is read where it is used.
+    that the class gives its instances in ``__init__``.
     """
 
     distribution: str
@@ -49,14 +49,31 @@ class Symbol:
         return f"{self.module}.{self.name}"
 
     def find(self) -> Any:
-        """The object. None where the release lacks it: warned of once. Raises DependencyError if it is required."""
+        """The object (of an attribute ``on_instances``: the class). None where the release lacks it, warned of once.
+
+        Raises DependencyError if it is required.
+        """
         try:
-            found: Any = importlib.import_module(self.module)
-            for part in self.name.split("."):
-                found = getattr(found, part)
+            return self._found()
         except (ImportError, AttributeError):
             return self.missing()
-        return found
+
+    def exists(self) -> bool:
+        """Whether the installed release has it."""
+        try:
+            self._found()
+        except (ImportError, AttributeError):
+            return False
+        return True
+
+    def _found(self) -> Any:
+        found: Any = importlib.import_module(self.module)
+        *owners, last = self.name.split(".")
+        for owner in owners:
+            found = getattr(found, owner)
+        if self.on_instances and last in found.__init__.__code__.co_names:
+            return found
+        return getattr(found, last)
 
     def missing(self) -> None:
         """Says so once, or raises DependencyError."""

@@ -17,6 +17,7 @@ from livekit.agents.types import APIConnectOptions
 
 from .. import trace as probe
 from ..errors import ProviderError, ProviderStreamError
+from ..livekit_compat.streams import LlmStream
 from . import errors
 from .choice import opens_thinking
 from .deltas import DeltaReader, timings_of, usage_of
@@ -58,7 +59,7 @@ class Deadlines:
         return near if near[0] <= total else (total, "total")
 
 
-class ChatStream(llm.LLMStream):
+class ChatStream(LlmStream):
     """One answer, as LiveKit reads it. Closing it closes the request: the server sees the connection end.
 
     ``aside``: it is no turn's (a summary): the meter counts it, the client's counters do not.
@@ -106,7 +107,7 @@ class ChatStream(llm.LLMStream):
         else:
             self._count(completed=1)
             if not self._aside:
-                owner.tidy(self._chat_ctx)
+                owner.tidy(self.chat_ctx)
 
     def _count(self, **more: int) -> None:
         if not self._aside:
@@ -129,9 +130,9 @@ class ChatStream(llm.LLMStream):
     async def _answer(self) -> None:
         owner = self._owner
         self._reader = DeltaReader(opens_thinking=opens_thinking(owner.model))
-        view = self._chat_ctx if self._aside else owner.window.view(self._chat_ctx)
+        view = self.chat_ctx if self._aside else owner.window.view(self.chat_ctx)
         messages, _ = view.to_provider_format(format="openai")
-        tools = llm.ToolContext(self._tools).parse_function_tools("openai", strict=owner.endpoint.provider.strict_tools)
+        tools = llm.ToolContext(self.tools).parse_function_tools("openai", strict=owner.endpoint.provider.strict_tools)
         probe.fact(provider=owner.provider, model=owner.model, simulated=owner.endpoint.simulated)
         self._started = self._last = owner.clock.now()
         stream = await self._open(cast("list[dict[str, Any]]", messages), tools)
@@ -151,7 +152,7 @@ class ChatStream(llm.LLMStream):
             if usage.prompt_cached_tokens:
                 probe.fact(prompt_cached_tokens=usage.prompt_cached_tokens)
             self._owner.metered(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
-            self._event_ch.send_nowait(llm.ChatChunk(id=self._request_id, usage=usage))
+            self.emit(llm.ChatChunk(id=self._request_id, usage=usage))
 
     async def _open(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> openai.AsyncStream[object]:
         """Send the request; returns when the answer begins. See the module for when it is sent again."""
@@ -241,7 +242,7 @@ class ChatStream(llm.LLMStream):
 
     def _send(self, content: str, calls: list[llm.FunctionToolCall]) -> None:
         delta = llm.ChoiceDelta(role="assistant", content=content or None, tool_calls=calls)
-        self._event_ch.send_nowait(llm.ChatChunk(id=self._request_id, delta=delta))
+        self.emit(llm.ChatChunk(id=self._request_id, delta=delta))
 
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

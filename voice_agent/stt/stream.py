@@ -27,6 +27,7 @@ from livekit.local_inference import VAD
 from ..audio.samples import CAPTURED_AT, Int16
 from ..clock import SYSTEM, Clock
 from ..config import models
+from ..livekit_compat.streams import SttStream
 from ..turn_events import (
     BaseTurnDetector,
     CancelPreflight,
@@ -222,7 +223,7 @@ class _Pass:
         return sound.hear() if sound is not None else None
 
 
-class WhisperStream(stt.RecognizeStream):
+class WhisperStream(SttStream):
     """One speaker's stream. Positions are seconds of audio since it began; ``_at`` places them on the clock."""
 
     def __init__(self, ears: FastWhisperSTT, turn_detector: BaseTurnDetector, conn_options: APIConnectOptions) -> None:
@@ -268,7 +269,7 @@ class WhisperStream(stt.RecognizeStream):
     async def _run(self) -> None:
         vad = VAD()
         try:
-            async for item in self._input_ch:
+            async for item in self.received:
                 if isinstance(item, rtc.AudioFrame):
                     self._take(item, vad)
             await self._finish()
@@ -316,7 +317,7 @@ class WhisperStream(stt.RecognizeStream):
     def _tick(self) -> None:
         """Between two frames of a pause; sound that is late is not silence, so no further than a window ahead."""
         self._timer = None
-        if self._paused and not self._event_ch.closed:
+        if self._paused and not self.closed:
             heard_s = (self._samples + len(self._rest)) / SAMPLE_RATE
             self._turn_detector.advance(min(self._now_s(), heard_s + WINDOW / SAMPLE_RATE))
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
@@ -371,7 +372,7 @@ class WhisperStream(stt.RecognizeStream):
 
     def _heard(self, done: _Pass, future: asyncio.Future[Heard | None]) -> None:
         self._pass = None
-        if self._event_ch.closed or future.cancelled():
+        if self.closed or future.cancelled():
             return
         sound = done.heard
         if sound is None or done.begun_at is None:  # nobody spoke any more when its turn came
@@ -385,7 +386,7 @@ class WhisperStream(stt.RecognizeStream):
         covers_s = sound.here_s
         if (error := future.exception()) is not None:
             # One bad pass must not end the call (in the stock agent it does): report, forget the utterance, go on.
-            self._emit_error(error if isinstance(error, Exception) else RuntimeError(str(error)), recoverable=True)
+            self.report(error if isinstance(error, Exception) else RuntimeError(str(error)))
             self._covers_s = covers_s
             self._turn_detector.text("", covers_s, self._now_s())
             return
@@ -431,7 +432,7 @@ class WhisperStream(stt.RecognizeStream):
             self._commit(d)
         elif isinstance(d, Discard):
             self._close_utterance()
-            self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
+            self.emit(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
 
     def _open(self, d: SpeechStarted | Reopen) -> None:
         self._tail = list(self._pre_roll)
@@ -446,7 +447,7 @@ class WhisperStream(stt.RecognizeStream):
             self._prefix = self._text = ""
             self._started_s = d.at_s
         wall = self._clock.wall() - (self._clock.now() - self._at(self._started_s))
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=wall))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=wall))
         if isinstance(d, Reopen) and self._ears.on_reopen is not None:
             self._ears.on_reopen(d.text)
 
@@ -478,9 +479,9 @@ class WhisperStream(stt.RecognizeStream):
             self._ears.on_turn(turn)
         self._send(stt.SpeechEventType.FINAL_TRANSCRIPT, d.text, end_s=d.speech_ended_s)
         wall = self._clock.wall() - (now - ended_at)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
         usage = stt.RecognitionUsage(audio_duration=audio_s)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
 
     def _close_utterance(self) -> None:
         self._pre_roll.extend(self._tail[-PRE_ROLL_WINDOWS:])
@@ -488,4 +489,4 @@ class WhisperStream(stt.RecognizeStream):
 
     def _send(self, kind: stt.SpeechEventType, text: str, *, end_s: float = 0.0) -> None:
         data = self._ears._data(text, self._started_s, end_s)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=kind, alternatives=[data]))
+        self.emit(stt.SpeechEvent(type=kind, alternatives=[data]))

@@ -26,6 +26,7 @@ from ..budget.policy import few_words_first
 from ..clock import SYSTEM, Clock
 from ..config import models
 from ..errors import VoiceAgentError
+from ..livekit_compat.streams import TtsStream
 from .chunker import FEW, Chunk, Chunker, Limits
 from .normalize import speakable
 from .trim import SilenceTrimmer
@@ -289,7 +290,7 @@ class _Mouth:
         self._sounds_until_s = max(self._sounds_until_s, now) + samples.size / self._owner.sample_rate
 
 
-class _PiperStream(tts.SynthesizeStream):
+class _PiperStream(TtsStream):
     def __init__(self, *, tts: PiperTTS, conn_options: APIConnectOptions) -> None:
         super().__init__(tts=tts, conn_options=conn_options)
         self._owner = tts
@@ -307,21 +308,21 @@ class _PiperStream(tts.SynthesizeStream):
         reader = asyncio.create_task(self._read(chunker, arrived), name="PiperTTS.read")
         try:
             with _as_livekit_errors():
-                mouth = _Mouth(self._owner, output_emitter, chunker, arrived, on_start=self._mark_started)
+                mouth = _Mouth(self._owner, output_emitter, chunker, arrived, on_start=self.mark_started)
                 await mouth.run()
         finally:
             await utils.aio.cancel_and_wait(reader)
-        if self._pushed_text.strip():
+        if self.pushed_text.strip():
             mouth.never_silent()
             mouth.write_captions()
         output_emitter.end_segment()
 
     async def _read(self, chunker: Chunker, arrived: asyncio.Event) -> None:
         """Collect the text. A flush ends the segment, and LiveKit takes no text into a second one."""
-        async for item in self._input_ch:
+        async for item in self.received:
             if isinstance(item, str):
                 chunker.push(item)
-            elif self._pushed_text:
+            elif self.pushed_text:
                 break
             arrived.set()
         chunker.close()
@@ -335,7 +336,7 @@ class _PiperChunkedStream(tts.ChunkedStream):
 
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         chunker = Chunker(self._owner._limits)
-        chunker.push(self._input_text)
+        chunker.push(self.input_text)
         chunker.close()
         output_emitter.initialize(
             request_id=utils.shortuuid(),
@@ -346,7 +347,7 @@ class _PiperChunkedStream(tts.ChunkedStream):
         with _as_livekit_errors():
             mouth = _Mouth(self._owner, output_emitter, chunker, asyncio.Event())
             await mouth.run()
-        if self._input_text.strip():
+        if self.input_text.strip():
             mouth.never_silent()
             mouth.write_captions()
 

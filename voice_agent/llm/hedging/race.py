@@ -13,6 +13,7 @@ from livekit.agents.types import NOT_GIVEN, APIConnectOptions
 from ... import trace as probe
 from ...budget.policy import VERY_LATE, soonest_of
 from ...errors import DeadlineError, ProviderError, ProviderUnavailableError
+from ...livekit_compat.streams import LlmStream
 from .. import errors
 from ..choice import reasoning_room
 from ..client import ChatLLM
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _SOON_S = 0.001  # a timer may fire this much early
 
 
-class HedgedStream(llm.LLMStream):
+class HedgedStream(LlmStream):
     """One answer, as LiveKit reads it. Closing it closes every request that is open."""
 
     def __init__(
@@ -48,9 +49,8 @@ class HedgedStream(llm.LLMStream):
         self._closing: set[asyncio.Task[None]] = set()
         if self._outer is not None:
             self._outer.rest_s = self.rest_s
-        super().__init__(
-            owner, chat_ctx=chat_ctx, tools=tools, conn_options=dataclasses.replace(conn_options, max_retry=0)
-        )
+        self._options = dataclasses.replace(conn_options, max_retry=0)
+        super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=self._options)
 
     def rest_s(self) -> float | None:
         """How long the first content will almost surely still take; 0 once it is there, None if nobody knows."""
@@ -70,11 +70,11 @@ class HedgedStream(llm.LLMStream):
         try:
             taken = await self._race()
             for chunk in taken.held:
-                self._event_ch.send_nowait(chunk)
+                self.emit(chunk)
             self._close_others(taken)
             try:
                 async for chunk in taken.stream:
-                    self._event_ch.send_nowait(chunk)
+                    self.emit(chunk)
             except ProviderError:
                 self._owner.breaker(taken.model).failed(self._owner.clock.now())
                 raise
@@ -153,7 +153,7 @@ class HedgedStream(llm.LLMStream):
         owner, now = self._owner, self._owner.clock.now()
         first, other = owner.first, owner.other
         distinct = other is not None and other is not first
-        hedges = owner.config.hedge and other is not None and (owner.config.hedge_with_tools or not self._tools)
+        hedges = owner.config.hedge and other is not None and (owner.config.hedge_with_tools or not self.tools)
         self._hedge_at = now + owner.pace(first).hedge_after_s(owner.config) if hedges else None
         if not first.admitted and other is not None and distinct and other.admitted:
             return self._pass_over(first, other)
@@ -202,7 +202,7 @@ class HedgedStream(llm.LLMStream):
     def _ask(self, model: ChatLLM) -> None:
         owner, now = self._owner, self._owner.clock.now()
         trace = AttemptTrace(f"{len(self._attempts)}", owner.clock, outer=self._outer)
-        options, extra = self._conn_options, dict(self._extra)
+        options, extra = self._options, dict(self._extra)
         if self._attempts:  # the answer is given up when the first request's would be
             rest_s = max(0.05, model.deadlines.first_content_s - (now - self._began))
             if self._attempts[0].failed:
@@ -213,8 +213,8 @@ class HedgedStream(llm.LLMStream):
             extra.setdefault(model.endpoint.provider.max_tokens_field, limit)
         with probe.generation(trace):
             stream = model.chat(
-                chat_ctx=self._chat_ctx,
-                tools=self._tools,
+                chat_ctx=self.chat_ctx,
+                tools=self.tools,
                 conn_options=options,
                 extra_kwargs=extra if extra else NOT_GIVEN,
                 **self._given,
@@ -286,7 +286,7 @@ class HedgedStream(llm.LLMStream):
 
     def _prompt_tokens(self) -> int:
         """About so many: four letters each."""
-        texts = (item.text_content or "" for item in self._chat_ctx.items if item.type == "message")
+        texts = (item.text_content or "" for item in self.chat_ctx.items if item.type == "message")
         return sum(len(text) for text in texts) // 4 + 1
 
     def _degradation_step(self, name: str, what: Any = True) -> None:

@@ -13,6 +13,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConn
 
 from ...audio.samples import Int16
 from ...clock import SYSTEM, Clock
+from ...livekit_compat.streams import VadStream
 from ...stt.decoder import Float32, Hypothesis, WhisperEngine, Word
 from ...stt.stream import WINDOW, FastWhisperSTT, WhisperStream
 from ...turn_events import BaseTurnDetector, UserTurn
@@ -42,12 +43,12 @@ class ScriptedVAD(vad.VAD):
         return _VADStream(self)
 
 
-class _VADStream(vad.VADStream):
+class _VADStream(VadStream):
     async def _main_task(self) -> None:
-        owner = cast(ScriptedVAD, self._vad)
+        owner = cast(ScriptedVAD, self.owner)
         rest, position = np.zeros(0, np.int16), 0
         speaking, speech_s, silence_s = False, 0.0, 0.0
-        async for item in self._input_ch:
+        async for item in self.received:
             if not isinstance(item, rtc.AudioFrame):
                 speaking, speech_s, silence_s = False, 0.0, 0.0
                 continue
@@ -68,7 +69,7 @@ class _VADStream(vad.VADStream):
                     kinds.insert(0, vad.VADEventType.END_OF_SPEECH)
                 frame = rtc.AudioFrame(window.tobytes(), RATE, 1, WINDOW)
                 for kind in kinds:
-                    self._event_ch.send_nowait(
+                    self.emit(
                         vad.VADEvent(
                             type=kind,
                             samples_index=position,
@@ -187,7 +188,7 @@ class _ScriptedStream(WhisperStream):
     async def _run(self) -> None:
         owner = cast(ScriptedSTT, self._ears)
         try:
-            async for item in self._input_ch:
+            async for item in self.received:
                 if isinstance(item, rtc.AudioFrame):
                     self._take(item, owner.detector)
             await self._finish()
