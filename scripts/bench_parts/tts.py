@@ -115,7 +115,7 @@ def real_time_factors(voice: Voice, text: str, *, low_latency: bool, n: int) -> 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voice", default="en_US-joe-medium")
-    parser.add_argument("--runtime", default="onnx", choices=("onnx", "openvino"), help="what runs it: tts.runtime")
+    parser.add_argument("--runtime", default="onnx", choices=("onnx", "openvino"), help="what runs it: tts.backend")
     parser.add_argument("--n", type=int, default=30)
     options = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -117,7 +117,7 @@ def compare(
     for p in patiences:
         ours = replace(config, patience=p)
         rows.append(over("ours", f"patience {p:g}", lambda e, ours=ours: replay(e, ours, pace)))  # type: ignore[misc]
-        blind = replace(ours, hold_for_pace_s=0.0)
+        blind = replace(ours, hold_for_expected_reply_s=0.0)
         rows.append(over("ours, pace unused", f"patience {p:g}", lambda e, c=blind: replay(e, c, pace)))  # type: ignore[misc]
     for s in SILENCES_S:
         rows.append(over("silence", f"{s:g} s", lambda e, s=s: silence(e, s, pace)))  # type: ignore[misc]

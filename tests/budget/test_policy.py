@@ -40,7 +40,7 @@ def test_until_enough_is_known_the_start_value_counts_and_nobody_guesses() -> No
     assert pace.rest_s(0.2) == 0.2
     assert pace.soonest_s() is None
     pace.add(0.1)
-    assert pace.hedge_after_s(config) == DegradationConfig().hedge_floor_ms / 1000
+    assert pace.hedge_after_s(config) == DegradationConfig().hedge_min_ms / 1000
     assert pace.soonest_s() == pytest.approx(0.1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.doctor import sound
 from voice_agent.doctor.finding import Finding, Status
 from voice_agent.errors import AudioError
@@ -20,9 +20,9 @@ from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream
 MICROPHONE = Device(0, "Desk microphone", "ALSA", 1, 0, 16_000, default_input=True)
 PROGRAM = """
 import json
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.doctor import sound
-config = SoundConfig(input="microphone", output="speaker", latency_ms=60)
+config = AudioConfig(input="microphone", output="speaker", latency_ms=60)
 found = [f for check in (sound.devices, sound.level, sound.round_trip) for f in check(config)]
 print(json.dumps([[f.status.value, f.text, dict(f.facts)] for f in found]))
 """
@@ -88,25 +88,25 @@ class TestLevel:
 
 def test_no_sound_card_is_a_warning_that_says_what_to_do() -> None:
     system = Listed()
-    found = list(sound.devices(SoundConfig(), system))
+    found = list(sound.devices(AudioConfig(), system))
     assert [(f.name, f.status) for f in found] == [
         ("microphone", Status.WARNING),
         ("speaker", Status.WARNING),
     ]
     assert all("talk --demo" in f.advice for f in found)
-    (level,), (trip,) = sound.level(SoundConfig(), system), sound.round_trip(SoundConfig(), system)
+    (level,), (trip,) = sound.level(AudioConfig(), system), sound.round_trip(AudioConfig(), system)
     assert (level.status, trip.status) == (Status.SKIPPED, Status.SKIPPED)
 
 
 def test_a_microphone_without_a_speaker() -> None:
-    microphone, speaker = sound.devices(SoundConfig(), Listed(MICROPHONE))
+    microphone, speaker = sound.devices(AudioConfig(), Listed(MICROPHONE))
     assert microphone.status is Status.OK
     assert "0 Desk microphone (ALSA), the default of 1; 16000 Hz, 1 ch" in microphone.text
     assert speaker.status is Status.WARNING
-    (trip,) = sound.round_trip(SoundConfig(), Listed(MICROPHONE))
+    (trip,) = sound.round_trip(AudioConfig(), Listed(MICROPHONE))
     assert (trip.status, trip.text) == (Status.SKIPPED, "no speaker")
     with pytest.raises(AudioError, match="busy"):
-        list(sound.level(SoundConfig(), Listed(MICROPHONE)))
+        list(sound.level(AudioConfig(), Listed(MICROPHONE)))
 
 
 def test_a_sound_system_that_ends_the_process_does_not_end_the_doctor() -> None:
@@ -115,7 +115,7 @@ def test_a_sound_system_that_ends_the_process_does_not_end_the_doctor() -> None:
     assert found.status is Status.WARNING
     assert "does not start (signal 6)" in found.text
     assert "talk --demo" in found.advice
-    (after,) = probe.guarded(lambda: sound.devices(SoundConfig(), Listed(MICROPHONE)))
+    (after,) = probe.guarded(lambda: sound.devices(AudioConfig(), Listed(MICROPHONE)))
     assert after.status is Status.SKIPPED
     (found,) = sound.PortAudioProbe("raise OSError('PortAudio library not found')")()
     assert (found.status, found.text) == (Status.WARNING, "PortAudio is not installed")
@@ -123,7 +123,7 @@ def test_a_sound_system_that_ends_the_process_does_not_end_the_doctor() -> None:
     working = sound.PortAudioProbe("print('PortAudio V19, revision 1')")
     (found,) = working()
     assert (found.status, found.text) == (Status.OK, "PortAudio V19")
-    assert len(list(working.guarded(lambda: sound.devices(SoundConfig(), Listed(MICROPHONE))))) == 2
+    assert len(list(working.guarded(lambda: sound.devices(AudioConfig(), Listed(MICROPHONE))))) == 2
 
 
 def test_the_probe_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

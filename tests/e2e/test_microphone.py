@@ -23,7 +23,7 @@ from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import RECORD_RATE
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.errors import UsageError
 from voice_agent.microphone.microphone import Microphone, microphone
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.e2e
 
 Int16 = npt.NDArray[np.int16]
 EARS = 16_000
-PLAIN = SoundConfig(input="microphone", output="speaker", aec=False, noise_suppression=False, gain_control=False)
+PLAIN = AudioConfig(input="microphone", output="speaker", aec=False, noise_suppression=False, gain_control=False)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ class Call:
     finished: list[PlaybackFinishedEvent] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
-    async def open(self, settings: SoundConfig, record: Path | None = None) -> AsyncIterator[Microphone]:
+    async def open(self, settings: AudioConfig, record: Path | None = None) -> AsyncIterator[Microphone]:
         async with microphone(
             settings,
             on_audible=self.audible.append,
@@ -199,7 +199,7 @@ async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> Non
     loud = 0
     for aec in (False, True):
         call = Call()
-        settings = SoundConfig(
+        settings = AudioConfig(
             input="microphone", output="speaker", aec=aec, noise_suppression=False, gain_control=False
         )
         async with call.open(settings) as mic:
@@ -246,7 +246,7 @@ async def test_both_devices_are_unplugged_in_mid_reply(pulse: Pulse, speech: Pat
 
 async def test_a_name_that_fits_nothing(pulse: Pulse) -> None:
     with pytest.raises(UsageError, match=r"'nothing'.*microphone"):
-        async with Call().open(SoundConfig(input="nothing")):
+        async with Call().open(AudioConfig(input="nothing")):
             raise AssertionError("it was opened")
 
 

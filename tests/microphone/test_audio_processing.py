@@ -8,7 +8,7 @@ import pytest
 
 from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.microphone.audio_processing import FRAME, RATE, AudioProcessing
 
 Int16 = npt.NDArray[np.int16]
@@ -38,14 +38,14 @@ def delay(before: Int16, after: Int16) -> int:
 def test_its_delay_is_known(speech: Path, aec: bool, noise: bool) -> None:
     """``captured_at`` takes it off, so a new LiveKit that has another delay must be noticed."""
     pcm = clips(speech, "sense01")
-    processing = AudioProcessing(SoundConfig(aec=aec, noise_suppression=noise, gain_control=True), 48_000)
+    processing = AudioProcessing(AudioConfig(aec=aec, noise_suppression=noise, gain_control=True), 48_000)
     out = through(processing, pcm, np.zeros(3 * len(pcm), np.int16), 48_000)
     assert delay(pcm[: len(out)], out) == pytest.approx(processing.delay_s * RATE, abs=16)
 
 
 def test_nothing_switched_on_changes_nothing(speech: Path) -> None:
     pcm = clips(speech, "ask02")
-    processing = AudioProcessing(SoundConfig(aec=False, noise_suppression=False, gain_control=False), 48_000)
+    processing = AudioProcessing(AudioConfig(aec=False, noise_suppression=False, gain_control=False), 48_000)
     assert not processing.active
     assert processing.delay_s == 0
     out = through(processing, pcm, np.zeros(3 * len(pcm), np.int16), 48_000)
@@ -58,7 +58,7 @@ def test_the_echo_goes(speech: Path, far_rate: int) -> None:
     played = clips(speech, "ask01", "sense01", "sense02")
     late = RATE * 80 // 1000
     echo = np.concatenate([np.zeros(late, np.int16), (played * 0.5).astype(np.int16)])[: len(played)]
-    settings = SoundConfig(noise_suppression=False, gain_control=False)
+    settings = AudioConfig(noise_suppression=False, gain_control=False)
     out = through(AudioProcessing(settings, far_rate), echo, resample(played, RATE, far_rate), far_rate)
     begin = 2 * RATE
     left_db = 20 * np.log10(out[begin:].astype(float).std() / echo[begin : len(out)].astype(float).std())
@@ -68,12 +68,12 @@ def test_the_echo_goes(speech: Path, far_rate: int) -> None:
 
 def test_the_user_stays(speech: Path) -> None:
     user = clips(speech, "sense01")
-    out = through(AudioProcessing(SoundConfig(), 48_000), user, np.zeros(3 * len(user), np.int16), 48_000)
+    out = through(AudioProcessing(AudioConfig(), 48_000), user, np.zeros(3 * len(user), np.int16), 48_000)
     assert out.astype(float).std() > 0.5 * user.astype(float).std()
 
 
-@pytest.mark.parametrize("settings", [SoundConfig(), SoundConfig(aec=False)])
-def test_several_frames_at_once_are_cleaned_as_one_by_one(speech: Path, settings: SoundConfig) -> None:
+@pytest.mark.parametrize("settings", [AudioConfig(), AudioConfig(aec=False)])
+def test_several_frames_at_once_are_cleaned_as_one_by_one(speech: Path, settings: AudioConfig) -> None:
     """The samples are the same; fewer calls are what is gained."""
     played = clips(speech, "ask01", "sense01")
     near, far = (played * 0.5).astype(np.int16), resample(played, RATE, 48_000)
@@ -90,7 +90,7 @@ def test_several_frames_at_once_are_cleaned_as_one_by_one(speech: Path, settings
 
 
 def test_a_rate_without_whole_frames_goes_without_echo_cancellation() -> None:
-    processing = AudioProcessing(SoundConfig(), 11_025)
+    processing = AudioProcessing(AudioConfig(), 11_025)
     assert not processing.aec
     processing.far(np.zeros(1000, np.int16))
     assert len(processing.near(np.zeros(FRAME, np.int16), 0.0)) == FRAME

@@ -8,7 +8,7 @@ from livekit import rtc
 
 from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.clock import ManualClock
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.microphone.audio_processing import FRAME, RATE, AudioProcessing
 from voice_agent.microphone.capture import AudioFrontEnd, Capture, MicrophoneInput
 from voice_agent.microphone.speaker import Player, SpeakerOutput
@@ -20,7 +20,7 @@ class Noted(AudioProcessing):
     """Notes in which order both sides come: ("far", first, last) or ("near", first, last), by the samples' values."""
 
     def __init__(self) -> None:
-        super().__init__(SoundConfig(aec=False, noise_suppression=False, gain_control=False), RATE)
+        super().__init__(AudioConfig(aec=False, noise_suppression=False, gain_control=False), RATE)
         self.aec = True
         self.came: list[tuple[str, int, int]] = []
 

@@ -19,13 +19,13 @@ from livekit.agents.voice.io import PlaybackFinishedEvent
 from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE
 from voice_agent.clock import ManualClock
-from voice_agent.config import SoundConfig
+from voice_agent.config import AudioConfig
 from voice_agent.errors import AudioError, UsageError
 from voice_agent.microphone.microphone import Microphone, Strain, microphone
 from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream
 
 Int16 = npt.NDArray[np.int16]
-PLAIN = SoundConfig(aec=False, noise_suppression=False, gain_control=False)
+PLAIN = AudioConfig(aec=False, noise_suppression=False, gain_control=False)
 LATENCY_S = 0.025  # of the loudspeaker: how long after the callback its first sample is heard
 
 
@@ -118,7 +118,7 @@ class Call:
     mic: Microphone = field(init=False)
 
     @contextlib.asynccontextmanager
-    async def open(self, settings: SoundConfig = PLAIN, record: Path | None = None) -> AsyncIterator[Microphone]:
+    async def open(self, settings: AudioConfig = PLAIN, record: Path | None = None) -> AsyncIterator[Microphone]:
         async with microphone(
             settings,
             on_audible=self.audible.append,
@@ -192,7 +192,7 @@ class TestInput:
         assert captured == [pytest.approx(100.0 + 0.01 * (i + 1) - 0.007, abs=1e-6) for i in range(5)]
 
     async def test_the_processing_s_delay_is_taken_off(self, call: Call) -> None:
-        async with call.open(SoundConfig(gain_control=False)) as mic:
+        async with call.open(AudioConfig(gain_control=False)) as mic:
             await call.bench.run(5)
             frames = await call.frames()
             assert [round(ms, 3) for ms in mic.latency_ms] == [36.0, 25.0]
@@ -569,7 +569,7 @@ class TestDevices:
         old = Device(1, "Old speakers", "Test", 1, 1, 48_000)
         bench.present = [Device(0, "Jabra", "Test", 1, 1, 48_000), old]
         bench.present[1] = Device(1, "Old speakers", "Test", 1, 1, 48_000, default_input=True, default_output=True)
-        named = SoundConfig(input="jabra", output="jabra", aec=False, noise_suppression=False, gain_control=False)
+        named = AudioConfig(input="jabra", output="jabra", aec=False, noise_suppression=False, gain_control=False)
         async with call.open(named) as mic:
             bench.present = bench.present[1:]
             bench.tape("output").alive = False
@@ -595,7 +595,7 @@ class TestDevices:
 
     async def test_an_unknown_device(self, call: Call) -> None:
         with pytest.raises(UsageError, match="there are: 0 Headset"):
-            async with call.open(SoundConfig(input="nothing")):
+            async with call.open(AudioConfig(input="nothing")):
                 raise AssertionError("it was opened")
 
 

@@ -277,7 +277,7 @@ def test_without_openvino_asking_for_it_says_what_to_do(monkeypatch: pytest.Monk
 
 
 def test_the_configuration_knows_the_runtimes() -> None:
-    assert Config(tts=TtsConfig(runtime="openvino")).tts.runtime in vits.RUNTIMES
+    assert Config(tts=TtsConfig(backend="openvino")).tts.backend in vits.RUNTIMES
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_rooms_worker_takes_what_is_cheapest(
     """It costs memory and seconds at the start, which one conversation would not get back."""
     asked = list[str]()
     monkeypatch.setattr(Voice, "load", lambda *_, runtime: asked.append(runtime))
-    config = Config(tts=TtsConfig(runtime=runtime))
+    config = Config(tts=TtsConfig(backend=runtime))
     shared = LoadedModels(config, cast(Endpoint, None), [], SYSTEM, several=several)
     try:
         shared.voice("en_US-joe-medium")

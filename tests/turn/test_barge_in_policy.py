@@ -127,7 +127,7 @@ class TestWords:
 
     def test_words_without_a_pause_before_them_take_the_floor_too(self) -> None:
         """A false alarm's utterance may still turn into words, before the next pause is due."""
-        call = Call(doubt_s=0.5)
+        call = Call(false_interruption_timeout_s=0.5)
         call.sound(30)
         assert call.taken() == [Pause(), Resume("sound without words")]
         call.heard("what is the capital")
@@ -171,7 +171,7 @@ class TestFalseAlarms:
         assert call.taken() == [Pause(), Resume("no words")]
 
     def test_noise_without_end_does_not_silence_the_agent_for_ever(self) -> None:
-        call = Call(doubt_s=1.0)
+        call = Call(false_interruption_timeout_s=1.0)
         call.sound(40)
         assert call.taken() == [Pause(), Resume("sound without words")]
 

@@ -22,7 +22,7 @@ CONFIG = TurnConfig(
     patience=0.5, start_windows=2, score_sure=-2.0, score_unsure=-3.0, score_unfinished=-4.0,
     score_early_preflight=-1.0,
     wait_sure_s=0.2, wait_unsure_s=0.6, wait_unfinished_s=1.6, hold_for_reply_s=0.1, acoustic_sure=0.8,
-    acoustic_unfinished=0.05, usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, give_up_s=0.7,
+    acoustic_unfinished=0.05, usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, no_words_timeout_s=0.7,
     text_final_before_end_s=0.0, preflight_before_end_s=0.3, max_preflights=3, max_early_preflights=2,
     early_preflight_spacing_s=0.0,
     early_preflight_stable_s=0.0,

@@ -22,8 +22,8 @@ def configured(**changes: float) -> TurnConfig:
         "patience": 0.5, "speech_threshold": 0.5, "start_windows": 2,
         "score_sure": -2.0, "score_unsure": -3.0, "score_unfinished": -4.0, "score_early_preflight": -1.0,
         "wait_sure_s": 0.2, "wait_unsure_s": 0.6, "wait_unfinished_s": 1.6, "hold_for_reply_s": 0.1,
-        "acoustic_sure": 0.8, "acoustic_unfinished": 0.05, "pause_counts_from_s": 0.2, "pause_factor": 1.2,
-        "usual_pause_factor": 0.0, "wait_after_pauses_s": 0.5, "reopen_s": 2.0, "give_up_s": 0.7,
+        "acoustic_sure": 0.8, "acoustic_unfinished": 0.05, "min_pause_s": 0.2, "pause_factor": 1.2,
+        "usual_pause_factor": 0.0, "wait_after_pauses_s": 0.5, "reopen_s": 2.0, "no_words_timeout_s": 0.7,
         "text_final_before_end_s": 0.0, "preflight_before_end_s": 0.3, "max_preflights": 3, "max_early_preflights": 2,
         "early_preflight_spacing_s": 0.25, "early_preflight_stable_s": 0.0,
     } | changes  # fmt: skip
@@ -362,7 +362,7 @@ class TestWaits:
     def test_a_higher_score_never_waits_longer(
         self, a: float, b: float, acoustic: float | None, patience: float, pauses_s: list[float]
     ) -> None:
-        config = configured(patience=patience, pause_counts_from_s=0.03, usual_pause_factor=0.5)
+        config = configured(patience=patience, min_pause_s=0.03, usual_pause_factor=0.5)
         low, high = sorted((a, b))
         given_pauses = tuple(pauses_s)
         less = wait_s(high, config, acoustic=acoustic, pauses_s=given_pauses)
@@ -544,8 +544,8 @@ def test_listening_longer_is_free_while_no_reply_can_be_ready() -> None:
     assert held_until(None) == 0.30  # wait_sure_s and hold_for_reply_s
     assert held_until(0.15) == 0.30  # a fast model leaves nothing free
     assert held_until(0.40) == 0.46  # asked at 60 ms, ready 400 ms later at the soonest
-    assert held_until(5.0) == 0.88  # and at most hold_for_pace_s longer
-    assert held_until(0.40, hold_for_pace_s=0.0) == 0.30
+    assert held_until(5.0) == 0.88  # and at most hold_for_expected_reply_s longer
+    assert held_until(0.40, hold_for_expected_reply_s=0.0) == 0.30
 
 
 def test_a_reply_that_is_ready_sooner_is_not_held_back() -> None:

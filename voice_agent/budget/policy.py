@@ -72,7 +72,7 @@ class Pace:
         afforded = 1.0 - AFFORDED * config.hedge_tokens
         known = self.quantile_s(max(config.hedge_quantile, afforded))
         late_s = config.hedge_start_ms / 1000 if known is None else known
-        return max(config.hedge_floor_ms / 1000, late_s)
+        return max(config.hedge_min_ms / 1000, late_s)
 
     def rest_s(self, waited_s: float) -> float:
         """How much longer a request that has waited for ``waited_s`` will almost surely take: nine in ten of those

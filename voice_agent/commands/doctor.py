@@ -29,7 +29,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
     config = read_config(args)
     named = {key: value for key in ("input", "output") if (value := getattr(args, key)) is not None}
-    config = dataclasses.replace(config, sound=dataclasses.replace(config.sound, **named))
+    config = dataclasses.replace(config, audio=dataclasses.replace(config.audio, **named))
     listed, hidden = checks(config, provider_key, chirp=not args.no_chirp), secrets(config, provider_key)
     if args.json:
         found = examine(listed, secrets=hidden)

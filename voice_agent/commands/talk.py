@@ -58,7 +58,7 @@ def _talk(args: argparse.Namespace) -> int:
 
 
 def _sound_flags(args: argparse.Namespace) -> dict[str, str | bool | None]:
-    return {"sound.input": args.input, "sound.output": args.output, "sound.aec": False if args.no_aec else None}
+    return {"audio.input": args.input, "audio.output": args.output, "audio.aec": False if args.no_aec else None}
 
 
 def _call(args: argparse.Namespace, agent: AgentOptions) -> int:

@@ -1,50 +1,53 @@
-"""Settings: sections, their checks, and the layers they are read from; models by name."""
+"""Settings: sections, their checks, and the sources they are read from; models by name.
+
+Read ``setting`` (one setting and its checks), ``sections`` (all settings), ``sources`` (:func:`load`), ``variables``
+(the environment), ``models`` (model name -> files).
+"""
 
 from __future__ import annotations
 
-from .schema import (
-    ENV_FILE,
-    ENV_PREFIX,
+from .secret import Secret
+from .sections import (
     AgentConfig,
+    AudioConfig,
     BudgetConfig,
     Config,
     DebugConfig,
     DegradationConfig,
-    Described,
-    FlagValue,
     InterruptionConfig,
     LivekitConfig,
     LlmConfig,
     MeterConfig,
     RoomConfig,
-    Secret,
-    SoundConfig,
     SttConfig,
     TtsConfig,
     TurnConfig,
     WebConfig,
+    sections,
+)
+from .setting import setting
+from .sources import FlagValue, load
+from .variables import (
+    ENV_FILE,
+    ENV_PREFIX,
     cache_dir,
     child_environment,
-    describe,
     environment_default,
     environment_switch,
     environment_without_secrets,
-    load,
     plain_environment,
     provider_key,
-    sections,
-    setting,
 )
 
 __all__ = [
     "ENV_FILE",
     "ENV_PREFIX",
     "AgentConfig",
+    "AudioConfig",
     "BudgetConfig",
     "Config",
     "DebugConfig",
     "DegradationConfig",
-    "Described",
     "FlagValue",
     "InterruptionConfig",
     "LivekitConfig",
@@ -52,14 +55,12 @@ __all__ = [
     "MeterConfig",
     "RoomConfig",
     "Secret",
-    "SoundConfig",
     "SttConfig",
     "TtsConfig",
     "TurnConfig",
     "WebConfig",
     "cache_dir",
     "child_environment",
-    "describe",
     "environment_default",
     "environment_switch",
     "environment_without_secrets",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .schema import cache_dir, environment_without_secrets
+from .variables import cache_dir, environment_without_secrets
 
 WHISPER_EMBEDDED = ("tiny.en", "base")
 PIPER_EMBEDDED = ("en_US-joe-medium",)

@@ -28,16 +28,16 @@ def checks(config: Config, keys: KeyLookup, *, chirp: bool = True) -> list[Docto
         DoctorCheck(
             "sound",
             "devices",
-            partial(system.guarded, partial(sound.devices, config.sound)),
+            partial(system.guarded, partial(sound.devices, config.audio)),
             late=unplug,
             optional=True,
         ),
         DoctorCheck(
-            "sound", "level", partial(system.guarded, partial(sound.level, config.sound)), late=unplug, optional=True
+            "sound", "level", partial(system.guarded, partial(sound.level, config.audio)), late=unplug, optional=True
         ),
     ]
     if chirp:
-        trip = partial(system.guarded, partial(sound.round_trip, config.sound))
+        trip = partial(system.guarded, partial(sound.round_trip, config.audio))
         listed.append(DoctorCheck("sound", "round trip", trip, sound.CHIRP_DEADLINE_S, unplug, optional=True))
     return [
         *listed,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
-from ..config import SoundConfig, environment_without_secrets
+from ..config import AudioConfig, environment_without_secrets
 from ..errors import AudioError
 from ..microphone.sound_system import Device, Kind, PortAudio, SoundSystem, choose, format_for
 from .chirp import LENGTH_S, Float, agreed, chirp, find
@@ -81,7 +81,7 @@ class PortAudioProbe:
             yield Finding(Status.SKIPPED, "without PortAudio")
 
 
-def devices(config: SoundConfig, sound: SoundSystem | None = None) -> Iterator[Finding]:
+def devices(config: AudioConfig, sound: SoundSystem | None = None) -> Iterator[Finding]:
     """Which microphone and speaker will be used, of how many."""
     sound = sound or PortAudio()
     listed = sound.devices()
@@ -105,7 +105,7 @@ def devices(config: SoundConfig, sound: SoundSystem | None = None) -> Iterator[F
         yield Finding(Status.OK, text, facts=facts, name=name)
 
 
-def _ends(config: SoundConfig) -> tuple[tuple[Kind, str], tuple[Kind, str]]:
+def _ends(config: AudioConfig) -> tuple[tuple[Kind, str], tuple[Kind, str]]:
     return ("input", config.input), ("output", config.output)
 
 
@@ -183,7 +183,7 @@ def _time_of(sample: float, marks: Sequence[tuple[float, int]], rate: int) -> fl
     return statistics.median(near or [at - place / rate for at, place in marks]) + sample / rate
 
 
-def level(config: SoundConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def level(config: AudioConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Open the microphone, listen for a second: level, noise floor."""
     sound = sound or PortAudio()
     if not any(d.inputs for d in sound.devices()):
@@ -235,7 +235,7 @@ def judge_level(wave: Float, rate: int, device: Device) -> Finding:
     return Finding(Status.OK, text, facts=facts)
 
 
-def round_trip(config: SoundConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
+def round_trip(config: AudioConfig, sound: SoundSystem | None = None, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Play chirps and find them again in what the microphone hears."""
     sound = sound or PortAudio()
     listed = sound.devices()
@@ -319,11 +319,11 @@ def judge_round_trip(heard: _Heard, played: _Played) -> Finding:
         f" {spread_s * 1000:.0f} ms, n={len(latencies)}); came back at {statistics.median(gains):+.0f} dB"
     )
     if lost > XRUNS_AT_START:
-        advice = "sound was lost on the way; raise sound.latency_ms, or end what else runs"
+        advice = "sound was lost on the way; raise audio.latency_ms, or end what else runs"
         return Finding(Status.WARNING, f"{text}; {lost} xruns", advice, facts)
     if latency_s * 1000 > SLOW_MS:
         advice = (
-            "the answer is heard so much later: use devices on a cable rather than Bluetooth, lower sound.latency_ms"
+            "the answer is heard so much later: use devices on a cable rather than Bluetooth, lower audio.latency_ms"
         )
         return Finding(Status.WARNING, text, advice, facts)
     return Finding(Status.OK, text, facts=facts)

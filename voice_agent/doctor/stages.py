@@ -72,7 +72,7 @@ def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     path = models.whisper(stt.model)
     began = clock.now()
     engine = WhisperEngine(
-        path, device=stt.device, compute_type=stt.compute_type, runtime=stt.runtime,
+        path, device=stt.device, compute_type=stt.compute_type, runtime=stt.backend,
         language=stt.language, hotwords=stt.hotwords, threads=stt.threads, clock=clock,
     )  # fmt: skip
     loaded_s = clock.now() - began
@@ -154,7 +154,7 @@ def mouth(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
 
     tts = config.tts
     began = clock.now()
-    voice = Voice.load(*models.piper(tts.voice), runtime=tts.runtime_for(several=False))
+    voice = Voice.load(*models.piper(tts.voice), runtime=tts.backend_for(several=False))
     loaded_s = clock.now() - began
     delivery = Delivery(speaker=tts.speaker, length_scale=tts.length_scale)
     firsts, alls, length_s = list[float](), list[float](), 0.0

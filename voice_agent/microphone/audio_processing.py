@@ -14,7 +14,7 @@ import numpy as np
 from livekit import rtc
 
 from ..audio.samples import Int16
-from ..config import SoundConfig
+from ..config import AudioConfig
 
 RATE = 16_000
 FRAME = 160  # samples of the microphone: 10 ms, as WebRTC wants it
@@ -32,7 +32,7 @@ class AudioProcessing:
     ``far_rate``: of what is played; any rate that is a multiple of 100 Hz (else no echo is cancelled).
     """
 
-    def __init__(self, settings: SoundConfig, far_rate: int) -> None:
+    def __init__(self, settings: AudioConfig, far_rate: int) -> None:
         self.aec = settings.aec and far_rate % 100 == 0
         self.active = settings.aec or settings.noise_suppression or settings.gain_control
         self.delay_s = _DELAYS[self.aec, settings.noise_suppression] / RATE if self.active else 0.0

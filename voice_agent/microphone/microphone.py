@@ -1,6 +1,6 @@
 """The microphone end: a person at a desk.
 
-async with microphone(config.sound, on_audible=road.audible, on_gaps=...) as mic:
+async with microphone(config.audio, on_audible=road.audible, on_gaps=...) as mic:
     road.session.input.audio, road.session.output.audio = mic.input, mic.output
 
 PortAudio's callbacks only copy between the device and a ring; each call of the microphone's wakes the event loop, where
@@ -20,7 +20,7 @@ from ..audio.samples import Int16
 from ..audio.stream_recorder import Channel
 from ..audio.timeline import Timeline
 from ..clock import SYSTEM, Clock
-from ..config import SoundConfig
+from ..config import AudioConfig
 from ..errors import AudioError, UsageError
 from .audio_processing import RATE, AudioProcessing
 from .capture import AudioFrontEnd, Capture, MicrophoneInput
@@ -68,7 +68,7 @@ class Microphone:
 
     def __init__(
         self,
-        settings: SoundConfig,
+        settings: AudioConfig,
         sound: SoundSystem,
         *,
         on_audible: Callable[[float], None],
@@ -284,7 +284,7 @@ class Microphone:
                 most = max(self._latency_s.values()) >= MOST_LATENCY_S
                 self._on_event(
                     f"sound was lost: {xruns[0]} times at the microphone, {xruns[1]} times at the loudspeaker"
-                    + ("; if it goes on, close other programs or raise sound.latency_ms" if most else "")
+                    + ("; if it goes on, close other programs or raise audio.latency_ms" if most else "")
                 )
             if lost := self._lost():
                 await self._recover(lost, retry_s)
@@ -348,7 +348,7 @@ def _nothing(pcm: Int16, at: float) -> None:
 
 @contextlib.asynccontextmanager
 async def microphone(
-    settings: SoundConfig,
+    settings: AudioConfig,
     *,
     on_audible: Callable[[float], None],
     on_gaps: Callable[[int, float], None],

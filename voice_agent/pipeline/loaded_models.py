@@ -146,7 +146,7 @@ class LoadedModels:
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, ScheduledVoice] = {}
-        self._voice_runtime = config.tts.runtime_for(several=several)
+        self._voice_runtime = config.tts.backend_for(several=several)
         # What a call's stages are made with; doubles put theirs here (voice_agent.testing.doubles).
         self.doubled = False
         self.ears: Callable[..., FastWhisperSTT] = FastWhisperSTT
@@ -195,7 +195,7 @@ class LoadedModels:
                     models.whisper(model or stt.model),
                     device=stt.device,
                     compute_type=stt.compute_type,
-                    runtime=stt.runtime,
+                    runtime=stt.backend,
                     language=language,
                     hotwords=stt.hotwords,
                     threads=stt.threads,

@@ -116,7 +116,7 @@ class Talk:
 
     def _microphone(self, r: PipelineSession) -> contextlib.AbstractAsyncContextManager[CallDevices]:
         return self.open_microphone(
-            self.config.sound,
+            self.config.audio,
             on_audible=r.audible,
             on_gaps=r.ledger.gaps,
             on_event=lambda text: self._tell(Note(text)),

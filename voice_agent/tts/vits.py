@@ -216,7 +216,7 @@ class Voice:
             except Exception as e:  # a voice of another make may fail in either runtime, whose errors share no base
                 why = f"{model_path.name} does not run in bfloat16 ({e})"
                 if runtime == "openvino":
-                    raise ModelError(f"{why}: use tts.runtime=onnx") from e
+                    raise ModelError(f"{why}: use tts.backend=onnx") from e
                 _log.warning("%s: it runs in float32, which takes more than twice as long", why)
         del parts
         voice.warm_up()
@@ -413,7 +413,7 @@ class Voice:
 def check_runtime(name: str) -> None:
     """Raises ConfigError unless ``name`` is one of RUNTIMES."""
     if name not in RUNTIMES:
-        raise ConfigError(f"tts.runtime={name!r}: one of {', '.join(RUNTIMES)}")
+        raise ConfigError(f"tts.backend={name!r}: one of {', '.join(RUNTIMES)}")
 
 
 def load_config(path: Path) -> PiperConfig:

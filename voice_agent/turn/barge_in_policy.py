@@ -24,7 +24,7 @@ The one transition table::
     HOLDS   quiet for resume_after_s, utterance, no words HOLDS   Drop
     DOUBT   words                                         FREE    Yield
     DOUBT   quiet for resume_after_s, heard, no words     HOLDS   Resume, Drop (a false alarm)
-    DOUBT   doubt_s of sound without a word               HOLDS   Resume (a false alarm; still listened to)
+    DOUBT   false_interruption_timeout_s without a word   HOLDS   Resume (a false alarm; still listened to)
 
 *Words* are texts that :meth:`Words.judge` calls so and that could be said in the time; a lone word of less than half a
 second only if it is a command ("stop"): so short, Whisper makes words of anything. "Quiet, heard" means that the text
@@ -242,7 +242,11 @@ class InterruptionPolicy:
             if kind == "back-channel" and self._answers():
                 return self._yield()
             return self._false_alarm(kind, drop=hearing)
-        if self.state is State.DOUBT and self._now - self._paused_at_s >= c.doubt_s and kind != "words":
+        if (
+            self.state is State.DOUBT
+            and self._now - self._paused_at_s >= c.false_interruption_timeout_s
+            and kind != "words"
+        ):
             self.state = State.HOLDS
             self._false_alarms += 1
             self._given_up = True
@@ -262,7 +266,7 @@ class InterruptionPolicy:
 
     def _is_sure(self, heard_all: bool) -> bool:
         """Several words, or the same evidence twice, or the utterance's end heard: it is no slip of the ears."""
-        return len(words_of(self._text).split()) >= self.config.sure_words or self._times_heard >= 2 or heard_all
+        return len(words_of(self._text).split()) >= self.config.min_words or self._times_heard >= 2 or heard_all
 
     def _answers(self) -> bool:
         """The "yes" came over the reply's last word: it was an answer."""

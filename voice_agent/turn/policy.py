@@ -31,7 +31,7 @@ The one transition table::
     PAUSED     speech                            SPEAKING
     PAUSED     text that covers the speech       PAUSED     Ask (unless already asked on the same words)
     PAUSED     wait over, reply ready or held    COMMITTED  Commit
-    PAUSED     give_up_s without words           IDLE       Discard
+    PAUSED     no words in no_words_timeout_s    IDLE       Discard
     COMMITTED  speech, reply not audible yet     SPEAKING   Reopen
     COMMITTED  audible, or reopen_s over         IDLE
     COMMITTED  speech after audible              SPEAKING   SpeechStarted
@@ -188,7 +188,7 @@ class TurnPolicy:
         if speech:
             if self.state is State.PAUSED:
                 pause = end_s - window_s - self._speech_ended_s
-                if pause >= self.config.pause_counts_from_s:
+                if pause >= self.config.min_pause_s:
                     self._inner_pauses.append(pause)
                     self._usual_pause_s += 0.3 * (pause - self._usual_pause_s)
                 self._acoustic = None
@@ -248,7 +248,7 @@ class TurnPolicy:
         if self.state is State.PAUSED:
             if not self._text or self._covers_s < self._speech_ended_s:
                 heard_all = self._covers_s >= self._speech_ended_s
-                if silence >= c.give_up_s and (heard_all or silence >= 10 * c.give_up_s):
+                if silence >= c.no_words_timeout_s and (heard_all or silence >= 10 * c.no_words_timeout_s):
                     self._close()
                     return (Discard("no words"),)
                 return ()
@@ -272,7 +272,7 @@ class TurnPolicy:
         if self.reply_takes_s is None or not self._fits_asked:
             return c.hold_for_reply_s
         ready = self._last_ask_s + self.reply_takes_s - self._speech_ended_s
-        return max(c.hold_for_reply_s, min(ready - wanted, c.hold_for_pace_s))
+        return max(c.hold_for_reply_s, min(ready - wanted, c.hold_for_expected_reply_s))
 
     def discard(self, reason: str) -> tuple[TurnEvent, ...]:
         """Somebody else has decided that what is being heard is no turn."""

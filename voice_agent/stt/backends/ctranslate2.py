@@ -132,9 +132,9 @@ def load(path: Path, *, runtime: str, device: str, compute_type: str, threads: i
 
     ours = device == "cpu" and compute_type == "int8"
     if runtime not in RUNTIMES:
-        raise ConfigError(f"stt.runtime={runtime!r}: one of {', '.join(RUNTIMES)}")
+        raise ConfigError(f"stt.backend={runtime!r}: one of {', '.join(RUNTIMES)}")
     if runtime == "onnx" and not ours:
-        raise ConfigError("stt.runtime=onnx runs on stt.device=cpu with stt.compute_type=int8 only")
+        raise ConfigError("stt.backend=onnx runs on stt.device=cpu with stt.compute_type=int8 only")
     if runtime == "ctranslate2" or not ours:
         return Ct2Whisper(path, device, compute_type, threads)
     weights = path / "model.bin"

@@ -19,7 +19,7 @@ from ...audio.heard_words import HeardWords
 from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
-from ...config import SoundConfig
+from ...config import AudioConfig
 from ...microphone.audio_processing import AudioProcessing
 
 FRAME = 160  # samples: 10 ms of the user's 16 kHz
@@ -59,7 +59,7 @@ class ScriptInput(io.AudioInput):
         self._echo = echo
         self._canceller: AudioProcessing | None = None
         if echo is not None and echo.cancelled:
-            sound = SoundConfig(aec=True, noise_suppression=False, gain_control=False)
+            sound = AudioConfig(aec=True, noise_suppression=False, gain_control=False)
             self._canceller = AudioProcessing(sound, RECORD_RATE)
         self.position = 0  # samples spoken so far
         self.worst_lag_s = 0.0

@@ -88,7 +88,7 @@ class Weights:
         """The variable as it stands in the file, mapped."""
         kind, shape, at, size = self._variables[self._aliases.get(name, name)]
         if kind is None:
-            raise ModelError(f"{name} is stored as bfloat16: set stt.runtime to ctranslate2 for this model")
+            raise ModelError(f"{name} is stored as bfloat16: set stt.backend to ctranslate2 for this model")
         found: NDArray[Any] = self._data[at : at + size].view(kind).reshape(shape)
         return found
 

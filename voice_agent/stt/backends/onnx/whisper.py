@@ -315,4 +315,4 @@ def _session(model: bytes, threads: int) -> Any:
     try:
         return open_session(model, options)
     except Exception as e:
-        raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.runtime to ctranslate2") from e
+        raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.backend to ctranslate2") from e

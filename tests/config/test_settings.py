@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent import config
-from voice_agent.config import Config, LlmConfig, Secret, SttConfig, TurnConfig, load
+from voice_agent.config import Config, LlmConfig, Secret, SttConfig, TurnConfig, load, sections
 from voice_agent.config import page as config_page
+from voice_agent.config.setting import keys
 from voice_agent.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +96,28 @@ def test_a_mistake_in_the_environment_is_explained(env: dict[str, str], said: st
         load(env=env)
 
 
+def test_variables_that_begin_with_no_section_are_ignored_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Kubernetes sets the first four beside a Service called voice-agent."""
+    env = {
+        "VOICE_AGENT_SERVICE_HOST": "10.0.0.1",
+        "VOICE_AGENT_SERVICE_PORT_HTTP": "80",
+        "VOICE_AGENT_PORT": "tcp://10.0.0.1:8080",
+        "VOICE_AGENT_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "VOICE_AGENT_TRUN_PATIENCE": "0.2",
+        "VOICE_AGENT_STT_MODEL": "small",
+    }
+    assert load(env=env) == Config(stt=SttConfig(model="small"))
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert all(name in said for name in list(env)[:5])
+    assert "did you mean 'VOICE_AGENT_TURN_PATIENCE'?" in said
+    assert "10.0.0.1" not in said
+
+
+def test_no_section_is_called_like_a_variable_of_kubernetes() -> None:
+    assert not {"service", "port"} & set(sections())
+
+
 def test_a_mistake_in_a_flag_is_explained() -> None:
     with pytest.raises(ConfigError, match=r"flag turn\.patients: .*did you mean 'turn\.patience'"):
         load(env={}, flags={"turn.patients": 1})
@@ -113,6 +136,13 @@ def test_values_made_in_code_are_held_to_the_same_limits() -> None:
         TurnConfig(patience=2)
     with pytest.raises(ConfigError, match="device"):
         dataclasses.replace(SttConfig(), device="tpu")
+
+
+def test_a_value_made_in_code_is_as_easy_as_one_from_a_file() -> None:
+    assert LlmConfig(api_key="sk-plain") == LlmConfig(api_key=Secret("sk-plain"))  # type: ignore[arg-type]
+    assert "sk-plain" not in repr(dataclasses.replace(LlmConfig(), api_key="sk-plain"))  # type: ignore[arg-type]
+    patience = TurnConfig(patience=1).patience
+    assert (patience, type(patience)) == (1.0, float)
 
 
 @given(st.floats(0, 1), st.integers(1, 64), st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
@@ -145,7 +175,7 @@ def test_a_wrong_secret_does_not_show_in_the_error(file: Path) -> None:
         load(file, {})
     assert "123456" not in str(caught.value)
     with pytest.raises(ConfigError) as caught:
-        LlmConfig(api_key="sk-plain")  # type: ignore[arg-type]
+        LlmConfig(api_key=b"sk-plain")  # type: ignore[arg-type]
     assert "sk-plain" not in str(caught.value)
 
 
@@ -169,13 +199,11 @@ def test_the_cache_follows_the_xdg_rules() -> None:
 
 
 def test_every_setting_is_frozen_and_described() -> None:
-    rows = {(row.section, row.key) for row in config.describe()}
     loaded = Config()
-    for section in dataclasses.fields(loaded):
-        for item in dataclasses.fields(getattr(loaded, section.name)):
-            rows.remove((section.name, item.name))
-    assert not rows
-    assert all(len(row.doc) > 10 for row in config.describe())
+    assert [section.name for section in dataclasses.fields(loaded)] == list(sections())
+    for section in sections().values():
+        assert list(keys(section)) == [item.name for item in dataclasses.fields(section)]  # type: ignore[arg-type]
+        assert all(len(key.limits.doc) > 10 for key in keys(section).values())
     with pytest.raises(dataclasses.FrozenInstanceError):
         loaded.turn.patience = 0.1  # type: ignore[misc]
 
