@@ -7,7 +7,6 @@ Values of any origin (file, environment, flag, code) pass :func:`accept`, so all
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -87,22 +86,23 @@ class Key:
         return self.type_name if self.allowed == "any" else f"{self.type_name}: {self.allowed}"
 
 
+# By section: get_type_hints evaluates every annotation again, and each section that is made needs them.
+_KEYS: dict[type[Section], dict[str, Key]] = {}
+
+
 def keys(section: type[Section]) -> dict[str, Key]:
     """The settings of ``section`` by name."""
-    return _keys(section)
+    if section not in _KEYS:
+        hints = typing.get_type_hints(section)
+        fields = dataclasses.fields(section)  # type: ignore[arg-type]  # every subclass is a dataclass
+        _KEYS[section] = {item.name: _key(item, hints[item.name]) for item in fields}
+    return _KEYS[section]
 
 
-@functools.cache  # get_type_hints evaluates every annotation again, and each section that is made needs them
-def _keys(section: Any) -> dict[str, Key]:
-    hints = typing.get_type_hints(section)
-    found = {}
-    for item in dataclasses.fields(section):
-        hint = hints[item.name]
-        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        (kind,) = (option for option in options if option is not types.NoneType)
-        optional = types.NoneType in options
-        found[item.name] = Key(item.name, kind, optional, item.default, item.metadata["limits"])
-    return found
+def _key(item: dataclasses.Field[Any], hint: Any) -> Key:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    (kind,) = (option for option in options if option is not types.NoneType)
+    return Key(item.name, kind, types.NoneType in options, item.default, item.metadata["limits"])
 
 
 def accept(key: Key, value: object, where: str) -> Any:
