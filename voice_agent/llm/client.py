@@ -23,13 +23,13 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 from livekit.agents import llm
-from livekit.agents.inference.llm import drop_unsupported_params
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
 from livekit.agents.utils import is_given
 
 from ..clock import SYSTEM, Clock
 from ..config import LlmConfig
 from ..errors import ProviderAuthError, ProviderError, ProviderModelError, RateLimitedError
+from ..livekit_compat.inference import accepted_fields
 from ..meter import Meter
 from ..meter import current as current_meter
 from . import errors
@@ -307,7 +307,7 @@ class ChatLLM(llm.LLM[Any]):
             fields["prompt_cache_key"] = self._cache_key
         fields.update(self.endpoint.extra_body)
         fields.update(extra)
-        fields = drop_unsupported_params(self.model, fields, tools=tools)
+        fields = accepted_fields(self.model, fields, tools)
         never = {*self._refused, *row.refuses}
         kept = {name: value for name, value in fields.items() if name not in never}
         if tools:

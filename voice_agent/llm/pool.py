@@ -13,6 +13,8 @@ import logging
 import httpcore2
 import httpx2
 
+from ..livekit_compat.httpx_pool import add, pool_of
+
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 10.0
@@ -58,13 +60,8 @@ class WarmPool:
     @property
     def idle(self) -> int:
         """Connections that could take a request now."""
-        pool = self._pool()
+        pool = pool_of(self._client, self._url)
         return sum(c.is_idle() and not c.has_expired() for c in pool.connections) if pool is not None else 0
-
-    def _pool(self) -> httpcore2.AsyncConnectionPool | None:
-        # httpx2 has no public way to its pool; with another transport (a test's) nothing is kept warm.
-        pool = getattr(self._client._transport_for_url(self._url), "_pool", None)
-        return pool if isinstance(pool, httpcore2.AsyncConnectionPool) else None
 
     async def _keep(self) -> None:
         while True:
@@ -78,7 +75,7 @@ class WarmPool:
                 await asyncio.gather(*(self._open_one() for _ in range(missing)))
 
     async def _open_one(self) -> None:
-        pool = self._pool()
+        pool = pool_of(self._client, self._url)
         if pool is None:
             return
         # Asked of the pool, the probe would be sent over a connection that is open already; so it is sent over a
@@ -103,6 +100,6 @@ class WarmPool:
                 await connection.aclose()
             raise
         else:
-            pool._connections.append(connection)
-            if not connection.is_idle():
+            if not connection.is_idle() or not add(pool, connection):
                 self._target = 0  # this server ends each connection after its answer: nothing can be kept
+                await connection.aclose()

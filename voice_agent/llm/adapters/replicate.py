@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx2
 
+from ...livekit_compat.httpx_pool import WrappingTransport
+
 _ROLES = {"system": "", "user": "User: ", "assistant": "Assistant: ", "tool": "Tool: "}
 
 
@@ -75,20 +77,16 @@ class EventReader:
         return found
 
 
-class ReplicateTransport(httpx2.AsyncBaseTransport):
+class ReplicateTransport(WrappingTransport):
     """Answers ``/chat/completions`` by way of a prediction; everything else goes through as it is."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._cancelling: set[asyncio.Task[None]] = set()
-
-    @property
-    def _pool(self) -> Any:
-        return getattr(self._inner, "_pool", None)  # what llm.pool keeps warm
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if not request.url.path.endswith("/chat/completions"):
-            return await self._inner.handle_async_request(request)
+            return await self.inner.handle_async_request(request)
         body = json.loads(await request.aread())
         base = str(request.url).removesuffix("/chat/completions")
         if body.get("tools"):
@@ -101,7 +99,7 @@ class ReplicateTransport(httpx2.AsyncBaseTransport):
             json={"stream": True, "input": prediction_input(body)},
             extensions=request.extensions,
         )
-        answer = await self._inner.handle_async_request(made)
+        answer = await self.inner.handle_async_request(made)
         answer.request = made
         raw = await answer.aread()
         await answer.aclose()
@@ -121,7 +119,7 @@ class ReplicateTransport(httpx2.AsyncBaseTransport):
             headers={**_auth(request), "Accept": "text/event-stream", "Cache-Control": "no-store"},
             extensions=request.extensions,
         )
-        events = await self._inner.handle_async_request(opened)
+        events = await self.inner.handle_async_request(opened)
         events.request = opened
         if events.status_code >= 400:
             raw = await events.aread()
@@ -140,13 +138,13 @@ class ReplicateTransport(httpx2.AsyncBaseTransport):
         limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), 5.0)}
         with contextlib.suppress(httpx2.HTTPError, OSError):
             request = httpx2.Request("POST", url, headers=headers, extensions=limits)
-            answer = await self._inner.handle_async_request(request)
+            answer = await self.inner.handle_async_request(request)
             await answer.aread()
             await answer.aclose()
 
     async def aclose(self) -> None:
         await asyncio.gather(*self._cancelling, return_exceptions=True)
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 def _auth(request: httpx2.Request) -> dict[str, str]:
