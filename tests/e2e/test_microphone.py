@@ -25,7 +25,8 @@ from voice_agent.audio.samples import CAPTURED_AT
 from voice_agent.audio.timeline import RECORD_RATE
 from voice_agent.config import AudioConfig
 from voice_agent.errors import UsageError
-from voice_agent.microphone.microphone import Microphone, microphone
+from voice_agent.microphone.microphone import Microphone
+from voice_agent.microphone.open_microphone import open_microphone
 
 pytestmark = pytest.mark.e2e
 
@@ -56,7 +57,7 @@ class Call:
 
     @contextlib.asynccontextmanager
     async def open(self, settings: AudioConfig, record: Path | None = None) -> AsyncIterator[Microphone]:
-        async with microphone(
+        async with open_microphone(
             settings,
             on_audible=self.audible.append,
             on_gaps=lambda n, ms: self.gaps.append((n, ms)),

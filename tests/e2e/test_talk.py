@@ -38,7 +38,7 @@ def talked(pulse: Pulse, speech: Path, tmp_path_factory: pytest.TempPathFactory)
     argv = [sys.executable, "-m", "voice_agent.cli", "talk", "--whisper", "tiny.en", "--llm", SIM]
     t = OnTerminal([*argv, "--save", str(folder), "--screenshot", str(folder / "screen.svg")], pulse.environment)
     try:
-        t.wait_for("listening", limit=900)
+        t.wait_for("listening", limit_s=90)
         clip = read_audio(speech / "ask02.wav")
         pulse.say(clip.samples, clip.sample_rate).wait(timeout=60)
         t.wait_for("o output")  # the legend above the first turn

@@ -11,7 +11,8 @@ from voice_agent.clock import ManualClock
 from voice_agent.config import AudioConfig
 from voice_agent.microphone.audio_processing import FRAME, RATE, AudioProcessing
 from voice_agent.microphone.capture import AudioFrontEnd, Capture, MicrophoneInput
-from voice_agent.microphone.speaker import Player, SpeakerOutput
+from voice_agent.microphone.player import Player
+from voice_agent.microphone.speaker import SpeakerOutput
 
 Int16 = npt.NDArray[np.int16]
 
@@ -40,7 +41,7 @@ class Desk:
         self.far_end = 0
         self.input = MicrophoneInput()
         self.noted = Noted()
-        self.capture = Capture(RATE, self.clock, far=lambda: self.far_end, wake=lambda: None)
+        self.capture = Capture(RATE, self.clock, played=lambda: self.far_end, wake=lambda: None)
         self.front = AudioFrontEnd(self.capture, self.noted, self.input)
 
     def call(self, count: int = FRAME) -> None:

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from voice_agent.errors import AudioError, UsageError
-from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream, choose, format_for, listing, table
+from voice_agent.microphone.device_table import listing, table
+from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream, choose, format_for
 
 
 def device(index: int, name: str, inputs: int = 1, outputs: int = 0, **more: object) -> Device:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Mapping
 
 
@@ -43,18 +44,20 @@ class OnTerminal:
         self.drain(timeout_s)
         return re.sub(r"\x1b\[[\d;]*m", "", self.seen.decode("utf-8", "replace"))
 
-    def wait_for(self, words: str, limit: int = 300) -> str:
-        """Read until ``words`` have been shown. AssertionError if the process ends, or nothing more happens, first."""
-        for _ in range(limit):
+    def wait_for(self, words: str, limit_s: float = 30.0) -> str:
+        """Read until ``words`` have been shown. AssertionError if the process ends or time is up before that."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
             if words in (shown := self.read()):
                 return shown
             if self.child.poll() is not None and words not in self.read(0.5):
                 break
         raise AssertionError(f"{words!r} was not shown; the child's code is {self.child.poll()}:\n{self.read()}")
 
-    def end(self, limit: int = 300) -> int:
-        """Wait for the process (its output must be read for that); returns its code."""
-        for _ in range(limit):
+    def end(self, limit_s: float = 30.0) -> int:
+        """Wait for the process to end and read its output meanwhile; returns its code."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
             self.read()
             if (code := self.child.poll()) is not None:
                 self.read()

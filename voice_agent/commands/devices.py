@@ -19,7 +19,8 @@ def add(verbs: Verbs) -> None:
 def _devices(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..microphone.sound_system import PortAudio, listing, table
+    from ..microphone.device_table import listing, table
+    from ..microphone.portaudio import PortAudio
 
     rows = listing(PortAudio())
     if args.json:

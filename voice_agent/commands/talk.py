@@ -65,7 +65,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     from rich.console import Console
 
     from ..budget.ledger import Budget
-    from ..microphone.microphone import microphone
+    from ..microphone.open_microphone import open_microphone
     from ..runtime.malloc import set_malloc_thresholds
     from ..talk.live_screen import ScreenSink
     from ..talk.save import Saved
@@ -79,7 +79,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
         raise UsageError("--screenshot needs a terminal")
     save: Saved | None = Saved(args.save, budget) if args.save is not None else None
     try:
-        talk = Talk(agent.config, microphone, save, args.muted, agent.tools, agent.mcp, agent.notes)
+        talk = Talk(agent.config, open_microphone, save, args.muted, agent.tools, agent.mcp, agent.notes)
         sink = _sink(args.json, console, budget, talk.sound)
         if args.screenshot is not None and isinstance(sink, ScreenSink):
             talk.on_quit = functools.partial(sink.save_svg, args.screenshot)
@@ -123,7 +123,7 @@ def _demo(agent: AgentOptions, out: Path) -> int:
 
 def _has_sound() -> bool:
     """Whether there is a device to listen and one to speak with. Without PortAudio there is none."""
-    from ..microphone.sound_system import PortAudio
+    from ..microphone.portaudio import PortAudio
 
     try:
         devices = PortAudio().devices()

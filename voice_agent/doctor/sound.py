@@ -15,7 +15,8 @@ from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..config import AudioConfig, environment_without_secrets
 from ..errors import AudioError
-from ..microphone.sound_system import Device, Kind, PortAudio, SoundSystem, choose, format_for
+from ..microphone.portaudio import PortAudio
+from ..microphone.sound_system import Device, Kind, SoundSystem, choose, format_for
 from .chirp import LENGTH_S, Float, agreed, chirp, find
 from .finding import Facts, Finding, Status
 

@@ -17,19 +17,18 @@ from ..audio.samples import Int16
 from ..config import AudioConfig
 
 RATE = 16_000
-FRAME = 160  # samples of the microphone: 10 ms, as WebRTC wants it
-HINT_EVERY = 50  # frames between two hints on the delay
+FRAME = 160  # samples of the microphone: 10 ms, the frame of WebRTC
+HINT_EVERY = 50  # frames between two delay hints
 
-# How much later a sound comes out than it went in, in samples of 16 kHz, found as the peak of the cross-correlation of
-# output and input for sense01.wav (livekit 1.1.21): AEC 164, noise suppression 128, high pass 36, all of them 256, each
-# of them including what the framing costs.
+# The delay of the processing in samples at 16 kHz, framing included: the peak of the cross-correlation of output and
+# input for sense01.wav (livekit 1.1.21). AEC 164, noise suppression 128, high pass 36, all of them 256.
 _DELAYS = {(False, False): 36, (False, True): 128, (True, False): 164, (True, True): 256}
 
 
 class AudioProcessing:
     """Echo cancellation, noise suppression, gain control and a high pass, in frames of 10 ms at 16 kHz.
 
-    ``far_rate``: of what is played; any rate that is a multiple of 100 Hz (else no echo is cancelled).
+    ``far_rate``: sample rate of what is played. Without a multiple of 100 Hz there is no echo cancellation.
     """
 
     def __init__(self, settings: AudioConfig, far_rate: int) -> None:
@@ -49,24 +48,24 @@ class AudioProcessing:
             )
 
     def far(self, pcm: Int16) -> None:
-        """``pcm`` was played (any length; it is cut into frames here)."""
+        """Far end: ``pcm`` (int16, any length) was played."""
         if self._apm is None or not self.aec:
             return
         size = self._far_rate // 100
         if len(self._far_rest):
             pcm = np.concatenate([self._far_rest, pcm])
         whole = len(pcm) // size * size
-        if whole:  # all in one call: the module cuts it itself, and a call costs as much as cancelling echo in 10 ms
+        if whole:  # one call for all frames (the module splits them): a call costs as much as the echo of 10 ms
             self._apm.process_reverse_stream(rtc.AudioFrame(pcm[:whole].tobytes(), self._far_rate, 1, whole))
         self._far_rest = pcm[whole:]
 
     def near(self, pcm: Int16, delay_s: float) -> Int16:
-        """Whole frames (of 160 samples) of the microphone, cleaned. ``delay_s``: of both devices together."""
+        """Near end: process whole frames (160 samples each) of the microphone. ``delay_s``: latency of both devices."""
         if self._apm is None or not len(pcm):
             return pcm
         if self.aec and self._until_hint <= 0:
             self._until_hint = HINT_EVERY
-            with contextlib.suppress(RuntimeError):  # a hint only: AEC3 finds the delay itself
+            with contextlib.suppress(RuntimeError):  # only a hint: AEC3 finds the delay itself
                 self._apm.set_stream_delay_ms(max(0, min(500, round(delay_s * 1000))))
         self._until_hint -= len(pcm) // FRAME
         frame = rtc.AudioFrame(pcm.tobytes(), RATE, 1, len(pcm))

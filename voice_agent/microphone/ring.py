@@ -1,4 +1,4 @@
-"""A ring between a sound card's thread and ours. It never waits: no lock, no allocation, two copies at most."""
+"""A ring buffer between the sound system's thread and the event loop: no lock, no allocation, two copies at most."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..audio.samples import Int16
 class Ring:
     """int16 samples; one thread writes, one thread reads. Positions count samples from 0 and never wrap.
 
-    Each side moves only its own position, after its copy is done, so the other never sees half a copy (CPython's
-    attribute stores are atomic). ``keep``: samples behind the reader that are not given to the writer yet, so that
-    :meth:`rewind` can go back to them.
+    Each side moves only its own position, after its copy, so the other side never sees half a copy (CPython's attribute
+    stores are atomic). ``keep``: the number of read samples that are not overwritten yet; :meth:`rewind` can return to
+    them.
     """
 
     def __init__(self, capacity: int, *, keep: int = 0, start: int = 0) -> None:
@@ -26,7 +26,7 @@ class Ring:
 
     @property
     def capacity(self) -> int:
-        """Samples it can hold, those that are kept included."""
+        """Samples that it can hold, kept samples included."""
         return len(self._pcm)
 
     @property
@@ -40,7 +40,7 @@ class Ring:
         return len(self._pcm) - self._keep - self.available
 
     def write(self, pcm: Int16) -> int:
-        """Writer: append as much of ``pcm`` as there is room for; returns how many samples that was."""
+        """Writer: append as much of ``pcm`` as fits; returns how many samples that was."""
         count = min(len(pcm), self.free)
         if count <= 0:
             return 0
@@ -52,7 +52,7 @@ class Ring:
         return count
 
     def read_into(self, out: Int16) -> int:
-        """Reader: copy as much as there is, at most ``len(out)``; returns how many samples that was."""
+        """Reader: copy at most ``len(out)`` samples into ``out``; returns how many were there."""
         count = min(len(out), self.available)
         if count <= 0:
             return 0
@@ -64,7 +64,7 @@ class Ring:
         return count
 
     def take(self, count: int) -> Int16:
-        """Reader: the next ``count`` samples, or as many as there are."""
+        """Reader: the next ``count`` samples, or all that are there."""
         out = np.empty(max(0, min(count, self.available)), np.int16)
         self.read_into(out)
         return out
@@ -74,7 +74,7 @@ class Ring:
         self.read = max(self.read, min(position, self.written))
 
     def rewind(self, position: int) -> int:
-        """Reader: go back to ``position``, or as far as the samples are still there; returns where that is."""
+        """Reader: go back to ``position``, or to the oldest sample still there; returns the new position."""
         oldest = max(self._start, self.written - len(self._pcm), self.read - self._keep)
         self.read = max(oldest, min(position, self.read))
         return self.read

@@ -48,7 +48,7 @@ LOOK_S = 0.5  # how often lost sound and what has been used of a quota are looke
 
 
 class CallDevices(Protocol):
-    """What the call needs of :func:`voice_agent.microphone.microphone.microphone`."""
+    """What the call needs of :func:`voice_agent.microphone.open_microphone.open_microphone`."""
 
     muted: bool
     resting: bool
