@@ -71,7 +71,7 @@ def test_the_constraints_cover_what_the_project_asks_for() -> None:
 def test_the_version_and_the_weights_are_the_same_wherever_they_stand() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == voice_agent.__version__
-    assert f'WEIGHTS="{models.SMOLLM2_REQUIREMENT}"' in (ROOT / "scripts" / "_setup.sh").read_text()
+    assert f'WEIGHTS="{models.SMOLLM2.requirements[0]}"' in (ROOT / "scripts" / "_setup.sh").read_text()
 
 
 @pytest.mark.parametrize("name", ["scripts/talk", "scripts/test", "scripts/check", ".ci/run"])

