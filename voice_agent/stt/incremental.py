@@ -1,8 +1,8 @@
-"""One utterance, heard again and again while it lasts, at a cost that does not grow with it.
+"""Decodes one utterance again and again while it lasts, at a cost that does not grow with its length.
 
-Each call decodes the tail: the audio since the last *frozen* word. When the tail grows long, the words that two passes
-in a row agree on are frozen and their audio is dropped, cut at the quietest place between two words. So a pass costs
-the same after 30 s of speech as after 5.
+Each pass decodes the tail: the audio since the last *frozen* word. When the tail grows long, the words on which two
+passes in a row agree are frozen and their audio is dropped, cut at the quietest place between two words. So a pass
+costs the same after 30 s of speech as after 5 s.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .decoder import MAX_AUDIO_S, SAMPLE_RATE, Float32, Hypothesis, WhisperEngine, Word, words_key
+from .decoder import MAX_AUDIO_S, WhisperEngine
+from .hypothesis import Hypothesis, Word, words_key
+from .pcm import SAMPLE_RATE, Float32, quietest
 
-FREEZE_FROM_S = 9.0  # a tail longer than this is shortened ...
-KEEP_S = 2.6  # ... but keeps at least this much, so that the words at its end keep their context
+FREEZE_FROM_S = 9.0
+"""A longer tail is shortened."""
+KEEP_S = 2.6
+"""A shortened tail keeps at least this much, so that the words at its end keep their context."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """The whole text so far, and how many samples at the start of the tail are not needed any more."""
+class PassResult:
+    """``text``: all of the utterance so far; ``drop_samples``: to drop from the start of the tail."""
 
     text: str
     drop_samples: int
     hypothesis: Hypothesis
 
 
-class Utterance:
-    """Use from one thread (the engine's); hand in the tail each time, drop what :class:`Heard` says."""
+class IncrementalDecoder:
+    """Decodes one utterance. Use it from one thread; after each pass drop ``drop_samples`` from the tail."""
 
     def __init__(
         self,
@@ -44,14 +48,14 @@ class Utterance:
         self._frozen = ""
         self._previous: Hypothesis | None = None
 
-    def hear(self, tail: Float32, *, final: bool = False, speech_s: float | None = None) -> Heard:
-        """Decode the tail (mono float32, 16 kHz). ``final``: the user has paused, so nothing is frozen now.
+    def decode(self, tail: Float32, *, final: bool = False, speech_s: float | None = None) -> PassResult:
+        """Decode the tail (mono float32, 16 kHz). ``final``: the user has paused, so nothing is frozen.
 
-        ``speech_s``: the user may have finished, and spoke until there in the tail; it may be that nothing is to be
-        decoded then (see :meth:`WhisperEngine.decode`).
+        ``speech_s``: the speech may have ended there in the tail; then the previous text may be confirmed instead of
+        decoding (:meth:`.decoder.WhisperEngine.decode`).
         """
         forced = 0
-        if len(tail) > MAX_AUDIO_S * SAMPLE_RATE:  # two passes never agreed: cut at the quietest place, lose no sound
+        if len(tail) > MAX_AUDIO_S * SAMPLE_RATE:  # two passes never agreed: cut at the quietest place, lose no audio
             forced = quietest(tail, int(8 * SAMPLE_RATE), int(20 * SAMPLE_RATE))
             head = self._engine.decode(tail[:forced])
             self._frozen = join(self._frozen, head.text)
@@ -68,10 +72,10 @@ class Utterance:
         if not final and self._previous is not None and len(tail) > self._freeze_from_s * SAMPLE_RATE:
             drop = self._freeze(tail, h, self._previous)
         self._previous = None if drop else h
-        return Heard(text, forced + drop, h)
+        return PassResult(text, forced + drop, h)
 
     def settle(self, text: str) -> None:
-        """``text`` (all of it so far) stands: the speaker has made a pause and goes on. Hand in only what follows."""
+        """``text`` (all of it so far) is final: the speaker goes on after a pause. Hand in only what follows."""
         self._frozen = text
         self._previous = None
 
@@ -110,17 +114,9 @@ def common_words(a: str, b: str) -> int:
 
 
 def boundary(pcm: Float32, left: Word, right: Word) -> tuple[int, float]:
-    """The quietest 30 ms near the seam of two words: (sample to cut at, its RMS). The alignment is good to ~100 ms."""
+    """The quietest 30 ms between two words: (sample to cut at, its RMS). The alignment is good to about 100 ms."""
     middle = int((left.end_s + right.start_s) / 2 * SAMPLE_RATE)
     reach = int(0.12 * SAMPLE_RATE)
     cut = quietest(pcm, max(0, middle - reach), min(len(pcm), middle + reach))
     half = int(0.015 * SAMPLE_RATE)
     return cut, float(np.sqrt(np.mean(np.square(pcm[max(0, cut - half) : cut + half]))))
-
-
-def quietest(pcm: Float32, start: int, stop: int) -> int:
-    """Centre of the quietest 30 ms between two samples."""
-    step, size = int(0.01 * SAMPLE_RATE), int(0.03 * SAMPLE_RATE)
-    starts = range(start, max(start + 1, stop - size), step)
-    best = min(starts, key=lambda i: float(np.mean(np.square(pcm[i : i + size]))))
-    return min(best + size // 2, len(pcm))

@@ -1,1 +1,1 @@
-"""What runs Whisper: CTranslate2, or onnxruntime."""
+"""The backends that run Whisper: onnxruntime and CTranslate2. ``load_backend`` chooses."""

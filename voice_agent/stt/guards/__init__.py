@@ -1,1 +1,1 @@
-"""Checks of what Whisper wrote against the sound it was given."""
+"""Checks that remove text which the audio cannot have carried."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ....onnx_tools.writer import MICROSOFT, Graph
 from .token_rules import LEAST, Rules
-from .weights import Weights
+from .ct2_file import Ct2File
 
 Whole = TypeVar("Whole", np.int8, np.uint8)
 
@@ -58,11 +58,11 @@ class Network(Graph):
         product = self.op("Mul", product, step)
         return product if bias is None else self.op("Add", product, self.constant(bias))
 
-    def norm(self, x: str, w: Weights, name: str) -> str:
+    def norm(self, x: str, w: Ct2File, name: str) -> str:
         gamma, beta = self.constant(w.array(f"{name}/gamma")), self.constant(w.array(f"{name}/beta"))
         return self.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=_LAYER_NORM_EPSILON)
 
-    def feed_forward(self, x: str, w: Weights, name: str) -> str:
+    def feed_forward(self, x: str, w: Ct2File, name: str) -> str:
         inner = self.linear(self.norm(x, w, f"{name}/layer_norm"), w.array(f"{name}/linear_0/weight"))
         inner = self.op("BiasGelu", inner, self.constant(w.array(f"{name}/linear_0/bias")), domain=MICROSOFT)
         return self.op(
@@ -96,7 +96,7 @@ def _whole_numbers(
     return numbers, steps
 
 
-def _projection(w: Weights, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _projection(w: Ct2File, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weight and bias; the first ``scaled`` outputs (the queries) divided by the root of a head's width, 64."""
     weight, bias = w.array(f"{name}/weight"), w.array(f"{name}/bias")
     weight[:scaled] /= 8
@@ -128,7 +128,7 @@ def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
     return g.op("Mul", g.op("Add", mel, g.scalar(4.0)), g.scalar(0.25))
 
 
-def encoder(w: Weights) -> bytes:
+def encoder(w: Ct2File) -> bytes:
     """Sound to the keys and values of every decoder layer, for 50 positions a second.
 
     Inputs as :func:`features` has them: ``pcm`` and ``silence``.
@@ -194,13 +194,13 @@ def best(g: Graph, logits: str, rules: Rules) -> None:
     g.output("scores", g.op("Concat", word, all_words, end, time, all_times, axis=-1))
 
 
-def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes:
+def decoder(w: Ct2File, rules: Rules, attention_of: Sequence[int] = ()) -> bytes:
     """One step over any number of tokens.
 
     Inputs: ``x`` [1, tokens, width] (embeddings with their places), ``mask`` (added to the scores, [tokens, past +
     tokens] or anything that becomes it), ``rows`` [rows] (the tokens whose successors are asked for), ``from`` and
     ``to`` as :func:`best` has them, for each layer ``key_i`` and ``value_i`` of the encoder and ``past_key_i``,
-    ``past_value_i`` [1, heads, past or more, 64], of which the first ``past`` [1] are taken; ``judged`` [1]: in so many
+    ``past_value_i`` [1, heads, past or more, 64], of which the first ``past`` [1] are taken; ``scored_rows`` [1]: in the first so many
     rows, the probability of each of ``asked`` [asked] is told.
     Outputs: those of :func:`best`, ``likelihood`` [1, judged, asked], ``past_*`` with this step's tokens as ``new_*``,
     and for the layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
@@ -232,6 +232,6 @@ def decoder(w: Weights, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
     x = g.norm(g.op("Gather", x, rows, axis=1), w, "decoder/layer_norm")
     logits = g.linear(x, w.matrix("decoder/projection/weight"))
     best(g, logits, rules)
-    judged = g.op("Slice", logits, g.ints(0), g.input("judged", np.int64), g.ints(1))
-    g.output("likelihood", g.op("Gather", g.op("Softmax", judged, axis=-1), g.input("asked", np.int64), axis=2))
+    judged = g.op("Slice", logits, g.ints(0), g.input("scored_rows", np.int64), g.ints(1))
+    g.output("likelihood", g.op("Gather", g.op("Softmax", judged, axis=-1), g.input("scored_tokens", np.int64), axis=2))
     return g.model()

@@ -29,7 +29,7 @@ _TYPES: tuple[type[np.generic] | None, ...] = (
 _VERSIONS = range(3, 7)
 
 
-class Weights:
+class Ct2File:
     """The variables of one model by name. ``array`` gives them as float32, whatever they are stored as.
 
     Raises ModelError if ``path`` is not such a file, or holds numbers that only CTranslate2 knows how to read.
