@@ -95,7 +95,7 @@ class BaseTurnDetector(Protocol):
         ...
 
     @property
-    def wants_to_be_sure(self) -> bool:
+    def wants_confirmation(self) -> bool:
         """The text looks whole though the user still speaks: another look at the same words would decide."""
         ...
 

@@ -19,8 +19,11 @@ from livekit.local_inference import EOT, VAD
 
 from voice_agent.config import TurnConfig
 from voice_agent.stt.decoder import WhisperEngine
-from voice_agent.stt.incremental import Utterance
-from voice_agent.stt.stream import PRE_ROLL_WINDOWS, WINDOW, to_float, wants_pass
+from voice_agent.stt.frame_windows import WINDOW
+from voice_agent.stt.incremental import IncrementalDecoder
+from voice_agent.stt.open_turn import PRE_ROLL_WINDOWS
+from voice_agent.stt.pass_scheduler import pass_is_due
+from voice_agent.stt.pcm import to_float
 from voice_agent.testing.replay.recorded import SPEECH, WINDOW_S, Evidence
 from voice_agent.turn import EndOfTurnModel
 from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
@@ -48,12 +51,17 @@ def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tupl
     speech = [p > SPEECH for _, p in found.windows]
     start = next((i for i in range(1, len(speech)) if speech[i] and speech[i - 1]), None)
     if start is not None:
-        _passes(found, to_float(line), speech, start, Utterance(engine), pass_s)
+        _passes(found, to_float(line), speech, start, IncrementalDecoder(engine), pass_s)
     return found, line
 
 
 def _passes(
-    found: Evidence, line: np.ndarray, speech: Sequence[bool], start: int, utterance: Utterance, pass_s: float | None
+    found: Evidence,
+    line: np.ndarray,
+    speech: Sequence[bool],
+    start: int,
+    decoder: IncrementalDecoder,
+    pass_s: float | None,
 ) -> None:
     """The stream's rule for starting a pass: when the last one has ended and there is something new to hear."""
     begin = max(0, start + 1 - PRE_ROLL_WINDOWS) * WINDOW
@@ -71,14 +79,14 @@ def _passes(
         seen = here
         at = here * WINDOW_S
         paused = at > ended
-        if not wants_pass(at, ended, loud, covers, took):
+        if not pass_is_due(at, ended, loud, covers, took):
             here += 1
             now = here * WINDOW_S
             continue
         began = time.process_time()
         tail = line[begin : here * WINDOW]
         speech_s = len(tail) / RATE - (at - ended) if paused or ended > loud else None
-        heard = utterance.hear(tail, final=paused, speech_s=speech_s)
+        heard = decoder.decode(tail, final=paused, speech_s=speech_s)
         confirmed = heard.hypothesis.guard == "confirmed"
         took = time.process_time() - began if pass_s is None else pass_s * (CONFIRM_SHARE if confirmed else 1.0)
         begin += heard.drop_samples

@@ -24,7 +24,7 @@ from tables import markdown, percentile, write_lines
 from voice_agent.config import models
 from voice_agent.errors import AudioError
 from voice_agent.stt.decoder import WhisperEngine
-from voice_agent.stt.stream import to_float
+from voice_agent.stt.pcm import to_float
 
 
 @dataclass(slots=True)

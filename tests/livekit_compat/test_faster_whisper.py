@@ -16,7 +16,8 @@ from voice_agent.config import models
 from voice_agent.errors import DependencyError
 from voice_agent.livekit_compat import faster_whisper as compat
 from voice_agent.livekit_compat.symbols import Symbol
-from voice_agent.stt.backends.ctranslate2 import Ct2Whisper, load
+from voice_agent.stt.backends.ctranslate2 import Ct2Whisper
+from voice_agent.stt.backends.load_backend import load_backend
 
 
 @pytest.fixture(scope="module")
@@ -94,4 +95,4 @@ def test_without_a_method_no_model_is_loaded_and_the_version_is_named(
 ) -> None:
     without(symbol)
     with pytest.raises(DependencyError, match=r"pip install 'faster-whisper>=1\.2\.1,<1\.3'"):
-        load(models.whisper("tiny.en"), runtime="auto", device="cpu", compute_type="int8", threads=1)
+        load_backend(models.whisper("tiny.en"), backend="auto", device="cpu", compute_type="int8", threads=1)

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from voice_agent.stt import Hypothesis, WhisperEngine
-from voice_agent.stt.decoder import Word, words_key
-from voice_agent.stt.incremental import FREEZE_FROM_S, Heard, Utterance, boundary, common_words, join, quietest
+from voice_agent.stt.hypothesis import Word, words_key
+from voice_agent.stt.incremental import FREEZE_FROM_S, IncrementalDecoder, PassResult, boundary, common_words, join
+from voice_agent.stt.pcm import quietest
 
 RATE = 16_000
 Float32 = npt.NDArray[np.float32]
@@ -63,7 +64,7 @@ class TestQuietest:
     def test_a_stretch_shorter_than_30_ms(self, start: int, stop: int) -> None:
         assert start <= quietest(with_gap(0.5), start, stop) <= RATE
 
-    def test_a_seam_is_cut_where_it_is_quiet(self) -> None:
+    def test_two_words_are_cut_where_it_is_quiet(self) -> None:
         pcm = with_gap(0.56)
         cut, loudness = boundary(pcm, Word(" a", 0.3, 0.5, 1.0), Word(" b", 0.55, 0.8, 1.0))
         assert cut / RATE == pytest.approx(0.56, abs=0.02)
@@ -74,7 +75,7 @@ class TestQuietest:
 
 @dataclass
 class ScriptedEngine:
-    """Says what it was told to, pass by pass, with words of equal length, and keeps what it was asked."""
+    """Gives ``texts`` pass by pass, with words of equal length, and notes its arguments."""
 
     texts: list[str]
     confirms: bool = False
@@ -105,8 +106,8 @@ class ScriptedEngine:
         return [Word(f" {w}", i * each, (i + 1) * each, 1.0) for i, w in enumerate(written)]
 
 
-def utterance(engine: ScriptedEngine) -> Utterance:
-    return Utterance(engine, freeze_from_s=4.0, keep_s=1.0)  # type: ignore[arg-type]
+def incremental(engine: ScriptedEngine) -> IncrementalDecoder:
+    return IncrementalDecoder(engine, freeze_from_s=4.0, keep_s=1.0)  # type: ignore[arg-type]
 
 
 def sound(seconds: float) -> Float32:
@@ -118,17 +119,17 @@ class TestFreezing:
 
     def test_short_speech_is_not_cut(self) -> None:
         engine = ScriptedEngine([self.LONG, self.LONG])
-        u = utterance(engine)
-        assert [u.hear(sound(3)).drop_samples, u.hear(sound(3.5)).drop_samples] == [0, 0]
+        u = incremental(engine)
+        assert [u.decode(sound(3)).drop_samples, u.decode(sound(3.5)).drop_samples] == [0, 0]
 
     def test_words_that_two_passes_agree_on_are_frozen(self) -> None:
         engine = ScriptedEngine([self.LONG, self.LONG + " nine", "rest"])
-        u = utterance(engine)
-        assert u.hear(sound(5)).drop_samples == 0  # one pass agrees with nobody
-        second = u.hear(sound(5.2))
+        u = incremental(engine)
+        assert u.decode(sound(5)).drop_samples == 0  # one pass agrees with nobody
+        second = u.decode(sound(5.2))
         assert second.text == self.LONG + " nine"
         assert 1.0 * RATE < second.drop_samples <= (5.2 - 1.0) * RATE + RATE // 8
-        third = u.hear(sound(1))
+        third = u.decode(sound(1))
         frozen = third.text.removesuffix(" rest")
         assert self.LONG.startswith(frozen)
         assert len(frozen.split()) >= 3
@@ -136,22 +137,22 @@ class TestFreezing:
 
     def test_what_they_disagree_on_is_not(self) -> None:
         engine = ScriptedEngine([self.LONG, "one two tree for fife", "x"])
-        u = utterance(engine)
-        u.hear(sound(5))
-        assert u.hear(sound(5)).drop_samples == 0
+        u = incremental(engine)
+        u.decode(sound(5))
+        assert u.decode(sound(5)).drop_samples == 0
 
     def test_nothing_is_frozen_in_the_pause(self) -> None:
         engine = ScriptedEngine([self.LONG, self.LONG])
-        u = utterance(engine)
-        u.hear(sound(5))
-        assert u.hear(sound(5), final=True).drop_samples == 0
+        u = incremental(engine)
+        u.decode(sound(5))
+        assert u.decode(sound(5), final=True).drop_samples == 0
 
     @pytest.mark.parametrize("confirms", [True, False])
     def test_the_pause_asks_whether_the_text_still_holds(self, confirms: bool) -> None:
         engine = ScriptedEngine(["hello", "hello there"], confirms=confirms)
-        u = utterance(engine)
-        u.hear(sound(1))
-        heard = u.hear(sound(1.2), final=True, speech_s=1.1)
+        u = incremental(engine)
+        u.decode(sound(1))
+        heard = u.decode(sound(1.2), final=True, speech_s=1.1)
         assert engine.confirmed == 1
         assert engine.thorough == [False, True]
         assert heard.text == ("hello" if confirms else "hello there")
@@ -159,34 +160,34 @@ class TestFreezing:
 
     def test_while_the_user_speaks_nothing_is_asked(self) -> None:
         engine = ScriptedEngine(["hello", "hello there"], confirms=True)
-        u = utterance(engine)
-        u.hear(sound(1))
-        assert u.hear(sound(1.2)).text == "hello there"
+        u = incremental(engine)
+        u.decode(sound(1))
+        assert u.decode(sound(1.2)).text == "hello there"
         assert engine.confirmed == 0
 
     def test_the_first_pass_has_nothing_to_confirm(self) -> None:
         engine = ScriptedEngine(["hello"])
-        assert utterance(engine).hear(sound(1), final=True, speech_s=0.9).text == "hello"
+        assert incremental(engine).decode(sound(1), final=True, speech_s=0.9).text == "hello"
         assert engine.confirmed == 0
 
     def test_passes_that_never_agree_lose_no_sound(self) -> None:
         engine = ScriptedEngine(["head", "tail"])
-        heard = utterance(engine).hear(sound(29))
+        heard = incremental(engine).decode(sound(29))
         assert heard.text == "head tail"
         (first, _), (second, _) = engine.decoded
         assert first + second == 29 * RATE
         assert heard.drop_samples == first
 
 
-def hear_out(engine: WhisperEngine, pcm: Float32, step_s: float) -> tuple[Heard, list[float], float]:
-    """Hear ``pcm`` as it grows; returns the last result, the windows of all passes, and the longest tail in s."""
-    u, dropped, windows, longest = Utterance(engine), 0, [], 0.0
+def decode_growing(engine: WhisperEngine, pcm: Float32, step_s: float) -> tuple[PassResult, list[float], float]:
+    """Decode ``pcm`` as it grows; returns the last result, the windows of all passes, and the longest tail in s."""
+    u, dropped, windows, longest = IncrementalDecoder(engine), 0, [], 0.0
     for end in range(round(step_s * RATE), len(pcm), round(step_s * RATE)):
-        heard = u.hear(pcm[dropped:end])
+        heard = u.decode(pcm[dropped:end])
         longest = max(longest, (end - dropped) / RATE)
         dropped += heard.drop_samples
         windows.append(heard.hypothesis.window_s)
-    last = u.hear(pcm[dropped:], final=True, speech_s=(len(pcm) - dropped) / RATE)
+    last = u.decode(pcm[dropped:], final=True, speech_s=(len(pcm) - dropped) / RATE)
     return last, [*windows, last.hypothesis.window_s], longest
 
 
@@ -199,7 +200,7 @@ def joined(clips: list[Clip], times: int) -> tuple[Float32, str]:
 def test_the_cost_of_a_pass_does_not_grow_with_the_utterance(engine: WhisperEngine, read: list[Clip]) -> None:
     pcm, truth = joined(read, 2)
     assert len(pcm) / RATE > 30
-    last, windows, longest_s = hear_out(engine, pcm, 1.0)
+    last, windows, longest_s = decode_growing(engine, pcm, 1.0)
     half = len(windows) // 2
     assert longest_s < FREEZE_FROM_S + 8
     assert max(windows[half:]) <= max(windows[:half]) + 3

@@ -197,7 +197,7 @@ async def test_in_mid_speech_it_waits_for_the_judge(make: MakeCall) -> None:
     await call.speech()
     call.text()
     assert call.kinds() == [SpeechStarted]
-    assert not call.detector.wants_to_be_sure
+    assert not call.detector.wants_confirmation
     end_of_turn_model.go.release()
     await until(lambda: Preflight in call.kinds())
 

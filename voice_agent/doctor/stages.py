@@ -66,13 +66,14 @@ def _short(path: Path) -> str:
 
 def ears(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Load Whisper, hear a recorded sentence."""
-    from ..stt.decoder import SAMPLE_RATE, WhisperEngine
+    from ..stt.decoder import WhisperEngine
+    from ..stt.pcm import SAMPLE_RATE
 
     stt = config.stt
     path = models.whisper(stt.model)
     began = clock.now()
     engine = WhisperEngine(
-        path, device=stt.device, compute_type=stt.compute_type, runtime=stt.backend,
+        path, device=stt.device, compute_type=stt.compute_type, backend=stt.backend,
         language=stt.language, hotwords=stt.hotwords, threads=stt.threads, clock=clock,
     )  # fmt: skip
     loaded_s = clock.now() - began

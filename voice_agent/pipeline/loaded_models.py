@@ -31,7 +31,8 @@ from ..llm.start import running
 from ..runtime.scheduling import PrioritySemaphore, ScheduledExecutor, Scheduler
 from ..runtime.thread_priority import lower_priority
 from ..stt import FastWhisperSTT
-from ..stt.decoder import SAMPLE_RATE, WhisperEngine
+from ..stt.decoder import WhisperEngine
+from ..stt.pcm import SAMPLE_RATE
 from ..tts import AudioChunk, Delivery, PiperTTS, Stop, Voice
 from ..tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
 from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
@@ -195,7 +196,7 @@ class LoadedModels:
                     models.whisper(model or stt.model),
                     device=stt.device,
                     compute_type=stt.compute_type,
-                    runtime=stt.backend,
+                    backend=stt.backend,
                     language=language,
                     hotwords=stt.hotwords,
                     threads=stt.threads,

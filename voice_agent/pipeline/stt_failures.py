@@ -1,7 +1,7 @@
 """When the ears fail: say so, once the user has finished, and go on.
 
-One failing pass costs the words of one utterance (:mod:`voice_agent.stt.stream` reports it and hears the next). Without
-a word from the agent the user would wait for an answer that cannot come.
+One failing pass costs the words of one utterance (:mod:`voice_agent.stt.whisper_stream` reports it and hears on).
+Without a word from the agent the user would wait for an answer that cannot come.
 """
 
 from __future__ import annotations

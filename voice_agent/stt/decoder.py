@@ -47,7 +47,7 @@ class WhisperEngine:
     """One Whisper model. Passes of different calls may run on several threads at once.
 
     ``path``: a CTranslate2 model folder. ``device``, ``compute_type``: as in CTranslate2; only ``cpu`` with ``int8`` is
-    tested here. ``runtime``: the backend (:mod:`.backends.load_backend`; ``load`` makes it). ``language``: an ISO code,
+    tested here. ``backend`` (:mod:`.backends.load_backend`; ``load`` makes it). ``language``: an ISO code,
     or "auto" (detected in each pass, multilingual models only). ``hotwords``: words to favour, given to the model as
     preceding text. ``margin_s``, ``min_window_s``: the window (:class:`.encoder_window.EncoderWindow`); None: what
     suits the model. Raises ModelError when the model does not load.
@@ -59,7 +59,7 @@ class WhisperEngine:
         *,
         device: str = "cpu",
         compute_type: str = "int8",
-        runtime: str = "auto",
+        backend: str = "auto",
         language: str = "en",
         hotwords: str = "",
         threads: int = 1,
@@ -68,7 +68,7 @@ class WhisperEngine:
         clock: Clock = SYSTEM,
         load: Callable[..., WhisperBackend] = load_backend,
     ) -> None:
-        self._backend = load(Path(path), runtime=runtime, device=device, compute_type=compute_type, threads=threads)
+        self._backend = load(Path(path), backend=backend, device=device, compute_type=compute_type, threads=threads)
         self.multilingual = self._backend.is_multilingual
         if not self.multilingual and language not in ("en", "auto"):
             raise ConfigError(

@@ -26,7 +26,7 @@ from .decoder import WhisperEngine
 from .incremental import join
 from .pcm import SAMPLE_RATE, Float32, mono, quietest, to_float
 from .silence_endpointing import SilenceEndpointing
-from .whisper_stream import Vad, WhisperSTTBase, WhisperStream
+from .whisper_stream import Vad, WhisperStream, WhisperSTTBase
 
 
 class FastWhisperSTT(WhisperSTTBase):
@@ -104,7 +104,8 @@ class FastWhisperSTT(WhisperSTTBase):
 
     def new_vad(self) -> Vad:
         """Silero's VAD, as LiveKit ships it."""
-        return lambda window, vad=VAD(): float(vad.predict(window))  # type: ignore[misc]
+        vad = VAD()
+        return lambda window: float(vad.predict(window))
 
     def turn_committed(self, turn: UserTurn) -> None:
         """A stream calls this at the end of a turn."""

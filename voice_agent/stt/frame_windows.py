@@ -23,7 +23,7 @@ class FrameWindows:
     """Cuts 16 kHz mono frames into windows and counts the samples.
 
     Positions are seconds of audio since the stream began. A frame can arrive late but never early, so the earliest
-    arrival gives the clock time of position 0. A frame that carries its capture time (``CAPTURED_AT``) gives it exactly.
+    arrival gives the clock time of position 0. A frame with its capture time (``CAPTURED_AT``) gives it exactly.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -38,7 +38,7 @@ class SilenceEndpointing:
         return self._ended_s
 
     @property
-    def wants_to_be_sure(self) -> bool:
+    def wants_confirmation(self) -> bool:
         return False
 
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:

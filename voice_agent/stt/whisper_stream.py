@@ -19,7 +19,9 @@ from livekit.agents import stt
 from livekit.agents.types import APIConnectOptions
 
 from ..audio.samples import Int16
+from ..audio.speech_end import SpeechEnd
 from ..clock import Clock
+from ..livekit_compat.streams import SttStream
 from ..turn_events import (
     BaseTurnDetector,
     CancelPreflight,
@@ -37,7 +39,6 @@ from .incremental import IncrementalDecoder, PassResult
 from .open_turn import PRE_ROLL_WINDOWS, OpenTurn
 from .pass_scheduler import PassInput, PassScheduler
 from .pcm import SAMPLE_RATE, mono
-from .speech_end import SpeechEnd
 
 SETTLE_AFTER_S = 0.35
 """After a pause of this length inside a turn the text before it stands."""
@@ -70,7 +71,7 @@ class WhisperSTTBase(stt.STT[Never]):
         return stt.SpeechData(language=self.language, text=text, start_time=start_s, end_time=end_s)  # type: ignore[arg-type]
 
 
-class WhisperStream(stt.RecognizeStream):
+class WhisperStream(SttStream):
     """One speaker's stream. Positions are seconds of audio since it began (:class:`.frame_windows.FrameWindows`)."""
 
     def __init__(
@@ -105,7 +106,7 @@ class WhisperStream(stt.RecognizeStream):
     async def _run(self) -> None:
         vad = self._whisper.new_vad()
         try:
-            async for item in self._input_ch:
+            async for item in self.received:
                 if isinstance(item, rtc.AudioFrame):
                     self._take(item, vad)
             await self._finish()
@@ -149,7 +150,7 @@ class WhisperStream(stt.RecognizeStream):
         Late audio is not silence, so the time goes at most one window beyond what has arrived.
         """
         self._timer = None
-        if self._paused and not self._event_ch.closed:
+        if self._paused and not self.closed:
             self._turn_detector.advance(min(self._audio.now_s(), self._audio.received_s + WINDOW_S))
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
@@ -189,7 +190,7 @@ class WhisperStream(stt.RecognizeStream):
         )
 
     def _pass_done(self, used: PassInput | None, future: asyncio.Future[PassResult | None]) -> None:
-        if self._event_ch.closed:
+        if self.closed:
             return
         turn = self._turn
         if used is None or turn is None or used.decoder is not turn.decoder or not self._turn_detector.in_speech:
@@ -199,7 +200,7 @@ class WhisperStream(stt.RecognizeStream):
         now_s = self._audio.now_s()
         if (error := future.exception()) is not None:
             # One failed pass must not end the call (in LiveKit's agent it does): report it, and hear the rest.
-            self._emit_error(error if isinstance(error, Exception) else RuntimeError(str(error)), recoverable=True)
+            self.report(error if isinstance(error, Exception) else RuntimeError(str(error)))
             turn.covers_s = used.here_s
             self._turn_detector.text("", used.here_s, now_s)
             return
@@ -234,7 +235,7 @@ class WhisperStream(stt.RecognizeStream):
             self._commit(turn, event)
         elif isinstance(event, Discard):
             self._close(turn)
-            self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
+            self.emit(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
 
     def _open(self, event: SpeechStarted | Reopen) -> None:
         windows, decoder = list(self._pre_roll), IncrementalDecoder(self._whisper.engine)
@@ -252,7 +253,7 @@ class WhisperStream(stt.RecognizeStream):
             )
         self._turn = turn
         wall = self._clock.wall() - (self._clock.now() - self._audio.at(turn.started_s))
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=wall))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=wall))
         if isinstance(event, Reopen):
             self._whisper.turn_reopened(event.text)
 
@@ -282,9 +283,9 @@ class WhisperStream(stt.RecognizeStream):
         self._whisper.turn_committed(user_turn)
         self._send(stt.SpeechEventType.FINAL_TRANSCRIPT, turn, end.text, end_s=end.speech_ended_s)
         wall = self._clock.wall() - (now - ended_at)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=wall))
         usage = stt.RecognitionUsage(audio_duration=audio_s)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
+        self.emit(stt.SpeechEvent(type=stt.SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
 
     def _close(self, turn: OpenTurn) -> None:
         self._pre_roll.extend(turn.windows[-PRE_ROLL_WINDOWS:])
@@ -292,4 +293,4 @@ class WhisperStream(stt.RecognizeStream):
 
     def _send(self, kind: stt.SpeechEventType, turn: OpenTurn, text: str, *, end_s: float = 0.0) -> None:
         data = self._whisper.speech_data(text, turn.started_s, end_s)
-        self._event_ch.send_nowait(stt.SpeechEvent(type=kind, alternatives=[data]))
+        self.emit(stt.SpeechEvent(type=kind, alternatives=[data]))

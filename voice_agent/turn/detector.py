@@ -107,8 +107,8 @@ class TurnDetector:
         return self._policy.loud_until_s
 
     @property
-    def wants_to_be_sure(self) -> bool:
-        return self._policy.wants_to_be_sure
+    def wants_confirmation(self) -> bool:
+        return self._policy.wants_confirmation
 
     def window(self, end_s: float, probability: float, pcm: Int16) -> None:
         self._now_s = max(self._now_s, end_s)

@@ -109,7 +109,7 @@ class TurnPolicy:
         return self._loud_until_s
 
     @property
-    def wants_to_be_sure(self) -> bool:
+    def wants_confirmation(self) -> bool:
         """The words look whole and have not been asked on: once more the same, and they are."""
         score = self._scores.get(self._key)
         likely = score is not None and score >= self.config.score_early_preflight

@@ -22,7 +22,7 @@ class Taker:
 
     in_speech = True
     speech_ended_s = loud_until_s = 1.5
-    wants_to_be_sure = False
+    wants_confirmation = False
 
     def __init__(self) -> None:
         self.emit: Callable[[TurnEvent], None] = lambda decision: None

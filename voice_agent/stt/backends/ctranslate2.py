@@ -71,4 +71,3 @@ class Ct2Whisper:
     def detect_language(self, encoded: Any) -> str:
         code = self._model.model.detect_language(encoded)[0][0][0]  # "<|en|>"
         return str(code[2:-2])
-

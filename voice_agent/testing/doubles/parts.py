@@ -15,7 +15,8 @@ from ...llm.providers import Endpoint
 from ...pipeline.loaded_models import LoadedModels, ScheduledVoice
 from ...runtime.scheduling import ScheduledExecutor
 from ...stt import FastWhisperSTT
-from ...stt.decoder import WhisperEngine, words_key
+from ...stt.decoder import WhisperEngine
+from ...stt.hypothesis import words_key
 from ...tts import PiperTTS
 from ...turn import EndOfTurnModel, RuleEndOfTurnModel
 from .llm import Replies, ScriptedLLM, ScriptedProvider, endpoint

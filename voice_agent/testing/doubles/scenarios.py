@@ -11,7 +11,7 @@ import numpy as np
 from ...clock import Clock
 from ...config import Config
 from ...errors import ConfigError
-from ...stt.decoder import words_key
+from ...stt.hypothesis import words_key
 from ..scenario import stimulus
 from ..scenario.load import Script
 from ..scenario.results import Result

@@ -8,20 +8,22 @@ from typing import cast
 
 import numpy as np
 from livekit import rtc
-from livekit.agents import stt, vad
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
+from livekit.agents import vad
 
 from ...audio.samples import Int16
 from ...clock import SYSTEM, Clock
 from ...livekit_compat.streams import VadStream
-from ...stt.decoder import Float32, Hypothesis, WhisperEngine, Word
-from ...stt.stream import WINDOW, FastWhisperSTT, WhisperStream
+from ...stt import FastWhisperSTT, Hypothesis, WhisperEngine
+from ...stt.frame_windows import WINDOW
+from ...stt.hypothesis import Word
+from ...stt.pcm import Float32
+from ...stt.whisper_stream import Vad
 from ...turn_events import BaseTurnDetector, UserTurn
 from .loop import spend
 from .steps import Complaints
 from .synthetic_speech import RATE, text_in, voiced_share, words_in
 
-PASS_S, CONFIRM_S = 0.06, 0.03  # a pass of tiny.en, and the confirmation of a known text (docs/hearing.md)
+PASS_S, CONFIRM_S = 0.06, 0.03  # a pass of tiny.en, and the confirmation of a known text (docs/stt.md)
 
 
 class ScriptedVAD(vad.VAD):
@@ -161,13 +163,12 @@ class ScriptedSTT(FastWhisperSTT):
     def provider(self) -> str:
         return "voice_agent.testing.doubles"
 
-    def stream(
-        self,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
-    ) -> WhisperStream:
-        return _ScriptedStream(self, self._turn_detector(), conn_options)
+    def new_vad(self) -> Vad:
+        return self.detector.predict
+
+    def turn_committed(self, turn: UserTurn) -> None:
+        super().turn_committed(turn)
+        self.committed.append(turn.text)
 
     def verify(self) -> None:
         """Raise ScriptError if the committed turns are not the expected ones (without ``expected``: never)."""
@@ -180,25 +181,6 @@ class ScriptedSTT(FastWhisperSTT):
                 notes.unexpected(f"{text!r}", f"turn {i + 1} to be {want!r}" if want else "no further turn")
         notes.left_over([f"turn {i + 1} {t!r}" for i, t in enumerate(self._expected) if i >= len(self.committed)])
         notes.check()
-
-
-class _ScriptedStream(WhisperStream):
-    """The real stream with the double's VAD."""
-
-    async def _run(self) -> None:
-        owner = cast(ScriptedSTT, self._ears)
-        try:
-            async for item in self.received:
-                if isinstance(item, rtc.AudioFrame):
-                    self._take(item, owner.detector)
-            await self._finish()
-        finally:
-            await self._turn_detector.aclose()
-
-    def _send(self, kind: stt.SpeechEventType, text: str, *, end_s: float = 0.0) -> None:
-        if kind is stt.SpeechEventType.FINAL_TRANSCRIPT:
-            cast(ScriptedSTT, self._ears).committed.append(text)
-        super()._send(kind, text, end_s=end_s)
 
 
 def heard_text(frames: Sequence[rtc.AudioFrame]) -> str:

@@ -132,8 +132,8 @@ class _SlowTurnDetector:
         return self._inner.loud_until_s
 
     @property
-    def wants_to_be_sure(self) -> bool:
-        return self._inner.wants_to_be_sure
+    def wants_confirmation(self) -> bool:
+        return self._inner.wants_confirmation
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -30,6 +30,7 @@ from livekit.local_inference import VAD
 from ...audio.files import read_audio
 from ...audio.resampling import resample
 from ...audio.samples import Int16
+from ...audio.speech_end import SpeechEnd
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE, Timeline
 from ...budget.export import JsonlWriter
 from ...budget.ledger import Budget, Mark, Turn
@@ -38,7 +39,6 @@ from ...config import Config
 from ...errors import AudioError, UsageError
 from ...pipeline.loaded_models import LoadedModels
 from ...pipeline.session import PipelineSession, Progress, open_session
-from ...stt.speech_end import SpeechEnd
 from .script_io import Echo, ScriptInput, ScriptOutput
 
 WINDOW = 512

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ...audio.speech_end import SpeechEnd
 from ...budget.ledger import Turn
-from ...stt.speech_end import SpeechEnd
 from ...turn.policy import words_of
 
 FACT_LENGTH = 400  # characters of JSON: what the evidence says at more length is in the rows

@@ -1,5 +1,5 @@
-"""Whisper on onnxruntime: the same weights as CTranslate2's, a quarter of the time for a token (docs/hearing.md).
+"""Whisper on onnxruntime: CTranslate2's weights, a quarter of the time for a token (docs/stt.md).
 
-Read in this order: ``weights`` (CTranslate2's file), ``graph`` (the network, written down as ONNX), ``rules`` (which
-token may follow), ``whisper`` (running it).
+Read in this order: ``ct2_file`` (CTranslate2's file), ``whisper_graph`` (the network as ONNX), ``token_rules`` (which
+token may follow), ``whisper_sessions`` (one decoder step), ``onnx_whisper`` (decoding with a draft).
 """

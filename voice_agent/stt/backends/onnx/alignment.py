@@ -1,7 +1,7 @@
-"""From attention to time: where each token lies in the sound.
+"""From cross-attention to time: where each token lies in the audio.
 
-openai-whisper's way (https://github.com/openai/whisper/blob/main/whisper/timing.py): the alignment heads' weights,
-normalised over the tokens, smoothed by a median, averaged, and the cheapest monotonic path through them.
+openai-whisper's method (https://github.com/openai/whisper/blob/main/whisper/timing.py): the weights of the alignment
+heads are normalised over the tokens, smoothed by a median filter and averaged; dynamic time warping gives the path.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CTranslate2's ``model.bin``, read without CTranslate2.
 
-The layout (binary versions 3 to 6, https://github.com/OpenNMT/CTranslate2/blob/master/python/ctranslate2/specs/model_spec.py):
-version, name of the specification and its revision; then each variable with its name, shape, type and bytes; then
-names that stand for another variable. The file is mapped, not read: what is not used takes no memory.
+Layout (binary versions 3 to 6, https://github.com/OpenNMT/CTranslate2/blob/master/python/ctranslate2/specs/model_spec.py):
+version, name of the specification and its revision; each variable with its name, shape, type and bytes; aliases of
+variables. The file is memory-mapped: variables that are not used take no memory.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _VERSIONS = range(3, 7)
 
 
 class Ct2File:
-    """The variables of one model by name. ``array`` gives them as float32, whatever they are stored as.
+    """The variables of one model by name. ``array`` gives them as float32, whatever their type in the file is.
 
-    Raises ModelError if ``path`` is not such a file, or holds numbers that only CTranslate2 knows how to read.
+    Raises ModelError if ``path`` is no such file, or has a number format that only CTranslate2 reads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +85,7 @@ class Ct2File:
         return self._aliases.get(name, name) in self._variables
 
     def raw(self, name: str) -> NDArray[Any]:
-        """The variable as it stands in the file, mapped."""
+        """The variable as in the file, memory-mapped."""
         kind, shape, at, size = self._variables[self._aliases.get(name, name)]
         if kind is None:
             raise ModelError(f"{name} is stored as bfloat16: set stt.backend to ctranslate2 for this model")
@@ -93,7 +93,7 @@ class Ct2File:
         return found
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """The variable as float32; one stored as int8 is multiplied out by its scale."""
+        """The variable as float32; int8 is divided by its scale."""
         found: NDArray[np.float32] = self.raw(name).astype(np.float32)
         self.let_go()
         scale = f"{name}_scale"
@@ -102,12 +102,12 @@ class Ct2File:
         return found
 
     def matrix(self, name: str) -> NDArray[np.floating]:
-        """The variable as it stands in the file where that is floating point, else as float32."""
+        """The variable as in the file if that is floating point, else as float32."""
         found = self.raw(name)
         return found if found.dtype.kind == "f" else self.array(name)
 
     def let_go(self) -> None:
-        """What was read stays in the file; the process need not hold it as well."""
+        """Give the memory of the pages that were read back to the system; they stay in the file."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 

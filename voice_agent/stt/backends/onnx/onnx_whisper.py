@@ -165,12 +165,12 @@ def _next_draft(token: int, left: list[int], ids: Sequence[int]) -> tuple[list[i
     found = next((at for at, other in enumerate(left[:REDRAFT_WITHIN]) if other == token), None)
     left = left if found is None else left[found + 1 :]
     ready = found is not None and len(left) >= REDRAFT_FROM
-    if not ready and (again := _after_earlier_occurrence(ids)):
+    if not ready and (again := after_earlier_occurrence(ids)):
         return again, True
     return left, ready
 
 
-def _after_earlier_occurrence(ids: Sequence[int]) -> list[int]:
+def after_earlier_occurrence(ids: Sequence[int]) -> list[int]:
     """What followed the last tokens where they occurred before: a loop repeats it (prompt lookup decoding,
     https://github.com/apoorvumang/prompt-lookup-decoding). Empty if they did not occur."""
     last = ids[-REPEATED_TOKENS:]

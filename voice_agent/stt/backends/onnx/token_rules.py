@@ -1,8 +1,8 @@
-"""Which token may follow: Whisper's rules for a text with timestamps, as CTranslate2 and openai-whisper apply them.
+"""Which token may follow: Whisper's rules for a text with timestamps, as in CTranslate2 and openai-whisper.
 
-https://github.com/openai/whisper/blob/main/whisper/decoding.py, ``ApplyTimestampRules``. What they read of the 51,865
-logits is found by the model itself (:func:`.graph.best`): numpy would let go of Python's lock and wait for it again at
-each step, ten times a token, behind the event loops of all calls. Pure: numbers in, numbers out.
+https://github.com/openai/whisper/blob/main/whisper/decoding.py, ``ApplyTimestampRules``. The ONNX model itself reduces
+the 51,865 logits to the few numbers that the rules need (:func:`.whisper_graph.best`): numpy would release Python's
+lock and wait for it ten times a token, behind the event loops of all calls. Pure: numbers in, numbers out.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LEAST = -1e30
-"""The logit of what may not be said."""
+"""The logit of a token that is not allowed."""
 
 
 class Best(NamedTuple):
-    """Of one position. ``word``: the likeliest token that is no time, and its logit; ``words``: the logarithm of the
-    sum of the exponentials of all of these; ``time``, ``times``: the same of the times that are allowed; ``end``: the
-    logit of the end mark. LEAST or less: none is allowed.
+    """What one row of logits comes to.
+
+    ``word_id``, ``word``: the likeliest token that is no timestamp, and its logit; ``words``: log-sum-exp over all of
+    these. ``time_id``, ``time``, ``times``: the same for the allowed timestamps. ``end``: logit of the end mark. LEAST
+    or less: none is allowed.
     """
 
     word_id: int
@@ -33,8 +35,10 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Times are the tokens from ``timestamp_begin``, which follows <|notimestamps|>, to ``size``; ``first_timestamp``:
-    the latest that a text may begin with. Of what stands between the end mark ``eot`` and the times nothing is said.
+    """Timestamps are the tokens from ``timestamp_begin`` (after <|notimestamps|>) to ``size``.
+
+    ``first_timestamp``: the latest with which a text may begin. Tokens between the end mark ``eot`` and the timestamps,
+    and those in ``never``, are never chosen.
     """
 
     eot: int
@@ -45,12 +49,11 @@ class Rules:
 
     @property
     def suppressed(self) -> Iterable[int]:
-        """The ids before the times that are never said."""
+        """The ids before the timestamps that are never chosen."""
         return {i for i in self.never if i < self.timestamp_begin} | set(range(self.eot + 1, self.timestamp_begin))
 
     def times(self, said: Sequence[int]) -> tuple[int, int]:
-        """The first time that may follow ``said`` (without the prompt), counted from ``timestamp_begin``, and the one
-        after the last."""
+        """The timestamps that may follow ``said`` (without the prompt): first and end, from ``timestamp_begin``."""
         begin = self.timestamp_begin
         if not said:
             return 0, self.first_timestamp + 1
@@ -58,7 +61,7 @@ class Rules:
         if last_is_time and not self.closed(said):
             return 0, 0
         latest = next((i for i in reversed(said) if i >= begin), begin)
-        # Time does not run backwards; a segment's end may be the next one's beginning.
+        # Time does not run backwards; the end of a segment may be the beginning of the next.
         return latest - begin + (0 if last_is_time else 1), self.size - begin
 
     def choose(self, best: Best, said: Sequence[int]) -> tuple[int, float]:
@@ -69,14 +72,14 @@ class Rules:
         word_id, word, words = best.word_id, best.word, best.words
         if not said:
             word = words = LEAST
-        elif self.closed(said):  # after an end mark there is another time, or nothing
+        elif self.closed(said):  # after an end mark comes another timestamp, or nothing
             word_id, word, words = self.eot, best.end, best.end
-        if best.times > word:  # Together the times are likelier than any word: one of them it is.
+        if best.times > word:  # Together the timestamps are likelier than any word.
             return best.time_id, best.time - best.times
         return word_id, word - _log_sum(words, best.times)
 
     def closed(self, said: Sequence[int]) -> bool:
-        """Whether the last segment has its end; two times in a row are the end of one and the beginning of the next."""
+        """Whether the last segment has ended. Two timestamps in a row: the end of one and the beginning of the next."""
         begin = self.timestamp_begin
         return len(said) > 1 and said[-1] >= begin > said[-2]
 

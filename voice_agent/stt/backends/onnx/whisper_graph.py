@@ -1,10 +1,10 @@
-"""Whisper's encoder and decoder (https://arxiv.org/abs/2212.04356) written down as ONNX models, from its weights.
+"""Whisper's encoder and decoder (https://arxiv.org/abs/2212.04356) as ONNX models, made from its weights.
 
-The encoder's weights are whole numbers with a scale for each output, its activations 8 bits with a scale for each
-position, as in CTranslate2's ``int8``. On processors without VNNI the fast kernel (8 bits without sign times 8 with)
-adds two products in 16 bits, which overflows where both are large; so these weights have 7 bits. The decoder reads a
-token at a time: its time is in reading the weights, and in how many operations there are. Its weights are 8 bits in
-blocks with a scale each, and one operation (MatMulNBits) does what takes ten otherwise.
+Encoder: integer weights with a scale for each output, activations of 8 bits with a scale for each position, as in
+CTranslate2's ``int8``. On processors without VNNI the fast kernel (unsigned times signed 8 bits) adds two products in
+16 bits, which overflows where both are large; so these weights have 7 bits. Decoder: it reads a token at a time, so its
+time goes into reading the weights and into the number of operations. Its weights have 8 bits in blocks with a scale
+each, and one operation (MatMulNBits) does what takes ten otherwise.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
 from ....onnx_tools.writer import MICROSOFT, Graph
-from .token_rules import LEAST, Rules
 from .ct2_file import Ct2File
+from .token_rules import LEAST, Rules
 
-Whole = TypeVar("Whole", np.int8, np.uint8)
+Integer = TypeVar("Integer", np.int8, np.uint8)
 
 _LAYER_NORM_EPSILON = 1e-5
-_ROWS = 1024  # that are packed at a time
-_BLOCK = 128  # weights that share a scale; 32 take a tenth longer
+_ROWS = 1024  # packed at a time: they fit a cache
+_BLOCK = 128  # weights with one scale; blocks of 32 take a tenth longer
 
 
 class Network(Graph):
-    """What Whisper is made of. ``blocks``: weights are 8 bits in blocks, for few positions; else 7, for many."""
+    """Whisper's layers. ``blocks``: weights of 8 bits in blocks (fast for few positions), else of 7 bits (for many)."""
 
     def __init__(self, *, blocks: bool) -> None:
         super().__init__("whisper")
         self._blocks = blocks
 
     def linear(self, x: str, weight: NDArray[np.floating], bias: NDArray[np.float32] | None = None) -> str:
-        """``x`` [1, positions, in] times ``weight`` [out, in] in whole numbers, as float32."""
+        """``x`` [1, positions, in] times ``weight`` [out, in], computed in integers; float32 out."""
         inputs = weight.shape[1]
         if self._blocks:
-            numbers, step_of = _whole_numbers(weight, math.gcd(inputs, _BLOCK), 127, np.uint8(128))
+            numbers, step_of = _quantized(weight, math.gcd(inputs, _BLOCK), 127, np.uint8(128))
             return self.in_blocks(x, numbers, step_of, bias=bias)
-        packed, scale = _whole_numbers(weight, inputs, 63, np.int8(0))
-        # Both ways, rather than of the absolute values: these would be written down, five times the work.
+        packed, scale = _quantized(weight, inputs, 63, np.int8(0))
+        # The maximum and the minimum: absolute values would be written to memory, five times the work.
         largest = self.op(
             "Max", self.op("ReduceMax", x, self.ints(-1)), self.op("Neg", self.op("ReduceMin", x, self.ints(-1)))
         )
@@ -70,23 +70,23 @@ class Network(Graph):
         )
 
     def heads(self, x: str, heads: int, *, turned: bool = False) -> str:
-        """[1, positions, width] to [1, heads, positions, width / heads], ``turned`` the last two the other way."""
+        """[1, positions, width] to [1, heads, positions, width / heads]; ``turned``: the last two swapped."""
         x = self.op("Reshape", x, self.ints(1, -1, heads, 64))
         return self.op("Transpose", x, perm=(0, 2, 3, 1) if turned else (0, 2, 1, 3))
 
     def together(self, x: str, heads: int) -> str:
-        """The way back from :meth:`heads`."""
+        """The reverse of :meth:`heads`."""
         return self.op("Reshape", self.op("Transpose", x, perm=(0, 2, 1, 3)), self.ints(1, -1, heads * 64))
 
 
-def _whole_numbers(
-    weight: NDArray[np.floating], size: int, most: int, zero: Whole
-) -> tuple[NDArray[Whole], NDArray[np.float32]]:
-    """[out, in] as numbers at most ``most`` from ``zero``, of its type [out, blocks, ``size``]; each block's step."""
+def _quantized(
+    weight: NDArray[np.floating], size: int, most: int, zero: Integer
+) -> tuple[NDArray[Integer], NDArray[np.float32]]:
+    """Quantize [out, in]: integers within ``most`` of ``zero`` [out, blocks, ``size``], and the step of each block."""
     outputs, inputs = weight.shape
     numbers = np.empty((outputs, inputs // size, size), zero.dtype)
     steps = np.empty((outputs, inputs // size), np.float32)
-    for start in range(0, outputs, _ROWS):  # what fits a cache
+    for start in range(0, outputs, _ROWS):
         part = weight[start : start + _ROWS].astype(np.float32).reshape(-1, inputs // size, size)
         largest = np.maximum(np.maximum(part.max(axis=2), -part.min(axis=2)), np.float32(1e-12))
         here = steps[start : start + _ROWS] = largest / np.float32(most)
@@ -97,7 +97,7 @@ def _whole_numbers(
 
 
 def _projection(w: Ct2File, name: str, scaled: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight and bias; the first ``scaled`` outputs (the queries) divided by the root of a head's width, 64."""
+    """Weight and bias; the first ``scaled`` outputs (the queries) divided by the square root of a head's width, 64."""
     weight, bias = w.array(f"{name}/weight"), w.array(f"{name}/bias")
     weight[:scaled] /= 8
     bias[:scaled] /= 8
@@ -107,8 +107,8 @@ def _projection(w: Ct2File, name: str, scaled: int = 0) -> tuple[NDArray[np.floa
 def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
     """``pcm`` [samples] at 16 kHz and ``silence`` [1] more samples, as Whisper's log-mel spectrum [1, bins, frames].
 
-    faster-whisper's (``FeatureExtractor``), a frame every 10 ms. Here, because numpy would take and give up Python's
-    lock a dozen times, and OpenBLAS would spin a second thread for 2 ms of work.
+    As faster-whisper's ``FeatureExtractor``, a frame every 10 ms. It is part of the graph because numpy would release
+    and take Python's lock a dozen times, and OpenBLAS would spin a second thread for 2 ms of work.
     """
     like = FeatureExtractor(feature_size=bins)
     size = like.n_fft
@@ -119,7 +119,7 @@ def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
     x = g.op("Pad", x, g.ints(0, 0, size // 2, 0, 0, size // 2), mode="reflect")
     kernel = g.constant(waves.astype(np.float32)[:, None])
     x = g.op("Conv", x, kernel, kernel_shape=(size,), strides=(like.hop_length,))
-    x = g.op("Slice", x, g.ints(0), g.ints(-1), g.ints(2))  # the frame after the last
+    x = g.op("Slice", x, g.ints(0), g.ints(-1), g.ints(2))  # without the last frame, as faster-whisper
     x = g.op("Reshape", g.op("Mul", x, x), g.ints(1, 2, size // 2 + 1, -1))
     power = g.op("ReduceSum", x, g.ints(1), keepdims=0)
     mel = g.op("MatMul", g.constant(like.mel_filters), power)
@@ -129,9 +129,9 @@ def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
 
 
 def encoder(w: Ct2File) -> bytes:
-    """Sound to the keys and values of every decoder layer, for 50 positions a second.
+    """Audio to the keys and values of every decoder layer, 50 positions a second.
 
-    Inputs as :func:`features` has them: ``pcm`` and ``silence``.
+    Inputs: ``pcm`` and ``silence`` as in :func:`features`.
     Outputs ``key_i`` [1, heads, 64, positions] and ``value_i`` [1, heads, positions, 64].
     """
     g = Network(blocks=False)
@@ -150,8 +150,8 @@ def encoder(w: Ct2File) -> bytes:
         name = f"encoder/layer_{i}"
         attention = f"{name}/self_attention"
         normed = g.norm(x, w, f"{attention}/layer_norm")
-        asked = g.linear(normed, *_projection(w, f"{attention}/linear_0", width))
-        query, key, value = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
+        projected = g.linear(normed, *_projection(w, f"{attention}/linear_0", width))
+        query, key, value = g.split("Split", 3, projected, g.ints(width, width, width), axis=-1)
         seen = g.op("MultiHeadAttention", query, key, value, domain=MICROSOFT, num_heads=heads, scale=1.0)
         x = g.op("Add", x, g.linear(seen, *_projection(w, f"{attention}/linear_1")))
         x = g.feed_forward(x, w, f"{name}/ffn")
@@ -165,10 +165,10 @@ def encoder(w: Ct2File) -> bytes:
 
 
 def best(g: Graph, logits: str, rules: Rules) -> None:
-    """What the rules read of ``logits`` [1, rows, vocabulary].
+    """What the token rules need of ``logits`` [1, rows, vocabulary].
 
-    Inputs ``from`` and ``to`` [rows, 1]: the times allowed in each row, counted from the first (``Rules.times``).
-    Outputs ``ids`` [1, rows, 2] and ``scores`` [1, rows, 5], the numbers of :class:`.rules.Best` in their order.
+    Inputs ``from`` and ``to`` [rows, 1]: the timestamps allowed in each row, counted from the first (``Rules.times``).
+    Outputs ``ids`` [1, rows, 2] and ``scores`` [1, rows, 5]: the fields of :class:`.token_rules.Best` in their order.
     """
     begin, size = rules.timestamp_begin, rules.size
     bias = np.zeros(begin, np.float32)
@@ -185,7 +185,7 @@ def best(g: Graph, logits: str, rules: Rules) -> None:
     found = []
     for of in (words, times):
         top, at = g.split("TopK", 2, of, g.ints(1), axis=-1)
-        # The likeliest one's log-probability is its logit less the sum that is looked for.
+        # The log-sum-exp is the largest logit less its log-probability.
         share = g.op("ReduceMax", g.op("LogSoftmax", of, axis=-1), g.ints(-1))
         found.append((at, top, g.op("Sub", top, share)))
     (word_id, word, all_words), (time_id, time, all_times) = found
@@ -197,13 +197,14 @@ def best(g: Graph, logits: str, rules: Rules) -> None:
 def decoder(w: Ct2File, rules: Rules, attention_of: Sequence[int] = ()) -> bytes:
     """One step over any number of tokens.
 
-    Inputs: ``x`` [1, tokens, width] (embeddings with their places), ``mask`` (added to the scores, [tokens, past +
-    tokens] or anything that becomes it), ``rows`` [rows] (the tokens whose successors are asked for), ``from`` and
-    ``to`` as :func:`best` has them, for each layer ``key_i`` and ``value_i`` of the encoder and ``past_key_i``,
-    ``past_value_i`` [1, heads, past or more, 64], of which the first ``past`` [1] are taken; ``scored_rows`` [1]: in the first so many
-    rows, the probability of each of ``asked`` [asked] is told.
-    Outputs: those of :func:`best`, ``likelihood`` [1, judged, asked], ``past_*`` with this step's tokens as ``new_*``,
-    and for the layers ``attention_of`` the attention to the sound, ``attention_i`` [1, heads, tokens, positions].
+    Inputs: ``x`` [1, tokens, width] (embeddings with their positions); ``mask``, added to the attention scores
+    ([tokens, past + tokens], or broadcast to it); ``rows`` [rows] (the tokens whose successors are wanted); ``from``
+    and ``to`` as in :func:`best`; for each layer the encoder's ``key_i`` and ``value_i``, and ``past_key_i`` and
+    ``past_value_i`` [1, heads, past or more, 64], of which the first ``past`` [1] are read; ``scored_rows`` [1] and
+    ``scored_tokens`` [scored tokens]: the first so many rows give the probability of each of these tokens.
+    Outputs: those of :func:`best`; ``likelihood`` [1, scored rows, scored tokens]; ``past_*`` with this step's tokens
+    as ``new_*``; for the layers ``attention_of`` the attention to the audio, ``attention_i`` [1, heads, tokens,
+    positions].
     """
     g = Network(blocks=True)
     width, heads = w.raw("encoder/conv1/bias").size, int(w.raw("decoder/num_heads"))
@@ -211,8 +212,8 @@ def decoder(w: Ct2File, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
     for i in range(w.layers("decoder")):
         name = f"decoder/layer_{i}"
         own, cross = f"{name}/self_attention", f"{name}/attention"
-        asked = g.linear(g.norm(x, w, f"{own}/layer_norm"), *_projection(w, f"{own}/linear_0", width))
-        query, *now = g.split("Split", 3, asked, g.ints(width, width, width), axis=-1)
+        projected = g.linear(g.norm(x, w, f"{own}/layer_norm"), *_projection(w, f"{own}/linear_0", width))
+        query, *now = g.split("Split", 3, projected, g.ints(width, width, width), axis=-1)
         kept = [g.op("Slice", g.input(f"past_{kind}_{i}"), g.ints(0), past, g.ints(2)) for kind in ("key", "value")]
         key, value = (
             g.op("Concat", before, g.heads(new, heads), axis=2) for before, new in zip(kept, now, strict=True)
@@ -232,6 +233,6 @@ def decoder(w: Ct2File, rules: Rules, attention_of: Sequence[int] = ()) -> bytes
     x = g.norm(g.op("Gather", x, rows, axis=1), w, "decoder/layer_norm")
     logits = g.linear(x, w.matrix("decoder/projection/weight"))
     best(g, logits, rules)
-    judged = g.op("Slice", logits, g.ints(0), g.input("scored_rows", np.int64), g.ints(1))
-    g.output("likelihood", g.op("Gather", g.op("Softmax", judged, axis=-1), g.input("scored_tokens", np.int64), axis=2))
+    scored = g.op("Softmax", g.op("Slice", logits, g.ints(0), g.input("scored_rows", np.int64), g.ints(1)), axis=-1)
+    g.output("likelihood", g.op("Gather", scored, g.input("scored_tokens", np.int64), axis=2))
     return g.model()

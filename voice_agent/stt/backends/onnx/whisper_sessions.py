@@ -90,9 +90,7 @@ class WhisperSessions:
         weights.let_go()
         trim_heap()  # the memory in which the graphs were written
         self._memory = [f"{kind}_{i}" for i in range(layers) for kind in ("key", "value")]
-        self._empty = {
-            f"past_{name}": _value(np.zeros((1, heads, 0, HEAD_WIDTH), np.float32)) for name in self._memory
-        }
+        self._empty = {f"past_{name}": _value(np.zeros((1, heads, 0, HEAD_WIDTH), np.float32)) for name in self._memory}
 
     def _token(self, name: str) -> int:
         number = self.hf_tokenizer.token_to_id(name)
@@ -179,4 +177,4 @@ def _session(model: bytes, threads: int) -> Any:
     try:
         return open_session(model, options)
     except Exception as e:
-        raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.runtime to ctranslate2") from e
+        raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.backend to ctranslate2") from e

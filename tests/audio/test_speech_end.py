@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_agent.stt.speech_end import BEFORE_CROSSING, WINDOW_S, SpeechEnd
+from voice_agent.audio.speech_end import BEFORE_CROSSING, WINDOW_S, SpeechEnd
 
 
 def edge_of(*probabilities: float) -> SpeechEnd:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import random
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,14 @@ from faster_whisper.tokenizer import Tokenizer
 
 from voice_agent.audio.files import read_audio
 from voice_agent.config import models
-from voice_agent.errors import ConfigError, ModelError
 from voice_agent.onnx_tools.session import session_options
-from voice_agent.stt.backends.ctranslate2 import Ct2Whisper, Runtime, load, prompt_of
-from voice_agent.stt.backends.onnx import whisper
-from voice_agent.stt.backends.onnx.whisper import OnnxWhisper
+from voice_agent.stt.backends.base import WhisperBackend
+from voice_agent.stt.backends.ctranslate2 import Ct2Whisper
+from voice_agent.stt.backends.onnx import onnx_whisper
+from voice_agent.stt.backends.onnx.onnx_whisper import OnnxWhisper
 from voice_agent.stt.backends.onnx.whisper_graph import Network, features
-from voice_agent.stt.stream import to_float
+from voice_agent.stt.generation import prompt_of
+from voice_agent.stt.pcm import to_float
 
 Float32 = npt.NDArray[np.float32]
 BOUND = 60
@@ -46,7 +45,7 @@ def tokenizer(ours: OnnxWhisper) -> Tokenizer:
 class Sound:
     pcm: Float32
 
-    def by(self, model: Runtime) -> Any:
+    def by(self, model: WhisperBackend) -> Any:
         """Encoded by ``model`` with 1.5 s of silence after it."""
         return model.encode(self.pcm, len(self.pcm) + 24000)
 
@@ -185,7 +184,7 @@ def test_a_loop_is_its_own_draft(
     """With no silence after the sentence Whisper says it over and over; the second round takes a step or two."""
     encoded, prompt = ours.encode(sounds[0].pcm, len(sounds[0].pcm)), prompt_of(tokenizer, "", None)
     quick = ours.generate(encoded, prompt, 30)
-    monkeypatch.setattr(whisper, "_said_after", lambda ids: [])
+    monkeypatch.setattr(onnx_whisper, "after_earlier_occurrence", lambda ids: [])
     slow = ours.generate(encoded, prompt, 30)
     assert quick.ids == slow.ids
     words = [i for i in slow.ids if i < tokenizer.eot]
@@ -215,39 +214,3 @@ def test_the_language_is_heard(sounds: list[Sound]) -> None:
     base = OnnxWhisper(models.whisper("base"))
     assert base.is_multilingual
     assert base.detect_language(sounds[0].by(base)) == "en"
-
-
-class TestLoading:
-    @pytest.fixture
-    def broken(self, tmp_path: Path) -> Path:
-        source = models.whisper("tiny.en")
-        for name in ("config.json", "tokenizer.json"):
-            shutil.copy(source / name, tmp_path)
-        (tmp_path / "model.bin").write_bytes((source / "model.bin").read_bytes()[:100_000])
-        return tmp_path
-
-    def test_a_file_cut_short(self, broken: Path) -> None:
-        with pytest.raises(ModelError, match="cut short"):
-            load(broken, runtime="onnx", device="cpu", compute_type="int8", threads=1)
-
-    def test_auto_leaves_the_last_word_to_ctranslate2(self, broken: Path) -> None:
-        with pytest.raises(ModelError, match=r"did not load on device=cpu.*stt\.model"):
-            load(broken, runtime="auto", device="cpu", compute_type="int8", threads=1)
-
-    @pytest.mark.parametrize("asked", [{"device": "cuda"}, {"compute_type": "float32"}])
-    def test_what_onnx_cannot_do(self, asked: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match="int8 only"):
-            load(
-                models.whisper("tiny.en"),
-                runtime="onnx",
-                threads=1,
-                **{"device": "cpu", "compute_type": "int8"} | asked,
-            )
-
-    def test_auto_takes_ctranslate2_for_what_onnx_cannot(self) -> None:
-        found = load(models.whisper("tiny.en"), runtime="auto", device="cpu", compute_type="float32", threads=1)
-        assert isinstance(found, Ct2Whisper)
-
-    def test_an_unknown_runtime(self) -> None:
-        with pytest.raises(ConfigError, match="auto, onnx, ctranslate2"):
-            load(models.whisper("tiny.en"), runtime="torch", device="cpu", compute_type="int8", threads=1)

@@ -9,7 +9,7 @@ import pytest
 
 from voice_agent.config import models
 from voice_agent.errors import ModelError
-from voice_agent.stt.backends.onnx.weights import Weights
+from voice_agent.stt.backends.onnx.ct2_file import Ct2File
 
 _TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
 
@@ -53,7 +53,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_what_stands_in_the_file(written: Path) -> None:
-    w = Weights(written)
+    w = Ct2File(written)
     assert w.array("a/weight").tolist() == [[1.5, -2.0], [0.25, 4.0]]
     assert w.array("a/weight").dtype == np.float32
     assert int(w.raw("heads")) == 6
@@ -62,11 +62,11 @@ def test_what_stands_in_the_file(written: Path) -> None:
 
 
 def test_whole_numbers_are_multiplied_out(written: Path) -> None:
-    assert Weights(written).array("b/weight") == pytest.approx(np.array([[1.0, -64 / 127], [5.0, 0.0]]))
+    assert Ct2File(written).array("b/weight") == pytest.approx(np.array([[1.0, -64 / 127], [5.0, 0.0]]))
 
 
 def test_a_name_that_stands_for_another(written: Path) -> None:
-    w = Weights(written)
+    w = Ct2File(written)
     assert "c/weight" in w
     assert w.array("c/weight").tolist() == w.array("a/weight").tolist()
     assert "d/weight" not in w
@@ -76,17 +76,17 @@ def test_a_name_that_stands_for_another(written: Path) -> None:
 def test_a_file_that_is_cut_short(written: Path, kept: int) -> None:
     written.write_bytes(written.read_bytes()[:kept])
     with pytest.raises(ModelError, match="cut short"):
-        Weights(written)
+        Ct2File(written)
 
 
 def test_a_version_that_nobody_knows(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(_file({}, version=99))
     with pytest.raises(ModelError, match="version 99"):
-        Weights(path)
+        Ct2File(path)
 
 
 def test_a_real_model() -> None:
-    w = Weights(models.whisper("tiny.en") / "model.bin")
+    w = Ct2File(models.whisper("tiny.en") / "model.bin")
     assert (w.layers("encoder"), w.layers("decoder")) == (4, 4)
     assert w.raw("decoder/projection/weight").shape == (51864, 384)
