@@ -79,7 +79,7 @@ def child(tmp_path: Path) -> Callable[[str], list[str]]:
             "from rich.console import Console\n"
             "from voice_agent.budget.ledger import Budget\n"
             "from voice_agent.talk.events import *\n"
-            "from voice_agent.talk.user_interface import show\n"
+            "from voice_agent.talk.user_interface import run_call\n"
             "from voice_agent.talk.key_input import KeyCommand, TypedLine\n"
             "from voice_agent.talk.plain import JsonSink, PlainSink\n"
             "from voice_agent.talk.live_screen import ScreenSink\n"
@@ -87,7 +87,7 @@ def child(tmp_path: Path) -> Callable[[str], list[str]]:
             "    ui.emit(Ready('double-1', 'Simulated', 'tiny.en', 'joe'))\n"
             + "".join(f"    {line}\n" for line in body.splitlines())
             + "sink = ScreenSink(Console(), Budget()) if sys.stdout.isatty() else PlainSink(sys.stdout, Budget())\n"
-            "sys.exit(asyncio.run(show(body, sink, keys_fd=0)))\n"
+            "sys.exit(asyncio.run(run_call(body, sink, keys_fd=0)))\n"
         )
         return [sys.executable, str(path)]
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..budget.ledger import Budget
+    from ..talk.event_pump import EventSink
     from ..talk.events import SoundLevel
     from ..talk.save import Saved
-    from ..talk.user_interface import EventSink
 
 
 def add(verbs: Verbs) -> None:
@@ -70,7 +70,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     from ..talk.live_screen import ScreenSink
     from ..talk.save import Saved
     from ..talk.talk_call import Talk
-    from ..talk.user_interface import show
+    from ..talk.user_interface import run_call
 
     set_malloc_thresholds()
     budget = Budget.from_config(agent.config.budget)
@@ -84,7 +84,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
         if args.screenshot is not None and isinstance(sink, ScreenSink):
             talk.on_quit = functools.partial(sink.save_svg, args.screenshot)
         keys_fd = sys.stdin.fileno() if sys.stdin is not None and not sys.stdin.closed else None
-        code = asyncio.run(show(talk, sink, keys_fd=keys_fd))
+        code = asyncio.run(run_call(talk, sink, keys_fd=keys_fd))
     finally:
         if save is not None:
             save.close()

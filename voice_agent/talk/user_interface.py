@@ -1,95 +1,30 @@
-"""Everything between a call and the person: events go to a sink on a thread of its own, keys come in, signals end it.
+"""Runs a call with its user interface: events to a sink, keys to the call, signals end it.
 
-A terminal that is slow, or that nobody reads, must not hold up the sound, so the loop only puts events into a queue.
-Whatever ends the call (a key, Ctrl-C, SIGTERM, a crash), the terminal is put back before the error goes on.
+Whatever ends the call (a key, Ctrl-C, SIGTERM, an error), the terminal is restored before the error is raised.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
-import queue
 import signal
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
 
 from ..clock import SYSTEM, Clock
-from .events import Event, Note, Typing
-from .key_input import KeyCommand, KeyInput, Terminal, TypedLine
+from .event_pump import EventPump, EventSink
+from .events import Event, Typing
+from .key_input import KeyCommand, KeyInput, TypedLine
 from .live_screen import ScreenSink
+from .terminal import Terminal, stderr_as_notes
 
-TICK_S = 0.1
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class EventSink(Protocol):
-    """Where events go. All methods are called on one thread (or after it has ended)."""
-
-    def take(self, at_s: float, event: Event) -> None: ...
-
-    def tick(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class EventPump:
-    """Carries events to a sink on a thread; ``on_error`` is called there if the sink fails (its output was closed)."""
-
-    def __init__(self, sink: EventSink, on_error: Callable[[BaseException], None], clock: Clock = SYSTEM) -> None:
-        self._sink = sink
-        self._on_error = on_error
-        self._clock = clock
-        self._began = clock.now()
-        self._queue: queue.SimpleQueue[tuple[float, Event] | None] = queue.SimpleQueue()
-        self.lock = threading.RLock()  # held while the sink works
-        self._failed = False
-        # A daemon: a terminal that takes nothing any more must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
-
-    def put(self, event: Event) -> None:
-        """Hand ``event`` on; never waits. From any thread."""
-        self._queue.put((self._clock.now() - self._began, event))
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """Deliver what is queued and close the sink, within a few seconds."""
-        self._queue.put(None)
-        self._thread.join(timeout=3.0)
-
-    def _run(self) -> None:
-        try:
-            while True:
-                with contextlib.suppress(queue.Empty):
-                    item = self._queue.get(timeout=TICK_S)
-                    with self.lock:
-                        while item is not None:
-                            self._sink.take(*item)
-                            if self._queue.empty():
-                                break
-                            item = self._queue.get()
-                    if item is None:
-                        break
-                with self.lock:
-                    self._sink.tick()
-        except BaseException as e:
-            self._failed = True
-            self._on_error(e)
-        finally:
-            with self.lock:
-                try:
-                    self._sink.close()
-                except OSError as e:
-                    if not self._failed:
-                        self._on_error(e)
-
-
 class UserInterface:
-    """What a call sees of the person: :meth:`emit` to tell, :attr:`pressed` to listen."""
+    """What a call sees of its user: :meth:`emit` shows an event, :attr:`pressed` holds what the user entered."""
 
     def __init__(self, put: Callable[[Event], None]) -> None:
         self.emit = put
@@ -99,81 +34,95 @@ class UserInterface:
 Body = Callable[[UserInterface], Awaitable[None]]
 
 
-async def show(body: Body, sink: EventSink, *, keys_fd: int | None = None, clock: Clock = SYSTEM) -> int:
-    """Run ``body`` with ``sink`` as its screen; returns the exit code: 0, or 128 + the signal that ended it.
+class CallEnd:
+    """Ends the call's task once, for the first reason. ``code``: the exit code; 0: the call ended by itself."""
 
-    ``keys_fd``: where keys or, if it is no terminal, lines come from. Errors of ``body`` are raised when the terminal
-    is as it was. A closed output (``| head``) ends the call like a signal.
-    """
-    loop = asyncio.get_running_loop()
-    code = 0
-    failure: list[BaseException] = []
-    task: asyncio.Task[None]
+    def __init__(self) -> None:
+        self.code = 0
+        self.sink_error: BaseException | None = None
+        self.task: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
-    def stop(with_code: int) -> None:
-        nonlocal code
-        if not code:  # once: a second signal must not break off the tidy end
-            code = with_code
-            task.cancel()
+    def stop(self, code: int) -> None:
+        """Cancel the call. Later reasons are ignored: a second signal must not interrupt the clean-up."""
+        if not self.code:
+            self.code = code
+            if self.task is not None:
+                self.task.cancel()
 
-    def interrupted() -> None:
-        loop.remove_signal_handler(signal.SIGINT)  # a second Ctrl-C does not wait for a tidy end
-        stop(128 + signal.SIGINT)
+    def interrupt(self) -> None:
+        """Ctrl-C: cancel the call. A second Ctrl-C then ends the process at once."""
+        self._loop.remove_signal_handler(signal.SIGINT)
+        self.stop(128 + signal.SIGINT)
 
-    def sink_failed(error: BaseException) -> None:
-        failure.append(error)
+    def sink_failed(self, error: BaseException) -> None:
+        """On the sink's thread: it cannot write any more. A closed output (``| head``) ends the call like a signal."""
+        self.sink_error = error
         with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(stop, 128 + signal.SIGPIPE)
+            self._loop.call_soon_threadsafe(self.stop, 128 + signal.SIGPIPE)
 
+
+async def run_call(body: Body, sink: EventSink, *, keys_fd: int | None = None, clock: Clock = SYSTEM) -> int:
+    """Run ``body`` with ``sink`` for its events; returns the exit code: 0, or 128 + the signal that ended it.
+
+    ``keys_fd``: where keys or, if it is not a terminal, lines come from. Raises what ``body`` raises, and an error of
+    the sink other than a closed output, after the terminal is restored.
+    """
+    end = CallEnd()
     with contextlib.ExitStack() as stack:
-        pump = EventPump(sink, sink_failed, clock)
+        pump = EventPump(sink, end.sink_failed, clock)
         ui = UserInterface(pump.put)
         screen = sink if isinstance(sink, ScreenSink) else None
-        terminal: Terminal | None = None
-        if keys_fd is not None and Terminal.usable(keys_fd):
-            terminal = Terminal(keys_fd, sys.stdout.fileno() if screen is not None else keys_fd)
-            stack.enter_context(terminal.keys())
+        terminal = _single_keys(keys_fd, screen, stack)
         if screen is not None:
             screen.start()
         pump.start()
         stack.callback(pump.close)
         if screen is not None:
-            stack.enter_context(_standard_error_as_notes(pump.put))
+            stack.enter_context(stderr_as_notes(pump.put))
         if keys_fd is not None:
             stack.enter_context(_reading(keys_fd, ui, terminal is not None))
-        task = asyncio.ensure_future(_await(body, ui))
-        loop.add_signal_handler(signal.SIGINT, interrupted)
-        stack.callback(loop.remove_signal_handler, signal.SIGINT)
+        end.task = asyncio.ensure_future(body(ui))
+        _handle(signal.SIGINT, end.interrupt, stack)
         for number in _SIGNALS:
-            loop.add_signal_handler(number, stop, 128 + number)
-            stack.callback(loop.remove_signal_handler, number)
+            _handle(number, functools.partial(end.stop, 128 + number), stack)
         if terminal is not None:
-            loop.add_signal_handler(signal.SIGTSTP, _suspend, pump, screen, terminal)
-            stack.callback(loop.remove_signal_handler, signal.SIGTSTP)
+            _handle(signal.SIGTSTP, lambda: _suspend(pump, screen, terminal), stack)
         try:
-            await task
+            await end.task
         except asyncio.CancelledError:
-            if not code:  # somebody else cancelled us
+            if not end.code:  # cancelled from outside
                 raise
-    if failure and not isinstance(failure[0], BrokenPipeError | OSError):
-        raise failure[0]
-    return code
+    if end.sink_error is not None and not isinstance(end.sink_error, OSError):
+        raise end.sink_error
+    return end.code
 
 
-async def _await(body: Body, ui: UserInterface) -> None:
-    await body(ui)
+def _single_keys(fd: int | None, screen: ScreenSink | None, stack: contextlib.ExitStack) -> Terminal | None:
+    """The terminal, switched to single keys until ``stack`` closes; None if ``fd`` is not one."""
+    if fd is None or not Terminal.usable(fd):
+        return None
+    terminal = Terminal(fd, sys.stdout.fileno() if screen is not None else fd)
+    stack.enter_context(terminal.keys())
+    return terminal
+
+
+def _handle(number: int, handler: Callable[[], None], stack: contextlib.ExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, handler)
+    stack.callback(loop.remove_signal_handler, number)
 
 
 def _suspend(pump: EventPump, screen: ScreenSink | None, terminal: Terminal) -> None:
-    """Ctrl-Z: hand the terminal to the shell as it was, stop, and come back drawing when the shell says so."""
+    """Ctrl-Z: restore the terminal for the shell, stop, and draw again when the shell continues us."""
     with pump.lock:
         if screen is not None:
             screen.stop()
         terminal.leave()
-        # The signal's own default: in a process group without a shell it does nothing, where SIGSTOP would hang.
-        mine = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        # The default action: in a process group without a shell it does nothing, where SIGSTOP would hang.
+        previous = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, mine)
+        signal.signal(signal.SIGTSTP, previous)
         terminal.enter()
         if screen is not None:
             screen.start()
@@ -181,14 +130,14 @@ def _suspend(pump: EventPump, screen: ScreenSink | None, terminal: Terminal) -> 
 
 @contextlib.contextmanager
 def _reading(fd: int, ui: UserInterface, as_keys: bool) -> Iterator[None]:
-    """Put what is typed into ``ui.pressed``: keys from a terminal, whole lines from anything else."""
+    """Put input into ``ui.pressed`` inside the block: keys from a terminal, whole lines from anything else."""
     loop = asyncio.get_running_loop()
     keys = KeyInput()
     if not as_keys:
         keys.line = ""
 
     def readable() -> bool:
-        """Take in what is there; False at the end, when nobody types any more and the call goes on."""
+        """Read what is there; False at the end of the input (the call goes on)."""
         try:
             data = os.read(fd, 4096)
         except OSError:
@@ -204,7 +153,7 @@ def _reading(fd: int, ui: UserInterface, as_keys: bool) -> Iterator[None]:
         else:
             pressed = []
             for piece in data.splitlines(keepends=True):
-                keys.line = "" if keys.line is None else keys.line  # no single keys in a pipe
+                keys.line = "" if keys.line is None else keys.line  # a pipe has no single keys
                 pressed += keys.feed(piece)
         for press in pressed:
             ui.pressed.put_nowait(press)
@@ -212,7 +161,7 @@ def _reading(fd: int, ui: UserInterface, as_keys: bool) -> Iterator[None]:
 
     try:
         loop.add_reader(fd, readable)
-    except OSError:  # a plain file is always readable and cannot be waited for
+    except OSError:  # a plain file: always readable, and the loop cannot watch it
         while readable():
             pass
         yield
@@ -221,34 +170,3 @@ def _reading(fd: int, ui: UserInterface, as_keys: bool) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(fd)
-
-
-@contextlib.contextmanager
-def _standard_error_as_notes(put: Callable[[Event], None]) -> Iterator[None]:
-    """While the screen is live, libraries that write to standard error (ALSA, llama.cpp) would tear it.
-
-    Their lines become notes. Only if standard error is a terminal; a file is left alone.
-    """
-    if not os.isatty(2):
-        yield
-        return
-    saved = os.dup(2)
-    read, write = os.pipe()
-    os.dup2(write, 2)
-    os.close(write)
-
-    def carry() -> None:
-        with os.fdopen(read, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.strip():
-                    put(Note(line.rstrip()))
-
-    thread = threading.Thread(target=carry, name="standard-error", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)  # closes the pipe's last writing end
-        os.close(saved)
-        thread.join(timeout=1.0)
