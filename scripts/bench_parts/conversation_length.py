@@ -22,10 +22,10 @@ from tables import markdown, percentile, write_lines
 from voice_agent.clock import SYSTEM
 from voice_agent.config import LlmConfig, models, provider_key
 from voice_agent.llm.client import ChatLLM
-from voice_agent.llm.memory.window import Window, tokens_of
-from voice_agent.llm.providers import resolve
+from voice_agent.llm.endpoints import resolve
+from voice_agent.llm.memory.window import ContextWindow, tokens_of
 from voice_agent.llm.start import running
-from voice_agent.llm.stream import Deadlines
+from voice_agent.llm.stream import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 BUCKET = 20
@@ -39,7 +39,7 @@ QUESTIONS = (
 )
 
 
-class Sliding(Window):
+class SlidingWindow(ContextWindow):
     """The oldest turn goes in every turn, as much as it takes."""
 
     def view(self, ctx: llm.ChatContext) -> llm.ChatContext:
@@ -55,7 +55,7 @@ class Sliding(Window):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TurnTiming:
     """One turn. ``prompt`` tokens were sent, ``read`` of them were not in the cache and took ``read_ms``."""
 
     turn: int
@@ -74,7 +74,7 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    def keep(one: Asked) -> None:  # at once: whoever stops the run keeps it
+    def keep(one: TurnTiming) -> None:  # at once: whoever stops the run keeps it
         if args.out is not None:
             write_lines(args.out, [asdict(one)])
 
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(asked: Sequence[Asked]) -> str:
+def table(asked: Sequence[TurnTiming]) -> str:
     rows = []
     for at in range(0, len(asked), BUCKET):
         some = asked[at : at + BUCKET]
@@ -105,15 +105,17 @@ def table(asked: Sequence[Asked]) -> str:
     return markdown([*head, "read anew P50", "most", "ms a token read"], rows)
 
 
-async def converse(turns: int, tokens: int, sliding: bool, keep: Callable[[Asked], None]) -> tuple[list[Asked], int]:
+async def converse(
+    turns: int, tokens: int, sliding: bool, keep: Callable[[TurnTiming], None]
+) -> tuple[list[TurnTiming], int]:
     """What each turn came to, and how often was dropped."""
-    patient = Deadlines(first_content_s=120, stall_s=120, total_s=240)
+    patient = RequestDeadlines(first_content_s=120, stall_s=120, total_s=240)
     end = resolve(LlmConfig(spec="embedded"), provider_key)
     with contextlib.ExitStack() as stack:
         end = stack.enter_context(running(end, models.smollm2))
         mind = ChatLLM(end, deadlines=patient, max_completion_tokens=REPLY_TOKENS, temperature=0.0)
         if sliding or tokens:
-            mind.window = (Sliding if sliding else Window)(tokens or mind.window.limit)
+            mind.window = (SlidingWindow if sliding else ContextWindow)(tokens or mind.window.limit)
         try:
             await mind.warm()
             ctx = llm.ChatContext.empty()
@@ -128,7 +130,7 @@ async def converse(turns: int, tokens: int, sliding: bool, keep: Callable[[Asked
                 prompt = int(trace.facts["prompt_tokens"])
                 read = prompt - int(trace.facts.get("prompt_cached_tokens", 0))
                 first_ms = (trace.marks["llm_first_content"] - began) * 1000
-                asked.append(Asked(turn, first_ms, prompt, read, float(trace.facts["prompt_ms"])))
+                asked.append(TurnTiming(turn, first_ms, prompt, read, float(trace.facts["prompt_ms"])))
                 keep(asked[-1])
                 ctx.add_message(role="assistant", content=answer.text or "Yes.")
                 await mind.tidied()

@@ -24,7 +24,7 @@ from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, LlmConfig
 from voice_agent.livekit_compat.preemptive import keep
 from voice_agent.llm.client import ChatLLM
-from voice_agent.llm.providers import CUSTOM, Endpoint
+from voice_agent.llm.endpoints import CUSTOM, Endpoint
 from voice_agent.testing.harness.run import load_item, run
 
 PATIENCE_S = 20.0

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from voice_agent.config import Secret
 from voice_agent.llm.client import ChatLLM
-from voice_agent.llm.providers import CUSTOM, Endpoint
-from voice_agent.llm.stream import Deadlines
+from voice_agent.llm.endpoints import CUSTOM, Endpoint
+from voice_agent.llm.stream import RequestDeadlines
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CANARY = "canary-4f9d2c7e1b8a"
@@ -143,7 +143,7 @@ async def make_llm(provider: FakeProvider) -> AsyncIterator[MakeLLM]:
         *, model: str | None = "llama-3.3-70b", base_url: str | None = None, warm: int = 0, **limits: float
     ) -> ChatLLM:
         endpoint = Endpoint(CUSTOM, base_url or provider.base_url, Secret(CANARY), model, False, "test")
-        made.append(ChatLLM(endpoint, deadlines=Deadlines(**limits), warm_connections=warm))
+        made.append(ChatLLM(endpoint, deadlines=RequestDeadlines(**limits), warm_connections=warm))
         return made[-1]
 
     yield make

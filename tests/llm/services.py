@@ -1,6 +1,6 @@
 """One double a provider: an HTTP server on loopback that behaves as the provider documents, deviations included.
 
-Where the behaviour is documented stands in ``voice_agent/llm/table.py`` beside the row. A test says what is said and
+Where the behaviour is documented stands in ``voice_agent/llm/provider_table.py`` beside the row. A test says what is said and
 what goes wrong; the double says it in the provider's own way.
 """
 
@@ -20,7 +20,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from google.auth import credentials as google_credentials
 
-from voice_agent.llm.table import BY_NAME, CUSTOM, Provider
+from voice_agent.llm.provider_table import BY_NAME, CUSTOM, Provider
 
 KEY = "canary-7d1f0a93b2c4e586"
 AWS = Credentials("AKIDEXAMPLE", f"{KEY}-aws", f"{KEY}-session")

@@ -11,7 +11,7 @@ from livekit.agents.types import APIConnectOptions
 
 from voice_agent.clock import ManualClock
 from voice_agent.errors import ProviderAuthError, ProviderError, ProviderModelError, ProviderStreamError
-from voice_agent.llm.stream import Deadlines
+from voice_agent.llm.stream import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from .conftest import CANARY, DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
@@ -297,7 +297,7 @@ async def test_utf8_split_between_packets_and_done_missing(provider: FakeProvide
 
 
 def test_deadlines_in_virtual_time() -> None:
-    limits = Deadlines(first_content_s=4, stall_s=2, total_s=10)
+    limits = RequestDeadlines(first_content_s=4, stall_s=2, total_s=10)
     assert limits.next(now=0, started=0, last=0, spoken=False) == (4, "first_content")
     # reasoning chunks do not put the first content off
     assert limits.next(now=3, started=0, last=3, spoken=False) == (1, "first_content")

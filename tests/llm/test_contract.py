@@ -26,9 +26,9 @@ from voice_agent.errors import (
 )
 from voice_agent.llm.choice import REASONING_ROOM, Choice
 from voice_agent.llm.client import GZIP_FROM_BYTES, ChatLLM
-from voice_agent.llm.providers import Endpoint
-from voice_agent.llm.stream import Deadlines
-from voice_agent.llm.table import BY_NAME, PROVIDERS
+from voice_agent.llm.endpoints import Endpoint
+from voice_agent.llm.provider_table import BY_NAME, PROVIDERS
+from voice_agent.llm.stream import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from .services import AWS, KEY, REGION, Google, Say, Service
@@ -62,7 +62,7 @@ async def mind(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     credentials = Google() if service.row.auth == "google" else AWS if service.aws_signed else None
     model = ChatLLM(
         endpoint(service),
-        deadlines=Deadlines(first_content_s=20, stall_s=20),
+        deadlines=RequestDeadlines(first_content_s=20, stall_s=20),
         warm_connections=0,
         credentials=credentials,
     )
@@ -216,7 +216,9 @@ async def test_silence(service: Service, caplog: pytest.LogCaptureFixture) -> No
     service.say = Say(fail="hang")
     if service.row.auth in ("google", "aws"):
         pytest.skip("the same client as the others once the request is sent")
-    model = ChatLLM(endpoint(service, model=named(service)), deadlines=Deadlines(stall_s=0.2), warm_connections=0)
+    model = ChatLLM(
+        endpoint(service, model=named(service)), deadlines=RequestDeadlines(stall_s=0.2), warm_connections=0
+    )
     try:
         error = await fails(model, DeadlineError, caplog)
         assert "llm.stall_timeout_s" in str(error)

@@ -19,8 +19,8 @@ from voice_agent.budget.ledger import Budget, TurnBuilder
 from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.errors import ProviderError
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.endpoints import resolve
 from voice_agent.llm.local.sim import SimServer, SimSpec
-from voice_agent.llm.providers import resolve
 from voice_agent.trace import GenerationTrace, generation
 
 from .services import Say, Service

@@ -12,9 +12,9 @@ import pytest
 from voice_agent import meter
 from voice_agent.config import MeterConfig
 from voice_agent.errors import ConfigError, RateLimitedError
-from voice_agent.meter import Meter, from_headers, parse_limits, parse_prices
+from voice_agent.meter import UsageMeter, from_headers, parse_limits, parse_prices
 from voice_agent.meter.quota import duration_s
-from voice_agent.meter.store import Store, Used
+from voice_agent.meter.store import Store, UsageEvent
 
 NOW = 1_790_000_000.0
 
@@ -38,21 +38,23 @@ def wall() -> Wall:
 
 
 @pytest.fixture
-def made(tmp_path: Path, wall: Wall) -> Iterator[list[Meter]]:
-    meters: list[Meter] = []
+def made(tmp_path: Path, wall: Wall) -> Iterator[list[UsageMeter]]:
+    meters: list[UsageMeter] = []
     yield meters
     for one in meters:
         one.close()
 
 
-def make(made: list[Meter], tmp_path: Path, wall: Wall, said: list[str] | None = None, **config: object) -> Meter:
+def make(
+    made: list[UsageMeter], tmp_path: Path, wall: Wall, said: list[str] | None = None, **config: object
+) -> UsageMeter:
     warn = (said if said is not None else []).append
     settings = MeterConfig(**config)  # type: ignore[arg-type]  # the test's own
-    made.append(Meter(settings, tmp_path / "m.sqlite", clock=wall, on_warning=warn))
+    made.append(UsageMeter(settings, tmp_path / "m.sqlite", clock=wall, on_warning=warn))
     return made[-1]
 
 
-def test_counts_by_minute_and_day(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_counts_by_minute_and_day(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     one = make(made, tmp_path, wall)
     one.used("groq", "m", requests=1, prompt_tokens=100, completion_tokens=20)
     wall.at += 300
@@ -68,7 +70,7 @@ def test_counts_by_minute_and_day(made: list[Meter], tmp_path: Path, wall: Wall)
     assert not one.snapshot().providers
 
 
-def test_another_process_counts_into_the_same_file(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_another_process_counts_into_the_same_file(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     one = make(made, tmp_path, wall, limits="cerebras.requests_day=1k")
     one.used("cerebras", "m", requests=1)
     context = multiprocessing.get_context("spawn")
@@ -87,11 +89,11 @@ def test_another_process_counts_into_the_same_file(made: list[Meter], tmp_path: 
 def _child(path: Path, times: int) -> None:
     store = Store(path)
     for _ in range(times):
-        store.write([Used("cerebras", "m", NOW, requests=1)])
+        store.write([UsageEvent("cerebras", "m", NOW, requests=1)])
     store.close()
 
 
-def test_what_was_counted_outlives_a_killed_process(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_what_was_counted_outlives_a_killed_process(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_killed, args=(tmp_path / "m.sqlite",))
     child.start()
@@ -104,13 +106,13 @@ def test_what_was_counted_outlives_a_killed_process(made: list[Meter], tmp_path:
 
 def _killed(path: Path) -> None:
     store = Store(path)
-    store.write([Used("cerebras", "m", NOW, requests=3)])
+    store.write([UsageEvent("cerebras", "m", NOW, requests=3)])
     store._db.execute("BEGIN IMMEDIATE")
-    store._used(Used("cerebras", "m", NOW, requests=100))
+    store._used(UsageEvent("cerebras", "m", NOW, requests=100))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_warns_once_and_then_refuses(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_warns_once_and_then_refuses(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     said: list[str] = []
     one = make(made, tmp_path, wall, said, limits="groq.tokens_day=1000", at_limit="refuse")
     one.used("groq", "m", requests=1, prompt_tokens=790)
@@ -132,7 +134,7 @@ def test_warns_once_and_then_refuses(made: list[Meter], tmp_path: Path, wall: Wa
     one.admit("cerebras")
 
 
-def test_routes_away_or_asks_all_the_same(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_routes_away_or_asks_all_the_same(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     route = make(made, tmp_path, wall, limits="groq.requests_minute=1", at_limit="route")
     route.used("groq", "m", requests=1)
     route.flush()
@@ -144,7 +146,7 @@ def test_routes_away_or_asks_all_the_same(made: list[Meter], tmp_path: Path, wal
     same.admit("groq")
 
 
-def test_rate_headers_count_until_they_reset(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_rate_headers_count_until_they_reset(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     one = make(made, tmp_path, wall, at_limit="refuse")
     headers = {
         "x-ratelimit-limit-requests": "1000",
@@ -163,7 +165,7 @@ def test_rate_headers_count_until_they_reset(made: list[Meter], tmp_path: Path, 
     assert not one.snapshot().providers["groq"].levels
 
 
-def test_a_file_that_cannot_be_used_does_not_end_a_call(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_a_file_that_cannot_be_used_does_not_end_a_call(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     (tmp_path / "m.sqlite").write_bytes(b"this is no database, " * 100)
     said: list[str] = []
     one = make(made, tmp_path, wall, said)
@@ -174,7 +176,7 @@ def test_a_file_that_cannot_be_used_does_not_end_a_call(made: list[Meter], tmp_p
     assert "counting in memory only" in said[0]
 
 
-def test_money(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
+def test_money(made: list[UsageMeter], tmp_path: Path, wall: Wall) -> None:
     one = make(made, tmp_path, wall, prices="cerebras=0.35/0.75")
     one.used("cerebras", "m", requests=1, prompt_tokens=1_000_000, completion_tokens=200_000)
     wall.at += 1800
@@ -185,7 +187,7 @@ def test_money(made: list[Meter], tmp_path: Path, wall: Wall) -> None:
 
 def test_old_minutes_are_forgotten(tmp_path: Path) -> None:
     store = Store(tmp_path / "m.sqlite")
-    store.write([Used("a", "m", NOW - 50 * 86_400, requests=1), Used("a", "m", NOW, requests=1)])
+    store.write([UsageEvent("a", "m", NOW - 50 * 86_400, requests=1), UsageEvent("a", "m", NOW, requests=1)])
     store.forget_before(NOW)
     assert store.totals(0, NOW)["a"].requests == 1
     store.close()

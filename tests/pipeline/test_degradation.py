@@ -14,10 +14,10 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.agents.voice import SpeechHandle
 
 from voice_agent.budget import Budget, verdict
+from voice_agent.budget.console_report import ConsoleReport, explain, plain_line
 from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Mark, Turn
 from voice_agent.budget.path import Stage
-from voice_agent.budget.report import ConsoleReport, explain, plain_line
 from voice_agent.clock import Clock
 from voice_agent.config import Config, DegradationConfig, FlagValue, load
 from voice_agent.livekit_compat.speech import speech_made

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from voice_agent.budget.console_report import bar, bar_width
 from voice_agent.budget.ledger import Budget, Failure, Turn, verdict
-from voice_agent.budget.report import bar, bar_width
 from voice_agent.budget.stats import SessionStats
 from voice_agent.talk.events import Ready, StateName
 from voice_agent.talk.screen_state import LedgerEntry, NoteEntry, ScreenState, SpeechEntry, TurnEntry

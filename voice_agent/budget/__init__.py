@@ -1,7 +1,7 @@
 """The ledger that walks beside the road: what each turn's milliseconds went to, and whether that was allowed.
 
 Read in this order: ``path.py`` (marks, and how the time between them is cut up), ``ledger.py`` (a turn, a budget, a
-verdict), ``stats.py`` (a session), ``export.py`` (JSON lines), ``report.py`` (the screen; not imported here, since it
+verdict), ``stats.py`` (a session), ``export.py`` (JSON lines), ``console_report.py`` (the screen; not imported here, since it
 needs rich), ``probe.py`` (how the stages tell), ``attach.py`` (how an ``AgentSession`` is listened to).
 """
 
@@ -12,9 +12,9 @@ from .ledger import (
     Failure,
     Mark,
     Models,
+    PathStep,
     Speculation,
     Stage,
-    Step,
     Turn,
     TurnBuilder,
     Usage,
@@ -28,11 +28,11 @@ __all__ = [
     "Failure",
     "Mark",
     "Models",
+    "PathStep",
     "SessionStats",
     "Speculation",
     "Spread",
     "Stage",
-    "Step",
     "Summary",
     "Turn",
     "TurnBuilder",

@@ -18,16 +18,16 @@ from typing import Any
 from ..config import BudgetConfig
 from ..errors import ConfigError
 from ..trace import GenerationTrace
-from .path import NS_PER_MS, NS_PER_S, Mark, Marks, Stage, Step, critical_path, hidden_ns, spans_ns, to_ns
+from .path import NS_PER_MS, NS_PER_S, Mark, Marks, PathStep, Stage, critical_path, hidden_ns, spans_ns, to_ns
 
 __all__ = [
     "Budget",
     "Failure",
     "Mark",
     "Models",
+    "PathStep",
     "Speculation",
     "Stage",
-    "Step",
     "Turn",
     "TurnBuilder",
     "Usage",
@@ -127,7 +127,7 @@ class Turn:
     """What was done because the turn was late (docs/budget.md): any JSON by rung."""
 
     @property
-    def path(self) -> tuple[Step, ...]:
+    def path(self) -> tuple[PathStep, ...]:
         """The critical path; empty if the turn has no voice-to-voice time."""
         return critical_path(self.marks)
 

@@ -80,7 +80,7 @@ _STAGE_BETWEEN = dict(
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """One piece of the path: ``[start_ns, end_ns)`` on the monotonic line, between the marks that enclose it.
 
     ``hidden_ns`` is how much of the same piece of work lay before the user had finished, so that nobody waited for it.
@@ -103,7 +103,7 @@ def to_ns(seconds: float) -> int:
     return round(seconds * NS_PER_S)
 
 
-def critical_path(marks: Marks) -> tuple[Step, ...]:
+def critical_path(marks: Marks) -> tuple[PathStep, ...]:
     """Cut the time from ``speech_ended`` to ``first_audible`` into steps that touch and cover it without a gap.
 
     Empty if either end is unknown, or if the agent was audible before the user had finished (nobody waited then).
@@ -117,7 +117,7 @@ def critical_path(marks: Marks) -> tuple[Step, ...]:
         commit = None  # it did not gate this sound; where the gate stood is not known
     chain, contradictions = _chain_of_causes(at, end)
 
-    steps: list[Step] = []
+    steps: list[PathStep] = []
 
     def add(stage: Stage, first: Mark, last: Mark, begin: int, finish: int) -> None:
         low, high = max(begin, start), max(finish, start)
@@ -125,7 +125,7 @@ def critical_path(marks: Marks) -> tuple[Step, ...]:
             stage = Stage.UNATTRIBUTED
         works = stage not in (Stage.ENDPOINTING, Stage.UNATTRIBUTED)
         hidden = max(0, min(finish, start) - min(begin, start)) if works else 0
-        steps.append(Step(stage, first, last, low, high, hidden))
+        steps.append(PathStep(stage, first, last, low, high, hidden))
 
     for first, last in itertools.pairwise(chain):
         stage = _STAGE_BETWEEN.get((first, last), Stage.UNATTRIBUTED)
@@ -148,7 +148,7 @@ def critical_path(marks: Marks) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def spans_ns(path: tuple[Step, ...]) -> dict[Stage, int]:
+def spans_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
     """Nanoseconds a stage, in the order of the path; their sum is the path's length. Empty for an empty path.
 
     A stage that no mark explains is absent (0 would say that it took no time); ``unattributed`` is always there.
@@ -161,7 +161,7 @@ def spans_ns(path: tuple[Step, ...]) -> dict[Stage, int]:
     return {stage: sums[stage] for stage in Stage if stage in sums}
 
 
-def hidden_ns(path: tuple[Step, ...]) -> dict[Stage, int]:
+def hidden_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
     """Nanoseconds a stage worked before the user had finished: beside the path, in none of its sums."""
     sums = dict.fromkeys(Stage, 0)
     for step in path:

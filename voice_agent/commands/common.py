@@ -73,8 +73,8 @@ def run_items(
     mcp: Sequence[Any] = (),
 ) -> int:
     """Speak ``items`` to the agent with the table on the screen; returns the exit code."""
+    from ..budget.console_report import ConsoleReport
     from ..budget.ledger import Budget
-    from ..budget.report import ConsoleReport
     from ..testing.harness.run import Run, run
 
     report = ConsoleReport(budget=Budget.from_config(config.budget))

@@ -18,8 +18,8 @@ from .common import Verbs, add_settings, read_config
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..llm.bench.measure import Sample
-    from ..llm.bench.table import Report
+    from ..llm.bench.measure import RequestTiming
+    from ..llm.bench.provider_report import ProviderReport
     from ..meter import Reading
 
 
@@ -150,8 +150,8 @@ def _numbers(text: str, flag: str) -> list[int]:
 
 def _names(args: argparse.Namespace, config: Config) -> list[str]:
     from ..config import provider_key
-    from ..llm.bench.published import PUBLISHED
-    from ..llm.providers import PROVIDERS, configured
+    from ..llm.bench.published_speeds import PUBLISHED
+    from ..llm.endpoints import PROVIDERS, configured
 
     if not args.providers:
         usable = [row.name for row in PROVIDERS if row.key_env and configured(row, provider_key)]
@@ -191,7 +191,7 @@ def _bench(args: argparse.Namespace) -> int:
     return 0 if any(sample.error is None for sample in report.samples) else 1
 
 
-def _show(report: Report) -> None:
+def _show(report: ProviderReport) -> None:
     """On a terminal; into a pipe goes Markdown. Intervals stand below their figures, so that 80 columns hold it."""
     from rich.console import Console
     from rich.table import Table
@@ -211,16 +211,16 @@ def _show(report: Report) -> None:
 
 async def _measured(
     args: argparse.Namespace, config: Config, contexts: Sequence[int], together: Sequence[int]
-) -> Report:
+) -> ProviderReport:
     from .. import meter
     from ..budget.export import read_jsonl
     from ..config import models, provider_key
     from ..errors import ProviderError
     from ..llm.bench.measure import measure
-    from ..llm.bench.published import PUBLISHED
-    from ..llm.bench.table import Report
+    from ..llm.bench.provider_report import ProviderReport
+    from ..llm.bench.published_speeds import PUBLISHED
     from ..llm.client import ChatLLM
-    from ..llm.providers import resolve
+    from ..llm.endpoints import resolve
     from ..llm.start import running
 
     turns, problems = read_jsonl(args.turns) if args.turns is not None else ([], [])
@@ -258,13 +258,13 @@ async def _measured(
         samples = await measure(
             minds, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_sample=progress
         )
-    return Report(tuple(samples), labels, frozenset(simulated), tuple(turns), args.seed)
+    return ProviderReport(tuple(samples), labels, frozenset(simulated), tuple(turns), args.seed)
 
 
-def _progress(total: int) -> Callable[[Sample], None]:
+def _progress(total: int) -> Callable[[RequestTiming], None]:
     done = 0
 
-    def show(sample: Sample) -> None:
+    def show(sample: RequestTiming) -> None:
         nonlocal done
         done += 1
         if sys.stderr.isatty():

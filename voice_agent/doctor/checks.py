@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..config import Config, Secret
-from ..llm.providers import PROVIDERS
+from ..llm.endpoints import PROVIDERS
 from ..room.access import API_SECRET
 from . import environment, services, sound, stages
 from .finding import DoctorCheck

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..clock import SYSTEM, Clock
 from ..config import Secret
 from ..errors import VoiceAgentError
-from ..llm.errors import scrub
+from ..llm.failures import scrub
 
 Fact = str | float | int | bool | None
 Facts = dict[str, Fact]

@@ -19,7 +19,7 @@ from ..audio.resampling import resample
 from ..clock import SYSTEM, Clock
 from ..config import Config, Secret, models
 from ..errors import ConfigError, ModelError, ProviderError
-from ..llm.providers import Endpoint, resolve
+from ..llm.endpoints import Endpoint, resolve
 from .finding import Facts, Finding, Status
 
 if TYPE_CHECKING:

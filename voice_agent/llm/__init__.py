@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .choice import Choice, choose_model
     from .client import ChatLLM, Counters
+    from .endpoints import Endpoint, resolve
     from .local.embedded import EmbeddedModel
     from .local.sim import SimServer, SimSpec, parse_spec
-    from .providers import Endpoint, resolve
+    from .provider_table import PROVIDERS, Provider
     from .start import running
-    from .stream import Deadlines
-    from .table import PROVIDERS, Provider
+    from .stream import RequestDeadlines
 
 __all__ = [
     "PROVIDERS",
     "ChatLLM",
     "Choice",
     "Counters",
-    "Deadlines",
     "EmbeddedModel",
     "Endpoint",
     "Provider",
+    "RequestDeadlines",
     "SimServer",
     "SimSpec",
     "choose_model",
@@ -48,7 +48,7 @@ _HOMES = {
     "providers": ("Endpoint", "resolve"),
     "sim": ("SimServer", "SimSpec", "parse_spec"),
     "start": ("running",),
-    "stream": ("Deadlines",),
+    "stream": ("RequestDeadlines",),
     "table": ("PROVIDERS", "Provider"),
 }
 

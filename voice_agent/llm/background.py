@@ -1,6 +1,6 @@
 """A request that is no turn's: a summary, a trial. The meter counts it; the ledger and the client's counters do not.
 
-async with Aside(model, ctx, "trial", max_tokens=8) as request:
+async with BackgroundRequest(model, ctx, "trial", max_tokens=8) as request:
     async for chunk in request.stream: ...
 request.prompt_tokens, request.written_tokens   # what it has cost, once it is closed
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .client import ChatLLM
 
 
-class Aside:
+class BackgroundRequest:
     """One such request, sent when the block is entered and closed when it is left.
 
     ``max_tokens``: the longest answer; a model that reasons first gets room for that beside it. ``fields``: of the
@@ -34,7 +34,7 @@ class Aside:
         self._fields = {**limit, **fields}
         self._trace = GenerationTrace(name, model.clock)  # of its own: no ledger reads it
 
-    async def __aenter__(self) -> Aside:
+    async def __aenter__(self) -> BackgroundRequest:
         with generation(self._trace):
             self.stream = ChatStream(
                 self._model,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ProviderModelError
-from .table import CUSTOM, Provider
+from .provider_table import CUSTOM, Provider
 
 
 @dataclass(frozen=True, slots=True)

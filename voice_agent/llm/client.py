@@ -30,16 +30,16 @@ from ..clock import SYSTEM, Clock
 from ..config import LlmConfig
 from ..errors import ProviderAuthError, ProviderError, ProviderModelError, RateLimitedError
 from ..livekit_compat.inference import accepted_fields
-from ..meter import Meter
+from ..meter import UsageMeter
 from ..meter import current as current_meter
-from . import errors
+from . import failures
 from .adapters import adapt
 from .choice import Choice, check_model, choose_model, reasoning_params, reasoning_room
+from .endpoints import Endpoint
 from .memory.summary import Summaries, When
-from .memory.window import Window
+from .memory.window import ContextWindow
 from .pool import WarmPool
-from .providers import Endpoint
-from .stream import ChatStream, Deadlines
+from .stream import ChatStream, RequestDeadlines
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class ChatLLM(llm.LLM[Any]):
-    """The model of one :class:`~voice_agent.llm.providers.Endpoint` (its server must run already).
+    """The model of one :class:`~voice_agent.llm.endpoints.Endpoint` (its server must run already).
 
     :meth:`warm` connects and chooses the model; without it, the first request does. All errors are
     :class:`~voice_agent.errors.ProviderError`. ``transport``: in place of the network (a double's).
@@ -100,14 +100,14 @@ class ChatLLM(llm.LLM[Any]):
         self,
         endpoint: Endpoint,
         *,
-        deadlines: Deadlines | None = None,
+        deadlines: RequestDeadlines | None = None,
         max_completion_tokens: int | None = 220,
         temperature: float | None = 0.6,
         warm_connections: int = WARM_CONNECTIONS,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock = SYSTEM,
         context_tokens: int = CONTEXT_TOKENS,
-        meter: Meter | None = None,
+        meter: UsageMeter | None = None,
         credentials: Any = None,
         summarise: When = "off",
     ) -> None:
@@ -116,14 +116,14 @@ class ChatLLM(llm.LLM[Any]):
         self.meter = meter
         self._counts = endpoint.kind == "remote" and not endpoint.simulated
         self._headers = dict(adapted.headers)
-        self.window = Window(
+        self.window = ContextWindow(
             min(context_tokens, EMBEDDED_CONTEXT_TOKENS) if endpoint.kind == "embedded" else context_tokens
         )
         self.summaries = Summaries(self, summarise)
         self._cache_key = f"voice-{uuid.uuid4().hex[:16]}"
         self._reading: asyncio.Task[None] | None = None
         self.endpoint = endpoint
-        self.deadlines = deadlines or Deadlines()
+        self.deadlines = deadlines or RequestDeadlines()
         self.clock = clock
         self._max_completion_tokens = max_completion_tokens
         self._temperature = temperature
@@ -155,7 +155,7 @@ class ChatLLM(llm.LLM[Any]):
     @classmethod
     def from_config(cls, cfg: LlmConfig, endpoint: Endpoint, *, clock: Clock = SYSTEM) -> ChatLLM:
         """With the settings' deadlines, answer length and temperature."""
-        deadlines = Deadlines(
+        deadlines = RequestDeadlines(
             connect_s=cfg.connect_timeout_s,
             first_content_s=cfg.first_content_timeout_s,
             stall_s=cfg.stall_timeout_s,
@@ -236,14 +236,14 @@ class ChatLLM(llm.LLM[Any]):
 
     # --- for ChatStream -------------------------------------------------------------------------------------------
 
-    def asked(self) -> errors.Asked:
+    def asked(self) -> failures.RequestTarget:
         host = urlsplit(self.endpoint.base_url).netloc
         row = self.endpoint.provider
         found = {
             "aws": "AWS_BEARER_TOKEN_BEDROCK, or the AWS credentials and AWS_REGION",
             "google": "Google's application default credentials (gcloud auth application-default login)",
         }.get("bearer" if self.endpoint.api_key else row.auth)
-        return errors.Asked(row.name, host, self.model, row.key_env, self.endpoint.api_key, found)
+        return failures.RequestTarget(row.name, host, self.model, row.key_env, self.endpoint.api_key, found)
 
     def count(self, **more: int) -> None:
         """Add to the counters."""
@@ -277,13 +277,13 @@ class ChatLLM(llm.LLM[Any]):
             async with asyncio.timeout(allowed_s):
                 body = await self.client.get("/models", cast_to=object)
         except TimeoutError:
-            error: ProviderError = errors.late("list of models", allowed_s, "llm.first_content_timeout_s", asked)
+            error: ProviderError = failures.late("list of models", allowed_s, "llm.first_content_timeout_s", asked)
         except openai.APIStatusError as status_error:
             if status_error.status_code in (404, 405, 501):
                 return []
-            error = errors.explain(status_error, asked, limits.connect_s)
+            error = failures.explain(status_error, asked, limits.connect_s)
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as other:
-            error = errors.explain(other, asked, limits.connect_s)
+            error = failures.explain(other, asked, limits.connect_s)
         else:
             rows = body.get("data") if isinstance(body, Mapping) else body
             rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
@@ -395,7 +395,7 @@ class ChatLLM(llm.LLM[Any]):
             return True
         if error.status_code not in (400, 422):
             return False
-        name = errors.refused_field(error.body, [field for field in _OPTIONAL if field in body])
+        name = failures.refused_field(error.body, [field for field in _OPTIONAL if field in body])
         if name is None:
             return False
         self._refused.add(name)

@@ -25,7 +25,7 @@ class _ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChunkContent:
     """What one chunk brought. ``content`` is to be spoken; ``started`` tells that an answer (or a tool) has begun."""
 
     content: str = ""
@@ -82,14 +82,14 @@ class DeltaReader:
     def __post_init__(self) -> None:
         self._close.held = self.opens_thinking
 
-    def feed(self, chunk: Mapping[str, Any]) -> Piece:
+    def feed(self, chunk: Mapping[str, Any]) -> ChunkContent:
         """Read one chunk. Reasoning, in its own field or between ``<think>`` tags, is dropped.
 
         Raises ValueError, TypeError or AttributeError for a chunk of another shape.
         """
         choices = chunk.get("choices") or ()
         if not choices:
-            return Piece()  # usage and timings come so; Azure sends such a chunk first
+            return ChunkContent()  # usage and timings come so; Azure sends such a chunk first
         choice = choices[0]
         delta: Mapping[str, Any] = choice.get("delta") or {}
         done = choice.get("finish_reason")
@@ -110,7 +110,7 @@ class DeltaReader:
         if done is not None:
             self.finish_reason = str(done)
             calls = self._take_calls()
-        return Piece(text, calls, bool(text or calls or self._calls))
+        return ChunkContent(text, calls, bool(text or calls or self._calls))
 
     @property
     def truncated_call(self) -> bool:

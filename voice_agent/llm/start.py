@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .providers import Endpoint
+from .endpoints import Endpoint
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from livekit.agents.types import APIConnectOptions
 from .. import trace as probe
 from ..errors import ProviderError, ProviderStreamError
 from ..livekit_compat.streams import LlmStream
-from . import errors
+from . import failures
 from .choice import opens_thinking
 from .deltas import DeltaReader, timings_of, usage_of
 
@@ -39,7 +39,7 @@ Which = Literal["first_content", "stall", "total"]
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
+class RequestDeadlines:
     """How long an answer may take, in seconds: the connection, the first content, a gap after it, and all of it."""
 
     connect_s: float = 3.0
@@ -103,7 +103,7 @@ class ChatStream(LlmStream):
             raise
         except _FAILURES as error:
             self._ended("failed")
-            raise errors.explain(error, owner.asked(), self._limits.connect_s) from None
+            raise failures.explain(error, owner.asked(), self._limits.connect_s) from None
         else:
             self._count(completed=1)
             if not self._aside:
@@ -207,7 +207,7 @@ class ChatStream(LlmStream):
                     return
                 self._last = self._owner.clock.now()
                 if not isinstance(chunk, Mapping):
-                    raise errors.not_understood(self._owner.asked())
+                    raise failures.not_understood(self._owner.asked())
                 yield chunk
         finally:
             await stream.close()
@@ -219,15 +219,15 @@ class ChatStream(LlmStream):
             choice = {"delta": body["choices"][0].get("message"), "finish_reason": "stop", **body["choices"][0]}
             return {**body, "choices": [choice]}
         if isinstance(body, Mapping) and body.get("error"):
-            raise errors.from_status(200, body, self._owner.asked())
-        raise errors.not_understood(self._owner.asked())
+            raise failures.from_status(200, body, self._owner.asked())
+        raise failures.not_understood(self._owner.asked())
 
     def _take(self, chunk: Mapping[str, Any]) -> None:
         try:
             piece = self._reader.feed(chunk)
             usage, timings = usage_of(chunk), timings_of(chunk)
         except (ValueError, TypeError, AttributeError, LookupError):
-            raise errors.not_understood(self._owner.asked()) from None
+            raise failures.not_understood(self._owner.asked()) from None
         if piece.content:
             probe.mark("llm_first_content")
         if not self._request_id and chunk.get("id"):
@@ -257,7 +257,7 @@ class ChatStream(LlmStream):
                 "stall": ("further word", self._limits.stall_s, "llm.stall_timeout_s"),
                 "total": ("complete answer", self._limits.total_s, "llm.total_timeout_s"),
             }[which]
-            raise errors.late(what, limit_s, setting, self._owner.asked()) from None
+            raise failures.late(what, limit_s, setting, self._owner.asked()) from None
 
     def _judge_end(self) -> None:
         """Raise if the stream ended without an answer that can be spoken or done."""

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from ..clock import SYSTEM, Clock
 from ..config import MeterConfig
-from .meter import FILE, Level, Meter, Reading, Snapshot
+from .meter import FILE, Level, Reading, Snapshot, UsageMeter
 from .quota import Price, Quota, from_headers, parse_limits, parse_prices
 from .store import Totals
 
 __all__ = [
     "FILE",
     "Level",
-    "Meter",
     "Price",
     "Quota",
     "Reading",
     "Snapshot",
     "Totals",
+    "UsageMeter",
     "current",
     "from_headers",
     "opened",
@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 _lock = threading.Lock()
-_open: list[Meter] = []
+_open: list[UsageMeter] = []
 
 
-def current() -> Meter | None:
+def current() -> UsageMeter | None:
     """The meter of this process; None: nobody opened one."""
     return _open[-1] if _open else None
 
@@ -49,7 +49,7 @@ def snapshot() -> Snapshot | None:
 
 
 @contextlib.contextmanager
-def opened(config: MeterConfig, path: Path | None = None, *, clock: Clock = SYSTEM) -> Iterator[Meter | None]:
+def opened(config: MeterConfig, path: Path | None = None, *, clock: Clock = SYSTEM) -> Iterator[UsageMeter | None]:
     """A meter for the block, current in this process; None if ``meter.enabled`` is false.
 
     ``path``: the file, in place of the one in the cache folder. Raises ConfigError for limits or prices that cannot
@@ -58,7 +58,7 @@ def opened(config: MeterConfig, path: Path | None = None, *, clock: Clock = SYST
     if not config.enabled:
         yield None
         return
-    meter = Meter(config, path, clock=clock)
+    meter = UsageMeter(config, path, clock=clock)
     with _lock:
         _open.append(meter)
     try:

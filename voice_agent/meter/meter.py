@@ -21,14 +21,14 @@ from ..clock import SYSTEM, Clock
 from ..config import MeterConfig, cache_dir
 from ..errors import RateLimitedError
 from .quota import WINDOW_S, QuotaName, from_headers, parse_limits, parse_prices
-from .store import Said, Store, Totals, Used, day_start
+from .store import QuotasSeen, Store, Totals, UsageEvent, day_start
 
 logger = logging.getLogger(__name__)
 
 FILE = "meter.sqlite"
 _READ_EVERY_S = 2.0  # what other processes have used is seen this late
 _CLOSE_WAIT_S = 5.0
-State = Literal["ok", "warn", "full"]
+QuotaState = Literal["ok", "warn", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Reading:
     day: Totals
     levels: tuple[Level, ...] = ()
     cost_today: float | None = None
-    state: State = "ok"
+    state: QuotaState = "ok"
 
     @property
     def highest(self) -> Level | None:
@@ -96,7 +96,7 @@ class Snapshot:
         return "; ".join(parts)
 
 
-class Meter:
+class UsageMeter:
     """Open it with :func:`opened`. All methods return at once and may be called from any thread, but :meth:`close`
     and :meth:`flush`, which wait for the thread.
 
@@ -119,9 +119,9 @@ class Meter:
         self._on_warning = on_warning
         self._began = clock.wall()
         self._session: dict[str, list[int]] = {}
-        self._memory: list[Used] = []  # without a file
+        self._memory: list[UsageEvent] = []  # without a file
         self._warned: set[tuple[str, str, int, str]] = set()
-        self._queue: queue.SimpleQueue[Used | Said | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[UsageEvent | QuotasSeen | threading.Event | None] = queue.SimpleQueue()
         self._snapshot = Snapshot(self._began)
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
@@ -141,13 +141,13 @@ class Meter:
         """Count. ``estimated_tokens`` are completion tokens that nobody has counted exactly."""
         completion = completion_tokens + estimated_tokens
         self._queue.put(
-            Used(provider, model, self._clock.wall(), requests, prompt_tokens, completion, estimated_tokens)
+            UsageEvent(provider, model, self._clock.wall(), requests, prompt_tokens, completion, estimated_tokens)
         )
 
     def said(self, provider: str, headers: Mapping[str, str], scheme: str) -> None:
         """Take in the rate headers of an answer."""
         if quotas := from_headers(headers, scheme):
-            self._queue.put(Said(provider, self._clock.wall(), tuple(quotas)))
+            self._queue.put(QuotasSeen(provider, self._clock.wall(), tuple(quotas)))
 
     def admit(self, provider: str) -> None:
         """Raise RateLimitedError if ``provider`` has nothing left and the settings say not to ask it then."""
@@ -196,7 +196,7 @@ class Meter:
         self._read(store)
         over = False
         while not over:
-            batch: list[Used | Said] = []
+            batch: list[UsageEvent | QuotasSeen] = []
             waiting: list[threading.Event] = []
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=_READ_EVERY_S)
@@ -226,11 +226,11 @@ class Meter:
     def _no_file(self, error: Exception) -> None:
         self._on_warning(f"the meter's file {self._path.name} cannot be used ({error}); counting in memory only")
 
-    def _take(self, store: Store | None, batch: list[Used | Said]) -> Store | None:
+    def _take(self, store: Store | None, batch: list[UsageEvent | QuotasSeen]) -> Store | None:
         if not batch:
             return store
         for event in batch:
-            if isinstance(event, Used):
+            if isinstance(event, UsageEvent):
                 sums = self._session.setdefault(event.provider, [0, 0, 0])
                 for place, more in enumerate((event.requests, event.prompt_tokens, event.completion_tokens)):
                     sums[place] += more
@@ -240,7 +240,7 @@ class Meter:
                 return store
             except (sqlite3.Error, OSError) as error:
                 self._no_file(error)
-        self._memory += [event for event in batch if isinstance(event, Used)]
+        self._memory += [event for event in batch if isinstance(event, UsageEvent)]
         del self._memory[:-10_000]
         return None
 
@@ -294,7 +294,7 @@ class Meter:
                 resets_s = day_start(now) + 86_400 - now if window is day else 60.0
                 yield name, Level(name, used, limit, "configured", resets_s)
 
-    def _state(self, reading: Reading) -> State:
+    def _state(self, reading: Reading) -> QuotaState:
         near = reading.highest
         if near is None or near.share < self.config.warn_at:
             return "ok"

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS quota (
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsageEvent:
     """What one request used. ``requests`` is 0 for tokens that become known later; ``estimated``: of them, guessed."""
 
     provider: str
@@ -42,7 +42,7 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class QuotasSeen:
     """Quotas that a provider's headers said at ``at`` (seconds since the epoch)."""
 
     provider: str
@@ -78,18 +78,18 @@ class Store:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
 
-    def write(self, events: Iterable[Used | Said]) -> None:
+    def write(self, events: Iterable[UsageEvent | QuotasSeen]) -> None:
         """All events, or none, in one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for event in events:
-                self._used(event) if isinstance(event, Used) else self._said(event)
+                self._used(event) if isinstance(event, UsageEvent) else self._said(event)
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
-    def _used(self, e: Used) -> None:
+    def _used(self, e: UsageEvent) -> None:
         self._db.execute(
             "INSERT INTO usage VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET requests=requests+excluded.requests,"
             " prompt=prompt+excluded.prompt, completion=completion+excluded.completion,"
@@ -105,7 +105,7 @@ class Store:
             ),
         )
 
-    def _said(self, e: Said) -> None:
+    def _said(self, e: QuotasSeen) -> None:
         for q in e.quotas:
             resets_at = None if q.resets_s is None else e.at + q.resets_s
             # Two processes may commit in another order than the answers came.

@@ -1,4 +1,4 @@
-"""The ladder, wired: what :mod:`.budget.policy` decides is done to one session. docs/budget.md tells it by rung.
+"""The ladder, wired: what :mod:`.budget.latency_policy` decides is done to one session. docs/budget.md tells it by rung.
 
 The hedge is in :mod:`.llm.hedge`, the smaller first chunk in :mod:`.tts.stream`, the apology in :mod:`.session`; this
 knows the turn's deadlines, says the short word, and lets later turns go on with less.
@@ -16,9 +16,9 @@ from livekit.agents import FlushSentinel, llm, utils
 from livekit.agents.voice import SpeechHandle
 
 from ..budget.attach import SessionLedger
+from ..budget.latency_policy import Acknowledger, Degrader, LatencyHistory, TurnDeadlines
 from ..budget.ledger import Budget, Mark, Turn, verdict
 from ..budget.path import Stage
-from ..budget.policy import Acknowledger, Deadlines, Degrader, Pace
 from ..clock import SYSTEM, Clock
 from ..config import Config, DegradationConfig
 from ..livekit_compat.speech import current_speech
@@ -78,14 +78,14 @@ class Degradation:
     ) -> None:
         budget = config.budget
         self.config = config.degradation
-        self.deadlines = Deadlines(
+        self.deadlines = TurnDeadlines(
             total_s=budget.total_ms / 1000,
             llm_s=budget.llm_ms / 1000,
             voice_s=(budget.tts_ms + budget.output_ms) / 1000,
         )
         self.acknowledger = Acknowledger(config.degradation)
         self.sounds: dict[str, Sound] = {}
-        self.reply_pace = Pace()
+        self.reply_pace = LatencyHistory()
         self.ledger: Callable[[], SessionLedger] | None = None
         self.user_speaks: Callable[[], bool] = lambda: False
         self.on_note = on_note

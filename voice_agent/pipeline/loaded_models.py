@@ -25,8 +25,8 @@ from ..clock import SYSTEM, Clock
 from ..config import Config, LlmConfig, models, provider_key
 from ..errors import ModelError
 from ..llm.client import ChatLLM
+from ..llm.endpoints import Endpoint, resolve
 from ..llm.local.embedded import EmbeddedModel
-from ..llm.providers import Endpoint, resolve
 from ..llm.start import running
 from ..runtime.scheduling import PrioritySemaphore, ScheduledExecutor, Scheduler
 from ..runtime.thread_priority import lower_priority

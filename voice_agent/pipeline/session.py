@@ -26,8 +26,8 @@ from ..clock import SYSTEM, Clock
 from ..config import Config, TurnConfig
 from ..livekit_compat import preemptive as kept_reply
 from ..llm.client import ChatLLM
+from ..llm.endpoints import Endpoint
 from ..llm.hedging.hedge import HedgedLLM
-from ..llm.providers import Endpoint
 from ..stt import FastWhisperSTT
 from ..testing.harness.faults import Faults
 from ..tts import PiperTTS

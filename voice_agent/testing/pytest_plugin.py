@@ -144,8 +144,8 @@ class ScriptItem(pytest.Item):
 
 def describe(result: Result) -> str:
     """What went wrong in a script's run: its line, the expectation, the turn's waterfall, the recording."""
+    from ..budget.console_report import explain
     from ..budget.ledger import Budget
-    from ..budget.report import explain
 
     lines = [f"{result.path}: {result.error}"] if result.error else []
     shown: set[int] = set()
@@ -284,7 +284,7 @@ def pytest_runtest_makereport(
     report = yield
     session = getattr(item, "funcargs", {}).get("voice_session")
     if call.when == "call" and report.failed and isinstance(session, VoiceSession) and session.talk is not None:
-        from ..budget.report import explain
+        from ..budget.console_report import explain
 
         for turn in session.talk.ledger[-1:]:
             report.sections.append((f"voice: turn {turn.id}", "\n".join([*waterfall(turn), explain(turn)])))

@@ -22,7 +22,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, TimedString
 from numpy.typing import NDArray
 
 from .. import trace as probe
-from ..budget.policy import few_words_first
+from ..budget.latency_policy import few_words_first
 from ..clock import SYSTEM, Clock
 from ..config import models
 from ..errors import VoiceAgentError

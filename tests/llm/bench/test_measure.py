@@ -9,18 +9,20 @@ import httpx2
 import pytest
 
 from voice_agent.budget.ledger import Mark, Turn
-from voice_agent.llm.bench.measure import Asked, Sample, ask, conversation, measure, plan
-from voice_agent.llm.bench.predict import Own, Pace, advise, own_stages, paces, predict
-from voice_agent.llm.bench.published import PUBLISHED
-from voice_agent.llm.bench.table import Report
+from voice_agent.llm.bench.measure import BenchRequest, RequestTiming, ask, conversation, measure, plan
+from voice_agent.llm.bench.predict import Own, ProviderSpeed, advise, own_stages, predict, speeds
+from voice_agent.llm.bench.provider_report import ProviderReport
+from voice_agent.llm.bench.published_speeds import PUBLISHED
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.endpoints import SIMULATED, Endpoint
 from voice_agent.llm.memory.window import tokens_of
-from voice_agent.llm.providers import SIMULATED, Endpoint
 from voice_agent.testing.doubles.llm import ScriptedProvider
 
 
-def sample(provider: str, ttft_ms: float | None, *, tps: float | None = 100.0, error: str | None = None) -> Sample:
-    return Sample(provider, 200, 1, ttft_ms, None if ttft_ms is None else ttft_ms + 100, 30, tps, error)
+def sample(
+    provider: str, ttft_ms: float | None, *, tps: float | None = 100.0, error: str | None = None
+) -> RequestTiming:
+    return RequestTiming(provider, 200, 1, ttft_ms, None if ttft_ms is None else ttft_ms + 100, 30, tps, error)
 
 
 def turn(marks_ms: Mapping[Mark, float]) -> Turn:
@@ -90,7 +92,7 @@ async def test_a_failure_is_a_sample_too() -> None:
         )
     )
     model = ChatLLM(Endpoint(SIMULATED, "http://d/v1", None, None, True, "d"), transport=refusing, warm_connections=0)
-    got = await ask(model, Asked("d", 200, 1, 0))
+    got = await ask(model, BenchRequest("d", 200, 1, 0))
     await model.aclose()
     assert (got.ttft_ms, got.error) == (None, "RateLimitedError")
 
@@ -103,12 +105,12 @@ def test_own_stages_take_whole_turns_only() -> None:
 
 def test_a_prediction_of_the_recorded_model_is_the_recorded_time() -> None:
     (own,) = own_stages([turn(FULL)])
-    recorded = Pace((170.0,), 8 / 0.005, 0.0, 1)  # first content after 170 ms, the first clause 5 ms later
+    recorded = ProviderSpeed((170.0,), 8 / 0.005, 0.0, 1)  # first content after 170 ms, the first clause 5 ms later
     assert predict([own], "same", recorded).p50_ms == pytest.approx(300.0)
     # An instant model: the wait decides.
-    assert predict([own], "instant", Pace((0.0,), 1e6, 0.0, 1)).p50_ms == pytest.approx(210.0)
+    assert predict([own], "instant", ProviderSpeed((0.0,), 1e6, 0.0, 1)).p50_ms == pytest.approx(210.0)
     # A GPU at 59 tokens a second: the first clause alone takes 136 ms.
-    gpu = predict([own], "gpu", Pace((170.0,), 59.0, 0.0, 1))
+    gpu = predict([own], "gpu", ProviderSpeed((170.0,), 59.0, 0.0, 1))
     assert gpu.first_clause_ms == pytest.approx(135.6, abs=0.1)
     assert gpu.p50_ms == pytest.approx(300 - 5 + 135.6, abs=0.1)
 
@@ -118,19 +120,21 @@ def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
     rng = random.Random(2)
     tailed = tuple(170.0 if rng.random() > 0.06 else 3000.0 for _ in range(200))
     measured = {
-        "fast": Pace(tailed, 2000.0, 0.0, 200),
-        "steady": Pace((260.0,) * 50, 500.0, 0.0, 50),
-        "broken": Pace((10.0,) * 50, 2000.0, 0.4, 50),
+        "fast": ProviderSpeed(tailed, 2000.0, 0.0, 200),
+        "steady": ProviderSpeed((260.0,) * 50, 500.0, 0.0, 50),
+        "broken": ProviderSpeed((10.0,) * 50, 2000.0, 0.4, 50),
     }
     advice = advise([own], measured)
     assert advice is not None
     assert advice.primary.name == "steady"
     assert "broken (40%)" in " ".join(advice.reasons)
     assert "the commit would decide in 100%" in advice.reasons[-1]  # asked at 70, spoken by 115, committed at 200
-    only = advise([own], {"fast": measured["fast"], "slow": Pace((5000.0,), 50.0, 0.0, 1)})
+    only = advise([own], {"fast": measured["fast"], "slow": ProviderSpeed((5000.0,), 50.0, 0.0, 1)})
     assert only is not None
     assert only.hedged is None  # the second would not come in time either
-    tail = advise([own], {"fast": measured["fast"], "other": Pace((3100.0, 200.0, 200.0, 200.0), 500.0, 0.0, 4)})
+    tail = advise(
+        [own], {"fast": measured["fast"], "other": ProviderSpeed((3100.0, 200.0, 200.0, 200.0), 500.0, 0.0, 4)}
+    )
     assert tail is not None
     assert (tail.primary.name, tail.hedged.hedge if tail.hedged else None) == ("fast", "other")
     assert tail.hedged is not None
@@ -142,7 +146,7 @@ def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
 def test_a_report_labels_what_is_simulated_and_suggests_real_ones() -> None:
     samples = [sample("cerebras", 170.0 + n) for n in range(20)] + [sample("sim-x", 10.0 + n) for n in range(20)]
     samples.append(sample("cerebras", None, tps=None, error="RateLimitedError"))
-    report = Report(
+    report = ProviderReport(
         tuple(samples), {"cerebras": "m at c", "sim-x": "a <pace>"}, frozenset({"sim-x"}), (turn(FULL),), seed=7
     )
     body = json.loads(report.as_json())
@@ -157,7 +161,7 @@ def test_a_report_labels_what_is_simulated_and_suggests_real_ones() -> None:
     assert "| sim-x (simulated) | 200 | 1 | 20 |" in text
     assert "1 RateLimitedError" in text
     assert "a &lt;pace&gt;" in report.as_html()
-    assert "--turns FILE" in Report(tuple(samples), {}, frozenset()).as_markdown()
+    assert "--turns FILE" in ProviderReport(tuple(samples), {}, frozenset()).as_markdown()
 
 
 def test_published_paces_are_played_as_published() -> None:
@@ -167,6 +171,6 @@ def test_published_paces_are_played_as_published() -> None:
 
 
 def test_paces_take_the_single_requests() -> None:
-    many = [Sample("a", 200, 4, 900.0, None, 1, None), sample("a", 100.0), sample("a", None, error="X")]
-    assert paces(many) == {"a": Pace((100.0,), 100.0, 0.5, 2)}
-    assert paces(many, context_tokens=4000) == {}
+    many = [RequestTiming("a", 200, 4, 900.0, None, 1, None), sample("a", 100.0), sample("a", None, error="X")]
+    assert speeds(many) == {"a": ProviderSpeed((100.0,), 100.0, 0.5, 2)}
+    assert speeds(many, context_tokens=4000) == {}

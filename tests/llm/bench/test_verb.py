@@ -9,7 +9,7 @@ import pytest
 from voice_agent.cli import main
 from voice_agent.config import LlmConfig, Secret
 from voice_agent.llm.bench.survey import survey
-from voice_agent.llm.table import BY_NAME, PROVIDERS
+from voice_agent.llm.provider_table import BY_NAME, PROVIDERS
 
 
 @pytest.fixture(autouse=True)

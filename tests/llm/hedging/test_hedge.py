@@ -16,7 +16,7 @@ from voice_agent.config import DegradationConfig, MeterConfig
 from voice_agent.errors import DeadlineError, ProviderStreamError, ProviderUnavailableError, RateLimitedError
 from voice_agent.llm.hedging.hedge import HedgedLLM
 from voice_agent.llm.local.sim import SimSpec, parse_spec
-from voice_agent.meter import Meter
+from voice_agent.meter import UsageMeter
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedProvider, run
 from voice_agent.trace import GenerationTrace, generation
 
@@ -319,7 +319,7 @@ def test_a_provider_that_fails_again_after_a_trial_is_left_alone_at_once() -> No
     of(main)
 
 
-def counted(model: ScriptedLLM, meter: Meter) -> None:
+def counted(model: ScriptedLLM, meter: UsageMeter) -> None:
     """As if the provider were a real one: the meter counts it."""
     model.meter, model._counts = meter, True
 
@@ -328,8 +328,8 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
     """``simulated`` is the name of both; only one of the two is metered."""
     config = MeterConfig(limits="simulated.requests_day=1", at_limit="route")
 
-    def used_up(clock: Clock) -> Meter:
-        made = Meter(config, tmp_path / "m.sqlite", clock=clock, on_warning=lambda _: None)
+    def used_up(clock: Clock) -> UsageMeter:
+        made = UsageMeter(config, tmp_path / "m.sqlite", clock=clock, on_warning=lambda _: None)
         made.used("simulated", "m", requests=1)
         assert made.flush()
         return made

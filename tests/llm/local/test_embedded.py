@@ -20,17 +20,17 @@ import pytest
 from voice_agent.config import LlmConfig, models
 from voice_agent.errors import ModelError
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.endpoints import resolve
 from voice_agent.llm.local.embedded import CHAT_SLOT, EmbeddedModel
-from voice_agent.llm.providers import resolve
 from voice_agent.llm.start import running
-from voice_agent.llm.stream import Deadlines
+from voice_agent.llm.stream import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from ..test_client import context
 
 PROMPT = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 # A loaded machine may take seconds to read a prompt; these tests are about what is said, not when.
-PATIENT = Deadlines(first_content_s=60, stall_s=60, total_s=120)
+PATIENT = RequestDeadlines(first_content_s=60, stall_s=60, total_s=120)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from livekit.agents import llm
 from voice_agent.clock import Clock
 from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.llm.client import ChatLLM
+from voice_agent.llm.endpoints import resolve
 from voice_agent.llm.local.sim import parse_spec
 from voice_agent.llm.memory.summary import TRIES, transcript
-from voice_agent.llm.memory.window import Window, tokens_of
-from voice_agent.llm.providers import resolve
-from voice_agent.meter import Meter
+from voice_agent.llm.memory.window import ContextWindow, tokens_of
+from voice_agent.meter import UsageMeter
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedProvider, run
 from voice_agent.trace import GenerationTrace, generation
 
@@ -34,7 +34,7 @@ class Call:
         self.provider = ScriptedProvider(lambda _: Reply("That one is the green one. " * 3), pace=PACE)
         self.provider.aside = aside
         self.model = ScriptedLLM(self.provider, clock=clock)
-        self.model.window = Window(LIMIT)
+        self.model.window = ContextWindow(LIMIT)
         self.model.summaries.when = when  # type: ignore[assignment]  # one of the three
         self.ctx = llm.ChatContext.empty()
         self.ctx.add_message(role="system", content="Be brief.")
@@ -86,7 +86,7 @@ def test_it_is_made_while_the_answer_is_spoken_and_sent_from_then_on() -> None:
 
 def test_its_tokens_are_the_meters_and_no_turns(tmp_path: Path) -> None:
     async def main(clock: Clock) -> None:
-        meter = Meter(MeterConfig(), tmp_path / "m.sqlite", clock=clock)
+        meter = UsageMeter(MeterConfig(), tmp_path / "m.sqlite", clock=clock)
         call = Call(clock, lambda _: Reply(SUMMARY))
         call.model.meter, call.model._counts = meter, True
         await call.talk(12)

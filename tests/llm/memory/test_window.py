@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from livekit.agents import llm
 
-from voice_agent.llm.memory.window import Window, tokens_of
+from voice_agent.llm.memory.window import ContextWindow, tokens_of
 
 
 def grow(ctx: llm.ChatContext, turn: int) -> None:
@@ -19,13 +19,13 @@ def conversation(turns: int) -> llm.ChatContext:
 
 
 def test_a_short_conversation_is_sent_as_it_is() -> None:
-    ctx, window = conversation(3), Window(6000)
+    ctx, window = conversation(3), ContextWindow(6000)
     assert window.view(ctx) is ctx
     assert window.drops == 0
 
 
 def test_200_turns_keep_an_equal_beginning_for_long_and_stay_below_the_limit() -> None:
-    ctx, window = conversation(0), Window(1000)
+    ctx, window = conversation(0), ContextWindow(1000)
     sent: list[list[str]] = []
     for turn in range(200):
         grow(ctx, turn)
@@ -41,13 +41,13 @@ def test_200_turns_keep_an_equal_beginning_for_long_and_stay_below_the_limit() -
 
 
 def test_the_same_request_twice_is_the_same() -> None:
-    ctx, window = conversation(40), Window(500)
+    ctx, window = conversation(40), ContextWindow(500)
     assert [i.id for i in window.view(ctx).items] == [i.id for i in window.view(ctx).items]
     assert window.drops == 1
 
 
 def test_a_tools_call_and_its_result_are_not_parted() -> None:
-    ctx, window = conversation(4), Window(400)
+    ctx, window = conversation(4), ContextWindow(400)
     for turn in range(30):
         ctx.add_message(role="user", content=f"Weather {turn}? " + "please " * 10)
         ctx.items.append(llm.FunctionCall(call_id=f"c{turn}", name="weather", arguments='{"city": "Bonn"}'))
@@ -62,7 +62,7 @@ def test_a_tools_call_and_its_result_are_not_parted() -> None:
 
 
 def test_one_huge_question_is_sent_all_the_same() -> None:
-    ctx, window = conversation(2), Window(200)
+    ctx, window = conversation(2), ContextWindow(200)
     ctx.add_message(role="user", content="word " * 2000)
     items = window.view(ctx).items
     assert [item.type for item in items] == ["message", "message"]
@@ -70,7 +70,7 @@ def test_one_huge_question_is_sent_all_the_same() -> None:
 
 
 def test_dropping_ahead_of_the_turn_that_would_have_to() -> None:
-    ctx, window = conversation(0), Window(1000)
+    ctx, window = conversation(0), ContextWindow(1000)
     assert window.due(ctx) == []
     for turn in range(100):
         grow(ctx, turn)
@@ -85,7 +85,7 @@ def test_dropping_ahead_of_the_turn_that_would_have_to() -> None:
 
 
 def test_a_summary_stands_within_the_instructions_and_counts() -> None:
-    ctx, window = conversation(16), Window(1000)
+    ctx, window = conversation(16), ContextWindow(1000)
     while not (old := window.due(ctx)):
         grow(ctx, len(ctx.items))
     view = window.replace(ctx, old, "The user is called Ann.")
@@ -106,7 +106,7 @@ def test_a_summary_stands_within_the_instructions_and_counts() -> None:
 
 
 def test_another_conversation_has_no_summary_of_this_one() -> None:
-    ctx, window = conversation(40), Window(1000)
+    ctx, window = conversation(40), ContextWindow(1000)
     window.replace(ctx, window.due(ctx), "The user is called Ann.")
     other = conversation(2)
     assert window.view(other) is other
@@ -121,7 +121,7 @@ def test_another_conversation_has_no_summary_of_this_one() -> None:
 
 
 def test_without_instructions_the_summary_is_the_beginning() -> None:
-    ctx, window = conversation(40), Window(1000)
+    ctx, window = conversation(40), ContextWindow(1000)
     ctx.items.pop(0)
     view = window.replace(ctx, window.due(ctx), "Ann.")
     assert [item.role for item in view.items[:2] if item.type == "message"] == ["system", "user"]

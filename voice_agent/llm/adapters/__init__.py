@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from ..providers import Endpoint
+from ..endpoints import Endpoint
 
 Wrap = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ...errors import ConfigError
-from ..providers import Endpoint
+from ..endpoints import Endpoint
 
 
 def provider(endpoint: Endpoint, credentials: Any = None) -> Any:

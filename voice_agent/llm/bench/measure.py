@@ -39,7 +39,7 @@ _TOLD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BenchRequest:
     """One request to come: to whom, with how long a conversation before it, with how many at the same time."""
 
     provider: str
@@ -49,7 +49,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RequestTiming:
     """What came of it. Times in ms; ``ttft_ms`` is content, not reasoning. ``error``: the class of what went wrong."""
 
     provider: str
@@ -80,7 +80,7 @@ def conversation(context_tokens: int, number: int) -> llm.ChatContext:
 
 def plan(
     providers: Sequence[str], n: int, contexts: Sequence[int], concurrencies: Sequence[int], seed: int
-) -> Iterator[list[Asked]]:
+) -> Iterator[list[BenchRequest]]:
     """``n`` requests of each kind, in rounds: a round has one group of each provider, length and concurrency, in an
     order of its own. A group is sent at the same moment."""
     rng, kinds = random.Random(seed), [(p, t, c) for p in providers for t in contexts for c in concurrencies]
@@ -91,11 +91,11 @@ def plan(
             provider, tokens, together = kind
             size = min(together, n - sent[kind])
             if size > 0:
-                yield [Asked(provider, tokens, together, sent[kind] + at) for at in range(size)]
+                yield [BenchRequest(provider, tokens, together, sent[kind] + at) for at in range(size)]
                 sent[kind] += size
 
 
-async def ask(mind: ChatLLM, asked: Asked, clock: Clock = SYSTEM) -> Sample:
+async def ask(mind: ChatLLM, asked: BenchRequest, clock: Clock = SYSTEM) -> RequestTiming:
     """Send one request and time it."""
     began, first, last, chunks, tokens = clock.now(), None, None, 0, None
     error = None
@@ -112,7 +112,7 @@ async def ask(mind: ChatLLM, asked: Asked, clock: Clock = SYSTEM) -> Sample:
         error = type(failed).__name__
     counted = tokens if tokens is not None else chunks
     spread_s = last - first if first is not None and last is not None else 0.0
-    return Sample(
+    return RequestTiming(
         asked.provider,
         asked.context_tokens,
         asked.concurrency,
@@ -133,10 +133,10 @@ async def measure(
     concurrencies: Sequence[int] = (1,),
     seed: int = 1,
     clock: Clock = SYSTEM,
-    on_sample: Callable[[Sample], None] = lambda _: None,
-) -> list[Sample]:
+    on_sample: Callable[[RequestTiming], None] = lambda _: None,
+) -> list[RequestTiming]:
     """All requests of :func:`plan`, group after group. ``minds``: warm clients by the name to show."""
-    samples: list[Sample] = []
+    samples: list[RequestTiming] = []
     for group in plan(list(minds), n, contexts, concurrencies, seed):
         for sample in await asyncio.gather(*(ask(minds[asked.provider], asked, clock) for asked in group)):
             samples.append(sample)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...budget.ledger import Mark, Turn
 from ...budget.stats import percentile
-from .measure import Sample
+from .measure import RequestTiming
 
 FIRST_CLAUSE_TOKENS = 8  # about six words: what the voice begins with (docs/voice.md)
 DRAWS = 4000
@@ -56,7 +56,7 @@ def own_stages(turns: Sequence[Turn]) -> list[Own]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ProviderSpeed:
     """One provider's samples, as the prediction needs them."""
 
     ttft_ms: tuple[float, ...]
@@ -65,7 +65,7 @@ class Pace:
     n: int
 
 
-def paces(samples: Sequence[Sample], context_tokens: int | None = None) -> dict[str, Pace]:
+def speeds(samples: Sequence[RequestTiming], context_tokens: int | None = None) -> dict[str, ProviderSpeed]:
     """By provider, one request at a time (or the least that was measured); of one length of context, or of all."""
     least = min((s.concurrency for s in samples), default=1)
     found = {}
@@ -80,7 +80,7 @@ def paces(samples: Sequence[Sample], context_tokens: int | None = None) -> dict[
         if times:
             # Too fast to be told from one moment: the whole answer came at once.
             speed = percentile(speeds, 50) if speeds else 10_000.0
-            found[name] = Pace(times, speed, sum(s.error is not None for s in own) / len(own), len(own))
+            found[name] = ProviderSpeed(times, speed, sum(s.error is not None for s in own) / len(own), len(own))
     return found
 
 
@@ -103,7 +103,7 @@ def _turn_ms(own: Own, ttft_ms: float, clause_ms: float) -> float:
 
 
 def predict(
-    own: Sequence[Own], name: str, pace: Pace, hedge: tuple[str, Pace] | None = None, *, seed: int = 1
+    own: Sequence[Own], name: str, pace: ProviderSpeed, hedge: tuple[str, ProviderSpeed] | None = None, *, seed: int = 1
 ) -> Predicted:
     """Draw turns and first-word times ``DRAWS`` times. With a hedge, a second request is sent to it when the first has
     not spoken by its own P90; the first of both is heard."""
@@ -140,7 +140,7 @@ class Advice:
     reasons: tuple[str, ...]
 
 
-def advise(own: Sequence[Own], measured: Mapping[str, Pace]) -> Advice | None:
+def advise(own: Sequence[Own], measured: Mapping[str, ProviderSpeed]) -> Advice | None:
     """The suggestion; None without a recorded turn or a provider that answered."""
     if not own or not measured:
         return None

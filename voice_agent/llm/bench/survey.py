@@ -11,15 +11,15 @@ from ...clock import SYSTEM, Clock
 from ...config import LlmConfig
 from ...errors import ConfigError, ProviderError
 from ..client import ChatLLM
-from ..providers import PROVIDERS, KeyLookup, Provider, configured, resolve
-from ..stream import Deadlines
+from ..endpoints import PROVIDERS, KeyLookup, Provider, configured, resolve
+from ..stream import RequestDeadlines
 
 # A list of models costs no tokens; a server that does not answer soon is no use in a conversation.
-PATIENCE = Deadlines(connect_s=2.0, first_content_s=4.0, total_s=6.0)
+PATIENCE = RequestDeadlines(connect_s=2.0, first_content_s=4.0, total_s=6.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProviderStatus:
     """One row of the survey. ``reachable`` None: not asked. ``ms``: until it said which models it serves.
 
     ``chosen``: this is the one that a conversation would use now.
@@ -48,7 +48,7 @@ def _why(row: Provider, key: KeyLookup) -> str:
 
 async def survey(
     cfg: LlmConfig, key: KeyLookup, *, rows: Sequence[Provider] = PROVIDERS, ask: bool = True, clock: Clock = SYSTEM
-) -> list[Found]:
+) -> list[ProviderStatus]:
     """All of ``rows``; the configured ones are asked at the same time (unless ``ask`` is False). Raises ConfigError for
     settings that contradict each other."""
     try:
@@ -58,8 +58,10 @@ async def survey(
     return list(await asyncio.gather(*(_one(cfg, key, row, row.name == chosen, ask, clock) for row in rows)))
 
 
-async def _one(cfg: LlmConfig, key: KeyLookup, row: Provider, chosen: bool, ask: bool, clock: Clock) -> Found:
-    found = Found(row.name, configured(row, key) or (chosen and bool(cfg.api_key)), _why(row, key), chosen=chosen)
+async def _one(cfg: LlmConfig, key: KeyLookup, row: Provider, chosen: bool, ask: bool, clock: Clock) -> ProviderStatus:
+    found = ProviderStatus(
+        row.name, configured(row, key) or (chosen and bool(cfg.api_key)), _why(row, key), chosen=chosen
+    )
     if not found.configured or not ask:
         return found
     own = cfg if chosen else dataclasses.replace(cfg, base_url=None, api_key=None, model=None)

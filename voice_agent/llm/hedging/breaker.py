@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...config import DegradationConfig
 
-State = Literal["closed", "open", "half open"]
+BreakerState = Literal["closed", "open", "half open"]
 
 LONGEST_S = 80.0
 """Trials are no further apart than this (or than ``degradation.breaker_open_s``, if that is longer)."""
@@ -43,13 +43,13 @@ class Breaker:
             return self.open_s
         return float(max(self.open_s, min(LONGEST_S, self.open_s * 2.0 ** min(self._in_vain, 30))))
 
-    def state(self, now_s: float) -> State:
+    def state(self, now_s: float) -> BreakerState:
         """``closed``, ``open`` or ``half open``."""
         if self._opened_at is None:
             return "closed"
         return "open" if now_s < self._opened_at + self._wait_s or self._probing else "half open"
 
-    def ask(self, now_s: float) -> State:
+    def ask(self, now_s: float) -> BreakerState:
         """The state, for a request that is about to be sent. ``half open``: it is the one that tries."""
         state = self.state(now_s)
         self._probing = self._probing or state == "half open"

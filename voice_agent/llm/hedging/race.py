@@ -11,10 +11,10 @@ from livekit.agents import llm
 from livekit.agents.types import NOT_GIVEN, APIConnectOptions
 
 from ... import trace as probe
-from ...budget.policy import VERY_LATE, soonest_of
+from ...budget.latency_policy import VERY_LATE, soonest_of
 from ...errors import DeadlineError, ProviderError, ProviderUnavailableError
 from ...livekit_compat.streams import LlmStream
-from .. import errors
+from .. import failures
 from ..choice import reasoning_room
 from ..client import ChatLLM
 from .attempt import Attempt, AttemptTrace
@@ -99,7 +99,7 @@ class HedgedStream(LlmStream):
             if give_up_at is not None and now >= give_up_at - _SOON_S:
                 assert give_up_ms is not None
                 self._degradation_step("gave_up", {"after_ms": round(give_up_ms)})
-                raise errors.late("first word", give_up_ms / 1000, "degradation.give_up_ms", first.asked())
+                raise failures.late("first word", give_up_ms / 1000, "degradation.give_up_ms", first.asked())
             if self._hedge_at is not None and now >= self._hedge_at - _SOON_S:
                 late_s, self._hedge_at = self._hedge_at - self._began, None
                 if other is not None and self._may_hedge(other, now, very_late=very_late):

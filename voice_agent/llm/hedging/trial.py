@@ -10,10 +10,10 @@ import asyncio
 
 from livekit.agents import llm, utils
 
-from ...budget.policy import HedgeBudget
+from ...budget.latency_policy import HedgeBudget
 from ...clock import Clock
 from ...errors import ProviderError
-from ..background import Aside
+from ..background import BackgroundRequest
 from ..client import ChatLLM
 from .breaker import Breaker
 
@@ -28,7 +28,7 @@ async def answers(model: ChatLLM) -> tuple[bool, int]:
     """Whether ``model`` answers, and the tokens that asking it has cost (estimated where it does not say)."""
     ctx = llm.ChatContext.empty()
     ctx.add_message(role="user", content=TRIAL_TEXT)
-    request = Aside(model, ctx, "trial", max_tokens=TRIAL_TOKENS)
+    request = BackgroundRequest(model, ctx, "trial", max_tokens=TRIAL_TOKENS)
     came = False
     try:
         async with request:

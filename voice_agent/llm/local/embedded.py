@@ -28,7 +28,7 @@ import xllamacpp
 
 from ...config import Secret
 from ...errors import ModelError
-from ..providers import Endpoint
+from ..endpoints import Endpoint
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from livekit.agents import llm
 
 from ...errors import ProviderError
-from ..background import Aside
+from ..background import BackgroundRequest
 
 if TYPE_CHECKING:
     from ..client import ChatLLM
@@ -77,7 +77,7 @@ class Summaries:
         ctx = llm.ChatContext.empty()
         ctx.add_message(role="system", content=SUMMARY_ASK)
         ctx.add_message(role="user", content=transcript(earlier, old))
-        request = Aside(self.owner, ctx, "summary", max_tokens=SUMMARY_TOKENS, temperature=0.2)
+        request = BackgroundRequest(self.owner, ctx, "summary", max_tokens=SUMMARY_TOKENS, temperature=0.2)
         try:
             async with request:
                 text = (await request.stream.collect()).text.strip()

@@ -32,7 +32,7 @@ def tokens_of(item: llm.ChatItem) -> int:
 
 
 @dataclass(slots=True)
-class Window:
+class ContextWindow:
     """``limit`` in estimated tokens. When the conversation exceeds it, the oldest turns are dropped until half is left.
 
     System and developer messages at the beginning always stay; the cut is made before a user's message, so that a

@@ -19,12 +19,12 @@ import httpx2
 from ...clock import SYSTEM, Clock
 from ...config import LlmConfig
 from ...llm.client import ChatLLM
+from ...llm.endpoints import SIMULATED, Endpoint
 from ...llm.hedging.trial import TRIAL_TEXT
 from ...llm.local.sim import SimSpec
 from ...llm.local.sim_server import FAILURES, MODEL, REPLIES, TOKENS_PER_WORD, first_token_s
 from ...llm.memory.summary import SUMMARY_ASK
-from ...llm.providers import SIMULATED, Endpoint
-from ...llm.stream import Deadlines
+from ...llm.stream import RequestDeadlines
 from .steps import Complaints
 
 
@@ -224,7 +224,7 @@ class ScriptedLLM(ChatLLM):
         replies: Replies | ScriptedProvider = None,
         *,
         pace: SimSpec | None = None,
-        deadlines: Deadlines | None = None,
+        deadlines: RequestDeadlines | None = None,
         max_completion_tokens: int | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -241,7 +241,7 @@ class ScriptedLLM(ChatLLM):
     @classmethod
     def following(cls, script: ScriptedProvider, cfg: LlmConfig, *, clock: Clock = SYSTEM) -> ScriptedLLM:
         """With the settings' deadlines and answer length."""
-        deadlines = Deadlines(
+        deadlines = RequestDeadlines(
             connect_s=cfg.connect_timeout_s, first_content_s=cfg.first_content_timeout_s, total_s=cfg.total_timeout_s
         )
         return cls(script, deadlines=deadlines, max_completion_tokens=cfg.max_completion_tokens, clock=clock)

@@ -10,7 +10,7 @@ from livekit.agents import llm
 from ...config import load, models, provider_key
 from ...errors import ProviderError
 from ...llm.client import ChatLLM
-from ...llm.providers import resolve
+from ...llm.endpoints import resolve
 from ...llm.start import running
 from .director import Judge
 from .expect import Judgement

@@ -1,8 +1,8 @@
-"""The provider table as Markdown, for ``docs/providers.md``: ``python -m voice_agent.llm.table_page`` prints it."""
+"""The provider table as Markdown, for ``docs/providers.md``: ``python -m voice_agent.llm.provider_table_page`` prints it."""
 
 from __future__ import annotations
 
-from .table import PROVIDERS, Fact
+from .provider_table import PROVIDERS, Fact
 
 _AUTH = {
     "bearer": "bearer",

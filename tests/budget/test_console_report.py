@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from voice_agent.budget import Budget, Failure, Mark, Speculation, Stage, Turn, verdict
-from voice_agent.budget.report import ConsoleReport, bar, bar_width, explain, legend, turn_line
+from voice_agent.budget.console_report import ConsoleReport, bar, bar_width, explain, legend, turn_line
 
 MakeTurn = Callable[..., Turn]
 

@@ -16,7 +16,7 @@ from ..config import LlmConfig, Secret
 from ..errors import ConfigError, ProviderAuthError
 from .choice import Choice, check_model, choose_model, is_reasoning, reasoning_params
 from .local.sim import SimSpec, parse_spec
-from .table import BY_NAME, CUSTOM, DEFAULT, EMBEDDED, PROVIDERS, SIMULATED, Provider
+from .provider_table import BY_NAME, CUSTOM, DEFAULT, EMBEDDED, PROVIDERS, SIMULATED, Provider
 
 __all__ = [
     "BY_NAME",

@@ -6,7 +6,7 @@ from voice_agent.config import LlmConfig, Secret
 from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
 from voice_agent.llm import errors
 from voice_agent.llm.choice import opens_thinking, reasoning_params
-from voice_agent.llm.providers import BY_NAME, PROVIDERS, check_model, choose_model, configured, is_reasoning, resolve
+from voice_agent.llm.endpoints import BY_NAME, PROVIDERS, check_model, choose_model, configured, is_reasoning, resolve
 
 KEY = Secret("canary-4f9d2c7e1b8a")
 

@@ -5,26 +5,26 @@ import random
 import numpy as np
 import pytest
 
-from voice_agent.budget.path import Stage
-from voice_agent.budget.policy import (
+from voice_agent.budget.latency_policy import (
     ENOUGH_REQUESTS,
     VERY_LATE,
     Acknowledger,
-    Deadlines,
     Degrader,
     HedgeBudget,
-    Pace,
+    LatencyHistory,
+    TurnDeadlines,
     few_words_first,
     phrases,
     soonest_of,
 )
+from voice_agent.budget.path import Stage
 from voice_agent.config import DegradationConfig
 
 NOW = 100.0
 
 
-def paced(*seconds: float) -> Pace:
-    pace = Pace()
+def paced(*seconds: float) -> LatencyHistory:
+    pace = LatencyHistory()
     for s in seconds:
         pace.add(s)
     return pace
@@ -54,7 +54,7 @@ def test_the_hedge_point_is_the_quantile_or_what_the_tokens_afford() -> None:
 
 
 def test_only_the_latest_requests_count() -> None:
-    pace = Pace(kept=20)
+    pace = LatencyHistory(kept=20)
     for s in [9.0] * 30 + [0.2] * 20:
         pace.add(s)
     assert len(pace) == 20
@@ -64,7 +64,7 @@ def test_only_the_latest_requests_count() -> None:
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
 def test_a_pace_takes_durations_only(bad: float) -> None:
     with pytest.raises(ValueError, match="duration"):
-        Pace().add(bad)
+        LatencyHistory().add(bad)
 
 
 def test_the_rest_is_that_of_the_requests_that_took_longer() -> None:
@@ -127,7 +127,7 @@ def test_the_first_turn_can_be_helped_and_no_tokens_means_never() -> None:
 
 def test_the_planned_hedges_of_a_log_normal_model_leave_room_for_stalls() -> None:
     """5 % stalls of 3 s: less than the budget's 8 % are asked twice, and every stall is among them."""
-    config, draw, pace = DegradationConfig(), random.Random(3), Pace()
+    config, draw, pace = DegradationConfig(), random.Random(3), LatencyHistory()
     times = [draw.lognormvariate(np.log(0.17), 0.4) + (3.0 if draw.random() < 0.05 else 0.0) for _ in range(4000)]
     hedged = stalls_missed = 0
     for took in times:
@@ -145,7 +145,7 @@ def test_the_planned_hedges_of_a_log_normal_model_leave_room_for_stalls() -> Non
 
 
 def test_a_turn_is_at_risk_when_what_is_left_does_not_fit() -> None:
-    due = Deadlines(total_s=0.5, llm_s=0.2, voice_s=0.11)
+    due = TurnDeadlines(total_s=0.5, llm_s=0.2, voice_s=0.11)
     assert not due.at_risk(10.38, speech_ended_s=10.0, requested_s=9.0)  # the turn's own clock counts
     assert due.at_risk(10.40, speech_ended_s=10.0, requested_s=10.39)
     assert not due.at_risk(10.1, speech_ended_s=None, requested_s=10.0)

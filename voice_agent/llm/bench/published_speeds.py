@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..table import Fact
+from ..provider_table import Fact
 
 ASSUMED_TTFT_MS = 170.0
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedSpeed:
     """A pace: tokens a second, and the first token's ms where published (None: 170 is assumed)."""
 
     tokens_per_s: float
@@ -28,11 +28,11 @@ class Published:
         return f"sim:ttft={self.ttft_ms or ASSUMED_TTFT_MS:g}ms,tps={self.tokens_per_s:g}"
 
 
-PUBLISHED: Mapping[str, Published] = {
-    "sim-cerebras-8b": Published(
+PUBLISHED: Mapping[str, PublishedSpeed] = {
+    "sim-cerebras-8b": PublishedSpeed(
         1800, None, Fact("Llama 3.1 8B on Cerebras", "2024-08-27", "cerebras.ai/blog/introducing-cerebras-inference")
     ),
-    "sim-cerebras-70b": Published(
+    "sim-cerebras-70b": PublishedSpeed(
         2314,
         170,
         Fact(
@@ -41,15 +41,15 @@ PUBLISHED: Mapping[str, Published] = {
             "anintent.com/blog/cerebras-cs-3-low-latency-inference-api",
         ),
     ),
-    "sim-cerebras-405b": Published(
+    "sim-cerebras-405b": PublishedSpeed(
         969, 240, Fact("Llama 3.1 405B on Cerebras", "2024-11-20", "tomshardware.com, on Cerebras' own statement")
     ),
-    "sim-gpu-70b": Published(
+    "sim-gpu-70b": PublishedSpeed(
         59,
         None,
         Fact("Llama 70B on a GPU cluster, 59 tokens a second", "unknown", "the comparison this project began with"),
     ),
-    "sim-bedrock-70b": Published(
+    "sim-bedrock-70b": PublishedSpeed(
         32,
         None,
         Fact(

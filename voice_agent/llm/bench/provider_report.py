@@ -10,15 +10,15 @@ from typing import Any
 
 from ...budget.intervals import percentile_interval
 from ...budget.ledger import Turn
-from .measure import Sample
-from .predict import Advice, Predicted, advise, own_stages, paces, predict
+from .measure import RequestTiming
+from .predict import Advice, Predicted, advise, own_stages, predict, speeds
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProviderReport:
     """Everything that was measured. ``labels``: what each provider is (endpoint, model); ``simulated``: names."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[RequestTiming, ...]
     labels: Mapping[str, str]
     simulated: frozenset[str]
     turns: tuple[Turn, ...] = ()
@@ -58,7 +58,7 @@ class Report:
 
     def predictions(self) -> tuple[list[Predicted], Advice | None]:
         """Of all providers, simulated ones included; the advice is about real ones only, if there are any."""
-        own, measured = own_stages(self.turns), paces(self.samples)
+        own, measured = own_stages(self.turns), speeds(self.samples)
         if not own:
             return [], None
         real = {name: pace for name, pace in measured.items() if name not in self.simulated}

@@ -1,8 +1,8 @@
 """What to do when a turn is late: pure decisions, time as an argument. docs/budget.md tells the whole ladder.
 
-:class:`Pace` remembers how long a provider takes to its first content and answers three questions: when is it late
-(:meth:`Pace.hedge_after_s`), how long will it still take (:meth:`Pace.rest_s`), when can it be ready at the earliest
-(:meth:`Pace.soonest_s`). :class:`HedgeBudget` bounds what second requests cost. :class:`Deadlines` are a turn's total
+:class:`LatencyHistory` remembers how long a provider takes to its first content and answers three questions: when is it late
+(:meth:`LatencyHistory.hedge_after_s`), how long will it still take (:meth:`LatencyHistory.rest_s`), when can it be ready at the earliest
+(:meth:`LatencyHistory.soonest_s`). :class:`HedgeBudget` bounds what second requests cost. :class:`TurnDeadlines` are a turn's total
 and stage deadlines. :class:`Acknowledger` says whether and what to say meanwhile, :func:`few_words_first` whether
 fewer words may be spoken first without a gap, :class:`Degrader` whether later turns should go on with less.
 """
@@ -33,13 +33,13 @@ RESERVED = 0.2
 VERY_LATE = 1.5
 """Later than the hedge point by this factor: for log-normal times (sigma 0.4) one request in a hundred, or a stall."""
 SURELY = 10.0
-"""A percentile: nine in ten of the requests that took longer than this one has took at least :meth:`Pace.rest_s` more.
+"""A percentile: nine in ten of the requests that took longer than this one has took at least :meth:`LatencyHistory.rest_s` more.
 A median would say a short word before answers that come at once, and those then wait for its end."""
 SOONEST_QUANTILE = 10.0
-"""One reply in ten is ready sooner than :meth:`Pace.soonest_s`."""
+"""One reply in ten is ready sooner than :meth:`LatencyHistory.soonest_s`."""
 
 
-class Pace:
+class LatencyHistory:
     """Seconds that one provider's latest requests took to their first content.
 
     A request that was given up after ``s`` counts as ``s`` (:meth:`add` it): it took at least that long, and quantiles
@@ -134,7 +134,7 @@ class HedgeBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
+class TurnDeadlines:
     """When a turn is due, in seconds: the whole way, and what the stages after the first content need."""
 
     total_s: float
@@ -207,7 +207,7 @@ WELL_WITHIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DegradationChange:
     """A change of what later turns go on with."""
 
     stage: Stage
@@ -229,7 +229,7 @@ class Degrader:
         self.level: dict[Stage, int] = dict.fromkeys(levels, 0)
         self._order: list[Stage] = []
 
-    def turn(self, total_ms: float, budget_ms: float, guilty: Stage | None) -> Step | None:
+    def turn(self, total_ms: float, budget_ms: float, guilty: Stage | None) -> DegradationChange | None:
         """One answered turn: what it took, what it might have taken, and the guilty stage (None: within the budget)."""
         self._latest.append(guilty)
         self._well = self._well + 1 if total_ms <= WELL_WITHIN * budget_ms else 0
@@ -240,12 +240,16 @@ class Degrader:
                 self.level[stage] += 1
                 self._order.append(stage)
                 self._again()
-                return Step(stage, self.level[stage], f"{len(late)} of {LATEST} turns were late, mostly for {stage}")
+                return DegradationChange(
+                    stage, self.level[stage], f"{len(late)} of {LATEST} turns were late, mostly for {stage}"
+                )
         elif self._well >= self._recover and self._order:
             stage = self._order.pop()  # the last one taken is the first one back
             self.level[stage] -= 1
             self._again()
-            return Step(stage, self.level[stage], f"{self._recover} turns in a row were well within the budget")
+            return DegradationChange(
+                stage, self.level[stage], f"{self._recover} turns in a row were well within the budget"
+            )
         return None
 
     def refused(self, stage: Stage) -> None:
@@ -267,11 +271,11 @@ def soonest_of(rests: Sequence[float | None]) -> float | None:
 __all__ = [
     "VERY_LATE",
     "Acknowledger",
-    "Deadlines",
+    "DegradationChange",
     "Degrader",
     "HedgeBudget",
-    "Pace",
-    "Step",
+    "LatencyHistory",
+    "TurnDeadlines",
     "few_words_first",
     "phrases",
     "soonest_of",

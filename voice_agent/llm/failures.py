@@ -38,7 +38,7 @@ _LOOKS_LIKE_KEY = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestTarget:
     """Who was asked for what, for the message: provider's name, host, model, the variable of its key, the key."""
 
     provider: str
@@ -64,7 +64,7 @@ def scrub(text: str, secret: Secret | None) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _words(body: object, asked: Asked) -> str:
+def _words(body: object, asked: RequestTarget) -> str:
     """The provider's own message, as `` (it said: ...)``, or nothing."""
     text = ""
     body = _unlisted(body)
@@ -116,7 +116,9 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def from_status(status: int, body: object, asked: Asked, headers: Mapping[str, str] | None = None) -> ProviderError:
+def from_status(
+    status: int, body: object, asked: RequestTarget, headers: Mapping[str, str] | None = None
+) -> ProviderError:
     """The exception for an HTTP answer (or an error object in a stream) of ``status``."""
     inside = status_in(body)
     if inside is not None and (status < 400 or status >= 500):
@@ -162,7 +164,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _from_connection(error: BaseException, asked: Asked, connect_s: float) -> ProviderError:
+def _from_connection(error: BaseException, asked: RequestTarget, connect_s: float) -> ProviderError:
     chain = list(_chain(error))
     texts = " ".join(str(link) for link in chain)
     where = f"{asked.provider} at {asked.host}"
@@ -185,7 +187,7 @@ def _from_connection(error: BaseException, asked: Asked, connect_s: float) -> Pr
     )
 
 
-def explain(error: Exception, asked: Asked, connect_s: float) -> ProviderError:
+def explain(error: Exception, asked: RequestTarget, connect_s: float) -> ProviderError:
     """Any exception of the ``openai`` package or of the transport below it -> ours. Raise it ``from None``."""
     if isinstance(error, ProviderError):
         return error
@@ -205,7 +207,7 @@ def explain(error: Exception, asked: Asked, connect_s: float) -> ProviderError:
     return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
 
 
-def not_understood(asked: Asked) -> ProviderStreamError:
+def not_understood(asked: RequestTarget) -> ProviderStreamError:
     """For an answer that is no stream of chat completions."""
     return ProviderStreamError(
         f"{asked.provider} sent something that is not a chat-completions stream; check that llm.base_url ends where"
@@ -213,7 +215,7 @@ def not_understood(asked: Asked) -> ProviderStreamError:
     )
 
 
-def late(what: str, deadline_s: float, setting: str, asked: Asked) -> DeadlineError:
+def late(what: str, deadline_s: float, setting: str, asked: RequestTarget) -> DeadlineError:
     """For one of our own deadlines that passed."""
     return DeadlineError(
         f"{asked.provider} gave no {what} within {deadline_s:g} s; try again, use a faster provider or model, or raise"
