@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from voice_agent.budget import stats
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -19,7 +19,7 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def percentile(values: Sequence[float], q: float) -> float | None:
     """Exact, linear between neighbours; None without values."""
-    return float(np.percentile(values, q)) if len(values) else None
+    return stats.percentile(values, q) if len(values) else None
 
 
 def ms(seconds: float | None) -> str | None:

@@ -14,9 +14,8 @@ import resource
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from voice_agent import trace as probe
+from voice_agent.budget.stats import percentile
 from voice_agent.config import models
 from voice_agent.tts import PiperTTS, Voice
 
@@ -42,7 +41,7 @@ class Row:
     unit: str = "ms"
 
     def line(self) -> str:
-        low, mid, high = np.percentile(self.values, (0, 50, 95))
+        low, mid, high = (percentile(self.values, q) for q in (0, 50, 95))
         digits = 3 if self.unit == "" else 1
         return (
             f"| {self.name} | {len(self.values)} | {low:.{digits}f} | {mid:.{digits}f} | {high:.{digits}f} |"

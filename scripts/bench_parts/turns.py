@@ -18,10 +18,11 @@ import numpy as np
 from livekit.local_inference import EOT
 from tables import markdown, ms, percentile, spread
 
+from voice_agent.budget.stage_times import StageTimes
 from voice_agent.config import TurnConfig, load, models
 from voice_agent.pipeline.loaded_models import reading
 from voice_agent.stt.decoder import WhisperEngine
-from voice_agent.testing.replay import Evidence, Outcome, Pace, mini, replay, save, silence
+from voice_agent.testing.replay import Evidence, Outcome, mini, replay, save, silence
 from voice_agent.testing.replay import load as load_evidence
 from voice_agent.testing.replay.chart import Series, svg
 from voice_agent.turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             found = _record(args, whisper)
             save(file, found)
-        pace = replace(Pace(), llm_s=args.llm_ms / 1000)
+        pace = replace(StageTimes(), llm_s=args.llm_ms / 1000)
         rows = compare(found, config, [float(p) for p in args.patience.split(",")], pace)
         picture = args.out / f"turns-{whisper.replace('/', '_')}.svg"
         picture.write_text(_picture(rows, whisper))
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def compare(
-    found: Sequence[Evidence], config: TurnConfig, patiences: Sequence[float], pace: Pace | None = None
+    found: Sequence[Evidence], config: TurnConfig, patiences: Sequence[float], pace: StageTimes | None = None
 ) -> list[Row]:
     """All policies over all evidence. ``pace``: of the other stages; None gives 170, 40 and 12 ms."""
 

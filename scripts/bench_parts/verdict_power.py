@@ -30,6 +30,7 @@ import numpy as np
 
 from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Budget, Turn
+from voice_agent.budget.stats import percentile
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
 from voice_agent.testing.harness.run import call_harness
@@ -271,20 +272,20 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
         ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     late = seeds * (len(FAULTS) - 1)
-    work = np.array(_calibration(blocks))
-    low, median, high = np.percentile(work, [25, 50, 75])
+    work = _calibration(blocks)
+    low, median, high = (percentile(work, q) for q in (25, 50, 75))
     taken = [ms for of_item in by_item([t for b in blocks for t in b.turns]).get(OTHERS, {}).values() for ms in of_item]
     others = f" {disturb} programs computed in bursts meanwhile, on purpose." if disturb else ""
     if taken:
         others += (
             f" Other programs had the processor for {np.median(taken):.0f} ms of a pass and a first sound (median;"
-            f" {np.percentile(taken, 90):.0f} in one turn of ten)."
+            f" {percentile(taken, 90):.0f} in one turn of ten)."
         )
     return "\n".join(
         [
             f"{size} blocks of four turns on each side, {seeds} seeds,"
             f" {sum(len(b.turns) for b in blocks)} turns collected; the machine's fixed work varied by"
-            f" {(high - low) / median:.0%} (middle half), {work.max() / median:.1f} times as long at worst.{others}",
+            f" {(high - low) / median:.0%} (middle half), {max(work) / median:.1f} times as long at worst.{others}",
             "",
             *lines,
             "",

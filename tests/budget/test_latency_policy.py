@@ -2,146 +2,11 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 
-from voice_agent.budget.latency_policy import (
-    ENOUGH_REQUESTS,
-    VERY_LATE,
-    Acknowledger,
-    Degrader,
-    HedgeBudget,
-    LatencyHistory,
-    TurnDeadlines,
-    few_words_first,
-    phrases,
-    soonest_of,
-)
+from voice_agent.budget.latency_policy import Acknowledger, Degrader, TurnDeadlines, few_words_first, phrases
 from voice_agent.budget.path import Stage
 from voice_agent.config import DegradationConfig
-
-NOW = 100.0
-
-
-def paced(*seconds: float) -> LatencyHistory:
-    pace = LatencyHistory()
-    for s in seconds:
-        pace.add(s)
-    return pace
-
-
-# --- pace -------------------------------------------------------------------------------------------------------------
-
-
-def test_until_enough_is_known_the_start_value_counts_and_nobody_guesses() -> None:
-    config = DegradationConfig(hedge_start_ms=350)
-    pace = paced(*[0.1] * (ENOUGH_REQUESTS - 1))
-    assert pace.hedge_after_s(config) == 0.35
-    assert pace.rest_s(0.2) == 0.2
-    assert pace.soonest_s() is None
-    pace.add(0.1)
-    assert pace.hedge_after_s(config) == DegradationConfig().hedge_min_ms / 1000
-    assert pace.soonest_s() == pytest.approx(0.1)
-
-
-def test_the_hedge_point_is_the_quantile_or_what_the_tokens_afford() -> None:
-    times = [0.2 + n / 1000 for n in range(200)]
-    pace = paced(*random.Random(1).sample(times, 200))
-    rich = DegradationConfig(hedge_tokens=1.0, hedge_quantile=0.9)
-    assert pace.hedge_after_s(rich) == pytest.approx(float(np.percentile(times, 90)))
-    poor = DegradationConfig(hedge_tokens=0.04, hedge_quantile=0.9)
-    assert pace.hedge_after_s(poor) == pytest.approx(float(np.percentile(times, 96.6)))
-
-
-def test_only_the_latest_requests_count() -> None:
-    pace = LatencyHistory(kept=20)
-    for s in [9.0] * 30 + [0.2] * 20:
-        pace.add(s)
-    assert len(pace) == 20
-    assert pace.quantile_s(1.0) == 0.2
-
-
-@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
-def test_a_pace_takes_durations_only(bad: float) -> None:
-    with pytest.raises(ValueError, match="duration"):
-        LatencyHistory().add(bad)
-
-
-def test_the_rest_is_that_of_the_requests_that_took_longer() -> None:
-    pace = paced(*[0.2] * 18, 3.2, 3.4)
-    assert pace.rest_s(0.1) == pytest.approx(0.1)  # most are done at 0.2
-    assert pace.rest_s(0.3) == pytest.approx(2.92)  # those that are not are stalls
-    mixed = paced(*[0.2] * 15, 0.5, 0.6, 3.2, 3.3, 3.4)
-    assert mixed.rest_s(0.3) < 0.9  # some of these come soon: not sure enough for a word
-    assert pace.rest_s(5.0) == pytest.approx(5.0)  # longer than any: as long again
-
-
-def test_of_two_requests_the_sooner_one_counts_and_an_unknown_one_makes_it_unknown() -> None:
-    assert soonest_of([2.0, 0.3]) == 0.3
-    assert soonest_of([2.0, None]) is None
-    assert soonest_of([]) is None
-
-
-# --- what hedging may cost --------------------------------------------------------------------------------------------
-
-
-def test_second_requests_stay_within_their_share_whatever_comes() -> None:
-    config = DegradationConfig(hedge_tokens=0.08, hedge_per_minute=10_000)
-    budget = HedgeBudget(config)
-    draw = random.Random(7)
-    refused = 0
-    for n in range(5000):
-        cost = draw.randint(80, 120)
-        if draw.random() < 0.3:  # far more often than the budget can pay
-            if budget.allows(cost, NOW + n, very_late=draw.random() < 0.5):
-                budget.sent(NOW + n)
-                budget.lost(cost)
-            else:
-                refused += 1
-        budget.used(cost)
-    assert 0.06 < budget.share <= 0.0805
-    assert refused > 500
-
-
-def test_the_last_fifth_is_kept_for_those_that_are_very_late() -> None:
-    budget = HedgeBudget(DegradationConfig(hedge_tokens=0.1))
-    budget.used(100_000)
-    budget.lost(8_150)
-    assert not budget.allows(100, NOW)
-    assert budget.allows(100, NOW, very_late=True)
-
-
-def test_so_many_a_minute_at_most() -> None:
-    budget = HedgeBudget(DegradationConfig(hedge_per_minute=2, hedge_tokens=1.0))
-    for _ in range(2):
-        assert budget.allows(10, NOW)
-        budget.sent(NOW)
-    assert not budget.allows(10, NOW + 59.9)
-    assert budget.allows(10, NOW + 60.1)
-
-
-def test_the_first_turn_can_be_helped_and_no_tokens_means_never() -> None:
-    assert HedgeBudget(DegradationConfig()).allows(500, NOW)
-    assert not HedgeBudget(DegradationConfig(hedge_tokens=0.0)).allows(1, NOW, very_late=True)
-
-
-def test_the_planned_hedges_of_a_log_normal_model_leave_room_for_stalls() -> None:
-    """5 % stalls of 3 s: less than the budget's 8 % are asked twice, and every stall is among them."""
-    config, draw, pace = DegradationConfig(), random.Random(3), LatencyHistory()
-    times = [draw.lognormvariate(np.log(0.17), 0.4) + (3.0 if draw.random() < 0.05 else 0.0) for _ in range(4000)]
-    hedged = stalls_missed = 0
-    for took in times:
-        after = pace.hedge_after_s(config)
-        late = took > after
-        hedged += late
-        stalls_missed += took > 3.0 and not late
-        pace.add(min(took, after + 0.17) if late else took)  # what is given up was seen to take so long at least
-    assert stalls_missed == 0
-    assert 0.05 < hedged / len(times) < 0.08
-    assert VERY_LATE * pace.hedge_after_s(config) < 0.7
-
-
-# --- deadlines and words ----------------------------------------------------------------------------------------------
 
 
 def test_a_turn_is_at_risk_when_what_is_left_does_not_fit() -> None:
@@ -161,7 +26,7 @@ def test_few_words_only_where_the_next_ones_come_in_time(written_per_s: float | 
     assert few_words_first(3, next_words=12, written_per_s=written_per_s, first_sound_s=0.3) is few
 
 
-# --- the short word ---------------------------------------------------------------------------------------------------
+# --- acknowledgements -------------------------------------------------------------------------------------------------
 
 
 def test_only_before_a_long_wait_never_in_two_turns_in_a_row() -> None:

@@ -1,6 +1,6 @@
 """One double a provider: an HTTP server on loopback that behaves as the provider documents, deviations included.
 
-Where the behaviour is documented stands in ``voice_agent/llm/provider_table.py`` beside the row. A test says what is said and
+Where the behaviour is documented stands in ``llm/provider_table.py`` beside the row. A test says what is said and
 what goes wrong; the double says it in the provider's own way.
 """
 

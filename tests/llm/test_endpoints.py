@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from voice_agent.config import LlmConfig, Secret
+from voice_agent.config.redaction import redact_message
 from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
-from voice_agent.llm import errors
 from voice_agent.llm.choice import opens_thinking, reasoning_params
 from voice_agent.llm.endpoints import BY_NAME, PROVIDERS, check_model, choose_model, configured, is_reasoning, resolve
 
@@ -140,14 +140,14 @@ def test_an_endpoint_does_not_show_its_key() -> None:
     "text", ["Incorrect key: sk-abcdEFGH12345678", "Bearer abc.def", "key csk-aaaa****bbbb1234", "x" * 40, KEY.reveal()]
 )
 def test_scrub(text: str) -> None:
-    shown = errors.scrub(text, KEY)
+    shown = redact_message(text, KEY)
     assert "***" in shown
     assert not any(part in shown for part in ("EFGH", "abc.def", "bbbb", "xxxx", KEY.reveal()))
 
 
 def test_scrub_keeps_words() -> None:
-    assert errors.scrub("Tokens per minute limit exceeded", KEY) == "Tokens per minute limit exceeded"
-    assert len(errors.scrub("word " * 100, None)) == 200
+    assert redact_message("Tokens per minute limit exceeded", KEY) == "Tokens per minute limit exceeded"
+    assert len(redact_message("word " * 100, None)) == 200
 
 
 ADDRESSES = {

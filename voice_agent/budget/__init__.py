@@ -1,8 +1,9 @@
-"""The ledger that walks beside the road: what each turn's milliseconds went to, and whether that was allowed.
+"""The ledger: for each turn, which stage took how many milliseconds, and whether the budget allowed it.
 
-Read in this order: ``path.py`` (marks, and how the time between them is cut up), ``ledger.py`` (a turn, a budget, a
-verdict), ``stats.py`` (a session), ``export.py`` (JSON lines), ``console_report.py`` (the screen; not imported here, since it
-needs rich), ``probe.py`` (how the stages tell), ``attach.py`` (how an ``AgentSession`` is listened to).
+Read in this order: ``path.py`` (marks and the critical path), ``ledger.py`` (turn, budget, verdict), ``stats.py``
+(figures of a session), ``export.py`` (JSON lines), ``console_report.py`` (terminal output; needs rich, so it is not
+imported here), ``attach.py`` (the observer of an ``AgentSession``). The stages write marks through
+:mod:`voice_agent.trace`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Intervals that make no assumption about the shape of the noise: the bootstrap. Pure, seeded, vectorised.
+"""Bootstrap intervals for latencies: no assumption about their distribution. Pure, seeded, vectorised.
 
-Latencies on a shared machine have long tails to the right and no normal distribution, so every interval here comes
-from resampling (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993): the percentile method, its deviations
-widened by sqrt(n/(n-1)) because few values look more alike than they are.
+Latencies on a shared machine are right-skewed and not normal. Every interval here comes from resampling (Efron and
+Tibshirani, *An Introduction to the Bootstrap*, 1993) by the percentile method, with deviations widened by
+sqrt(n/(n-1)) because a small sample underestimates the spread.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .stats import percentile
+
 DRAWS = 2000
 CONFIDENCE = 0.95
-ENOUGH = 4  # values of one item from which on it is resampled within itself
+ENOUGH = 4  # values of one item that are needed to resample within the item
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and where it may lie. ``n``: the values behind it (for a difference, of the smaller side)."""
+    """An estimate with its 95 % interval. ``n``: the number of values (for a difference, of the smaller side)."""
 
     estimate: float
     low: float
@@ -40,7 +42,8 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """A percentile of ``n`` values, in ms. ``low``, ``high``: its 95 % interval; None where so few have none."""
+    """A percentile of ``n`` values, in ms, with its 95 % interval; ``low`` and ``high`` are None if ``n`` is too
+    small."""
 
     estimate: float
     low: float | None
@@ -56,9 +59,9 @@ class Percentile:
 
 
 def fewest_for(q: float) -> int:
-    """From how many values on the smallest and the largest enclose the ``q``-th percentile 95 times of 100.
+    """The least number of values whose minimum and maximum enclose the ``q``-th percentile with 95 % probability.
 
-    Below that no rule at all gives an interval without an assumption about what was not seen: six for P50, 59 for P95
+    With fewer values no interval exists without an assumption about the distribution: six for P50, 59 for P95
     (Conover, *Practical Nonparametric Statistics*, 1999, 3.2: 1 - p^n - (1 - p)^n >= 0.95).
     """
     p, n = q / 100, 1
@@ -67,8 +70,8 @@ def fewest_for(q: float) -> int:
     return n
 
 
-def percentile(values: Sequence[float], q: float, *, seed: int = 0) -> Percentile:
-    """As :func:`percentile_interval`, but without an interval where there are too few values for one."""
+def estimate_percentile(values: Sequence[float], q: float, *, seed: int = 0) -> Percentile:
+    """As :func:`percentile_interval`, but without an interval if there are fewer values than :func:`fewest_for`."""
     found = percentile_interval(values, q, seed=seed)
     if found.n < fewest_for(q):
         return Percentile(found.estimate, None, None, found.n)
@@ -76,11 +79,11 @@ def percentile(values: Sequence[float], q: float, *, seed: int = 0) -> Percentil
 
 
 def percentile_interval(values: Sequence[float], q: float, *, seed: int = 0) -> Interval:
-    """The ``q``-th percentile (0 to 100) of ``values`` with its 95 % interval. ValueError for no values."""
+    """The ``q``-th percentile (0 to 100) of ``values`` with its 95 % interval. Raises ValueError for no values."""
     if not values:
         raise ValueError("no values, no percentile")
     data = np.asarray(values, np.float64)
-    estimate = float(np.percentile(data, q))
+    estimate = percentile(values, q)
     drawn = _resample(data, np.random.default_rng(seed))
     return _interval(estimate, np.percentile(drawn, q, axis=1), len(data))
 
@@ -88,12 +91,11 @@ def percentile_interval(values: Sequence[float], q: float, *, seed: int = 0) -> 
 def difference(
     before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]], *, seed: int = 0
 ) -> Interval | None:
-    """How much more ``after`` is than ``before``, item by item (paired: only items in both count), with 95 % interval.
+    """The mean difference ``after`` - ``before`` of the items' medians, with 95 % interval (paired: items in both).
 
-    Of each item the medians are compared and the differences averaged. With enough values of every item they are
-    resampled within the item, so that the spread between items does not blur the answer; with two or three, deviations
-    are drawn from those of all items; with single values, whole items are drawn.
-    None where no item is in both, or only one with one value.
+    With at least ``ENOUGH`` values of every item, values are resampled within the item, so the spread between items
+    does not widen the interval. With two or three, deviations are drawn from those of all items. With single values,
+    whole items are drawn. Returns None if no item is in both, or only one with one value.
     """
     pairs = [
         (np.asarray(before[item], np.float64), np.asarray(after[item], np.float64))
@@ -124,15 +126,15 @@ def difference(
 
 
 def runs_needed(difference: Interval, tolerance: float) -> int | None:
-    """How many more values it takes until an interval of this variance leaves ``tolerance`` out, if the estimate holds.
+    """The number of further values after which the interval excludes ``tolerance``, if estimate and variance stay.
 
-    An interval shrinks with the root of n. None: the estimate lies on the tolerance itself, or more than 10,000.
+    An interval shrinks with the square root of n. None: the estimate equals the tolerance, or more than 10,000.
     """
     distance = abs(difference.estimate - tolerance)
     if distance <= 0 or difference.n == 0:
         return None
-    wanted = difference.n * (difference.half_width / distance) ** 2
-    more = math.ceil(wanted) - difference.n
+    needed = difference.n * (difference.half_width / distance) ** 2
+    more = math.ceil(needed) - difference.n
     return max(1, more) if more <= 10_000 else None
 
 
@@ -142,8 +144,8 @@ def _resample(data: Values, rng: np.random.Generator) -> Values:
 
 
 def _from_residuals(items: Sequence[Values], rng: np.random.Generator) -> Values:
-    """Drawn medians of each item, shape (items, DRAWS): their own median and deviations drawn from those of all items,
-    since two or three values of one say little of how much it varies."""
+    """Resampled medians, shape (items, DRAWS): each item's median plus deviations drawn from those of all items,
+    because two or three values of one item say little about its variance."""
     pool = np.concatenate([(v - np.median(v)) * math.sqrt(len(v) / (len(v) - 1)) for v in items])
     return np.stack(
         [np.median(v) + np.median(pool[rng.integers(0, len(pool), (DRAWS, len(v)))], axis=1) for v in items]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from ..config import BudgetConfig
+from ..config.redaction import redact
 from ..errors import ConfigError
 from ..trace import GenerationTrace
 from .path import NS_PER_MS, NS_PER_S, Mark, Marks, PathStep, Stage, critical_path, hidden_ns, spans_ns, to_ns
@@ -34,13 +34,6 @@ __all__ = [
     "Verdict",
     "verdict",
 ]
-
-# The net under "no secret in an error": providers like to quote the key that they refuse.
-_SECRET = re.compile(
-    r"(?i)\b(?:authorization\s*[=:]\s*)?bearer\s+\S{6,}"
-    r"|\b(?:api[_-]?key|access[_-]?token|authorization)\s*[=:]\s*\S+"
-    r"|\b(?:c?sk|gsk|xai|pk)[-_][\w*.-]{8,}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        message = " ".join(_SECRET.sub("***", str(error)).split())
+        message = " ".join(redact(str(error)).split())
         return cls(type(error).__name__, message if len(message) <= 500 else message[:499] + "…")
 
     def __str__(self) -> str:

@@ -1,21 +1,23 @@
-"""Figures over a session: exact percentiles, and never a latency without the cut-offs that it was bought with. Pure."""
+"""Figures of a session: exact percentiles, and every latency with its rate of cut-offs. Pure."""
 
 from __future__ import annotations
 
 import bisect
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .ledger import Stage, Turn, Verdict
 
 
-def percentile(ordered: Sequence[float], q: float) -> float:
-    """The ``q``-th percentile (0 to 100) of values in ascending order, interpolated linearly between neighbours.
+def percentile(values: Iterable[float], q: float) -> float:
+    """The ``q``-th percentile (0 to 100) of ``values`` in any order, interpolated linearly between neighbours.
 
-    Hyndman and Fan's definition 7, the default of ``numpy.percentile``. ValueError for no values or another ``q``.
+    Hyndman and Fan's definition 7, the default of ``numpy.percentile``. Raises ValueError for no values or a ``q``
+    outside 0 to 100. Every percentile of the package is computed here, except those over the rows of a matrix.
     """
+    ordered = sorted(values)  # linear where they are sorted already
     if not ordered:
         raise ValueError("no values, no percentile")
     if not 0 <= q <= 100:
@@ -28,7 +30,7 @@ def percentile(ordered: Sequence[float], q: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How ``n`` values in milliseconds are spread."""
+    """P50, P95 and maximum of ``n`` values in milliseconds."""
 
     n: int
     p50_ms: float
@@ -40,7 +42,7 @@ class Spread:
 
 
 class Percentiles:
-    """Values in milliseconds as they come, kept sorted: exact at any moment, 8 bytes and one shift a value."""
+    """Values in milliseconds, kept sorted: exact percentiles at any time, 8 bytes a value."""
 
     __slots__ = ("_ordered",)
 
@@ -48,13 +50,13 @@ class Percentiles:
         self._ordered: list[float] = []
 
     def add(self, value_ms: float) -> None:
-        """Take one value in. ValueError if it is not a finite number."""
+        """Add one value. Raises ValueError if it is not finite."""
         if not math.isfinite(value_ms):
             raise ValueError(f"{value_ms} is not a duration")
         bisect.insort(self._ordered, value_ms)
 
     def spread(self) -> Spread | None:
-        """The figures so far; None without a value."""
+        """The figures so far; None without values."""
         if not self._ordered:
             return None
         return Spread(
@@ -64,10 +66,10 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A session in figures. ``str()`` gives them in two lines, latency and cut-offs in the same one.
+    """The figures of a session. ``str()`` gives two lines, with latency and cut-offs in the first.
 
-    ``voice_to_voice`` and ``stages`` are over the turns that were answered, not cut off and not failed; ``turns`` are
-    all. ``unanswered`` turns were silent, ``failed`` ones have an error (an apology may have been heard).
+    ``voice_to_voice`` and ``stages`` cover the turns that were answered, not cut off and not failed; ``turns`` counts
+    all. ``unanswered`` turns had no sound, ``failed`` turns have an error (an apology may have been spoken).
     """
 
     turns: int
@@ -86,27 +88,27 @@ class Summary:
     audio_gaps_ms: float
     degradation_steps: dict[str, int] = field(default_factory=dict)
     first_sound: Spread | None = None
-    """To whatever was heard first, where some turns had an acknowledgement; else None."""
+    """Time to the first sound, acknowledgements included; None if no turn had an acknowledgement."""
 
     @property
     def cut_off_rate(self) -> float | None:
-        """Share of the turns in which the agent spoke into the user's, 0 to 1; None without a turn."""
+        """Share of the turns in which the agent cut the user off, 0 to 1; None without turns."""
         return self.cut_offs / self.turns if self.turns else None
 
     @property
     def requests_per_turn(self) -> float | None:
-        """LLM requests a turn, those thrown away included; None without a turn."""
+        """LLM requests a turn, discarded ones included; None without turns."""
         return self.requests / self.turns if self.turns else None
 
     def headline(self) -> str:
-        """Latency and cut-offs, in one breath."""
+        """Latency and cut-offs in one line."""
         if not self.turns:
             return "no turns yet"
         latency = str(self.voice_to_voice) if self.voice_to_voice else "no voice-to-voice time"
         return f"{latency}, cut off {self.cut_offs} of {self.turns} ({self.cut_offs / self.turns:.0%})"
 
     def details(self) -> str:
-        """What else there is to count."""
+        """All other counts in one line."""
         parts = [f"over budget {self.over_budget}", f"unanswered {self.unanswered}", f"failed {self.failed}"]
         if self.requests:
             parts.append(f"LLM requests {self.requests_per_turn:.1f} a turn, {self.tokens_wasted} tokens wasted")
@@ -131,7 +133,7 @@ class Summary:
 
 
 class SessionStats:
-    """Takes turns in one by one and can be summed up at any moment."""
+    """Counts turns one by one; :meth:`summary` may be called at any time."""
 
     __slots__ = ("_counts", "_degradation_steps", "_first", "_gaps_ms", "_stages", "_total")
 
@@ -144,7 +146,7 @@ class SessionStats:
         self._stages: dict[Stage, Percentiles] = {}
 
     def add(self, turn: Turn, judged: Verdict) -> None:
-        """Count ``turn``; ``judged`` is what ``verdict`` said of it."""
+        """Count ``turn``; ``judged`` is its verdict (:func:`.ledger.verdict`)."""
         for name, amount in (
             ("turns", 1),
             ("cut_offs", turn.cut_off),

@@ -1,4 +1,5 @@
-"""``voice-agent providers``: who is configured and answers, with which model; ``bench``: how fast they are."""
+"""``voice-agent providers``: which providers are configured and reachable, and their model; ``bench``: how fast they
+are."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def add(verbs: Verbs) -> None:
     bench.add_argument(
         "--providers",
         metavar="A,B",
-        help="names, embedded, sim:ttft=170ms,tps=2314, or published: paces that others published, simulated"
+        help="names, embedded, sim:ttft=170ms,tps=2314, or published: speeds that others published, simulated"
         " (default: the configured ones)",
     )
     bench.add_argument("--n", type=int, default=30, metavar="N", help="requests of each kind (default 30)")
@@ -99,7 +100,7 @@ def _list(args: argparse.Namespace) -> int:
     for row in found:
         unasked = "not asked" if row.configured else ""
         answers = {True: f"{row.ms:.0f} ms" if row.ms else "yes", False: "no", None: unasked}[row.reachable]
-        # What to do about it is said of the one that would be used; most machines run none of the local servers.
+        # The advice is shown for the chosen provider only: most machines run none of the local servers.
         error = row.error if row.chosen else row.error.partition(";")[0]
         model = f"{row.model}: {row.model_why}" if row.model else error
         used = readings.get(row.provider)
@@ -188,11 +189,11 @@ def _bench(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"cannot write {args.out}: {error.strerror}") from None
         print(f"written: {args.out}", file=sys.stderr)
-    return 0 if any(sample.error is None for sample in report.samples) else 1
+    return 0 if any(timing.error is None for timing in report.timings) else 1
 
 
 def _show(report: ProviderReport) -> None:
-    """On a terminal; into a pipe goes Markdown. Intervals stand below their figures, so that 80 columns hold it."""
+    """Print on a terminal (a pipe gets Markdown). Each interval is below its figure, to fit 80 columns."""
     from rich.console import Console
     from rich.table import Table
 
@@ -226,7 +227,7 @@ async def _measured(
     turns, problems = read_jsonl(args.turns) if args.turns is not None else ([], [])
     for problem in problems:
         print(problem, file=sys.stderr)
-    minds: dict[str, ChatLLM] = {}
+    clients: dict[str, ChatLLM] = {}
     labels: dict[str, str] = {}
     simulated: set[str] = set()
     async with contextlib.AsyncExitStack() as stack:
@@ -236,39 +237,39 @@ async def _measured(
             if name != "settings":
                 spec = PUBLISHED[name].spec if name in PUBLISHED else name
                 settings = dataclasses.replace(settings, base_url=None, provider=None, spec=spec)
-            # The whole of a long context is to be sent, not what the window leaves of it.
+            # The whole of a long context is sent: the window must not shorten it.
             settings = dataclasses.replace(settings, context_tokens=max(config.llm.context_tokens, 2 * max(contexts)))
             end = stack.enter_context(running(resolve(settings, provider_key), models.smollm2))
-            mind = ChatLLM.from_config(settings, end)
-            stack.push_async_callback(mind.aclose)
+            client = ChatLLM.from_config(settings, end)
+            stack.push_async_callback(client.aclose)
             try:
-                choice = await mind.warm()
+                choice = await client.warm()
             except ProviderError as error:
                 print(f"{name}: left out, {error}", file=sys.stderr)
                 continue
-            minds[name] = mind
+            clients[name] = client
             labels[name] = f"{choice.model} at {end.label}"
             if name in PUBLISHED:
-                labels[name] = f"{PUBLISHED[name].fact}, played at {end.label}"
+                labels[name] = f"{PUBLISHED[name].fact}, simulated at {end.label}"
             if end.simulated:
                 simulated.add(name)
-        if not minds:
+        if not clients:
             raise UsageError("no provider to measure; name some with --providers, or set a key")
-        progress = _progress(len(minds) * len(contexts) * len(together) * args.n)
-        samples = await measure(
-            minds, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_sample=progress
+        progress = _progress(len(clients) * len(contexts) * len(together) * args.n)
+        timings = await measure(
+            clients, args.n, contexts=contexts, concurrencies=together, seed=args.seed, on_timing=progress
         )
-    return ProviderReport(tuple(samples), labels, frozenset(simulated), tuple(turns), args.seed)
+    return ProviderReport(tuple(timings), labels, frozenset(simulated), tuple(turns), args.seed)
 
 
 def _progress(total: int) -> Callable[[RequestTiming], None]:
     done = 0
 
-    def show(sample: RequestTiming) -> None:
+    def show(timing: RequestTiming) -> None:
         nonlocal done
         done += 1
         if sys.stderr.isatty():
-            end = "\r\033[K" if done == total else ""  # then the line makes room for the tables
+            end = "\r\033[K" if done == total else ""  # the tables follow
             print(f"\r{done} of {total} requests", end=end, file=sys.stderr, flush=True)
 
     return show

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from ..clock import SYSTEM, Clock
 from ..config import Secret
+from ..config.redaction import redact_message
 from ..errors import VoiceAgentError
-from ..llm.failures import scrub
 
 Fact = str | float | int | bool | None
 Facts = dict[str, Fact]
@@ -93,7 +93,7 @@ def _run(check: DoctorCheck) -> list[Finding]:
             said, _, advice = str(error).partition("; ")
             box.append([Finding(bad, said, advice)])
         except Exception as error:  # whatever a check meets is its own line
-            words = scrub(f"{type(error).__name__}: {error}", None)
+            words = redact_message(f"{type(error).__name__}: {error}", None)
             box.append([Finding(bad, f"the check broke ({words})", "run it again with -v, and report it if it stays")])
 
     thread = threading.Thread(target=work, name=f"check {check.name}", daemon=True)

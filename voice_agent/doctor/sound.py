@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..audio.samples import Int16
+from ..budget.stats import percentile
 from ..clock import SYSTEM, Clock
 from ..config import AudioConfig, environment_without_secrets
 from ..errors import AudioError
@@ -214,7 +215,7 @@ def judge_level(wave: Float, rate: int, device: Device) -> Finding:
     size = rate // 20
     frames = wave[: len(wave) // size * size].reshape(-1, size)
     rms = 20 * np.log10(np.sqrt(np.mean(frames**2, axis=1)) + 1e-9)
-    loud, floor, peak = float(np.max(rms)), float(np.percentile(rms, 10)), float(np.max(np.abs(wave)))
+    loud, floor, peak = float(np.max(rms)), percentile(map(float, rms), 10), float(np.max(np.abs(wave)))
     facts: Facts = {"level_dbfs": round(loud, 1), "noise_floor_dbfs": round(floor, 1), "peak": round(peak, 3)}
     text = f"level {loud:.0f} dB, noise floor {floor:.0f} dB of full scale"
     if loud < DIGITAL_SILENCE_DB:

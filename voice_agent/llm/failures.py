@@ -22,6 +22,7 @@ import httpx2
 import openai
 
 from ..config import Secret
+from ..config.redaction import redact_message
 from ..errors import (
     DeadlineError,
     ProviderAuthError,
@@ -30,10 +31,6 @@ from ..errors import (
     ProviderStreamError,
     ProviderUnavailableError,
     RateLimitedError,
-)
-
-_LOOKS_LIKE_KEY = re.compile(
-    r"\b(?:Bearer\s+\S+|ya29\.\S+|A[KS]IA\w{8,}|[a-z]{2,5}[-_][A-Za-z0-9*_\-]{8,}|[A-Za-z0-9_\-]{32,})"
 )
 
 
@@ -56,14 +53,6 @@ class RequestTarget:
         return f"{self.key_env} (or llm.api_key)" if self.key_env else "llm.api_key"
 
 
-def scrub(text: str, secret: Secret | None) -> str:
-    """``text`` on one line, at most 200 characters, without the key and without what looks like one."""
-    if secret:
-        text = text.replace(secret.reveal(), "***")
-    text = _LOOKS_LIKE_KEY.sub("***", " ".join(text.split()))
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
 def _words(body: object, asked: RequestTarget) -> str:
     """The provider's own message, as `` (it said: ...)``, or nothing."""
     text = ""
@@ -73,7 +62,7 @@ def _words(body: object, asked: RequestTarget) -> str:
         text = str(inner.get("message") or inner.get("detail") or "") if isinstance(inner, Mapping) else str(inner)
     elif isinstance(body, str) and not body.lstrip().startswith("<"):
         text = body
-    text = scrub(text, asked.api_key).rstrip(".")
+    text = redact_message(text, asked.api_key).rstrip(".")
     return f' (it said: "{text}")' if text else ""
 
 
@@ -202,7 +191,7 @@ def explain(error: Exception, asked: RequestTarget, connect_s: float) -> Provide
         return not_understood(asked)
     if isinstance(error, openai.OpenAIError):
         # Raised by the package's own providers (AWS, Google) before anything is sent.
-        words = scrub(str(error), asked.api_key).rstrip(".")
+        words = redact_message(str(error), asked.api_key).rstrip(".")
         return ProviderAuthError(f"{asked.provider} could not be asked: {words}; check {asked.key_setting}")
     return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
 

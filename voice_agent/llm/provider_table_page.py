@@ -1,4 +1,5 @@
-"""The provider table as Markdown, for ``docs/providers.md``: ``python -m voice_agent.llm.provider_table_page`` prints it."""
+"""Prints the provider table as Markdown for ``docs/providers.md``: ``python -m
+voice_agent.llm.provider_table_page``."""
 
 from __future__ import annotations
 

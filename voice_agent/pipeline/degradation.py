@@ -1,4 +1,4 @@
-"""The ladder, wired: what :mod:`.budget.latency_policy` decides is done to one session. docs/budget.md tells it by rung.
+"""Carries out for one session what :mod:`.budget.latency_policy` decides (docs/budget.md lists the degradation steps).
 
 The hedge is in :mod:`.llm.hedge`, the smaller first chunk in :mod:`.tts.stream`, the apology in :mod:`.session`; this
 knows the turn's deadlines, says the short word, and lets later turns go on with less.
@@ -16,7 +16,8 @@ from livekit.agents import FlushSentinel, llm, utils
 from livekit.agents.voice import SpeechHandle
 
 from ..budget.attach import SessionLedger
-from ..budget.latency_policy import Acknowledger, Degrader, LatencyHistory, TurnDeadlines
+from ..budget.hedge_policy import LatencyHistory
+from ..budget.latency_policy import Acknowledger, Degrader, TurnDeadlines
 from ..budget.ledger import Budget, Mark, Turn, verdict
 from ..budget.path import Stage
 from ..clock import SYSTEM, Clock

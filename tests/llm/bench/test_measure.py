@@ -10,7 +10,7 @@ import pytest
 
 from voice_agent.budget.ledger import Mark, Turn
 from voice_agent.llm.bench.measure import BenchRequest, RequestTiming, ask, conversation, measure, plan
-from voice_agent.llm.bench.predict import Own, ProviderSpeed, advise, own_stages, predict, speeds
+from voice_agent.llm.bench.predict import ProviderSpeed, advise, complete_stage_times, predict, speeds
 from voice_agent.llm.bench.provider_report import ProviderReport
 from voice_agent.llm.bench.published_speeds import PUBLISHED
 from voice_agent.llm.client import ChatLLM
@@ -19,7 +19,7 @@ from voice_agent.llm.memory.window import tokens_of
 from voice_agent.testing.doubles.llm import ScriptedProvider
 
 
-def sample(
+def timing(
     provider: str, ttft_ms: float | None, *, tps: float | None = 100.0, error: str | None = None
 ) -> RequestTiming:
     return RequestTiming(provider, 200, 1, ttft_ms, None if ttft_ms is None else ttft_ms + 100, 30, tps, error)
@@ -66,7 +66,7 @@ def test_conversations_are_as_long_as_they_say_and_begin_alike(tokens: int) -> N
 
 
 @pytest.fixture
-async def mind() -> AsyncIterator[ChatLLM]:
+async def client() -> AsyncIterator[ChatLLM]:
     model = ChatLLM(
         Endpoint(SIMULATED, "http://double/v1", None, None, True, "double"),
         transport=ScriptedProvider(),
@@ -76,14 +76,14 @@ async def mind() -> AsyncIterator[ChatLLM]:
     await model.aclose()
 
 
-async def test_samples(mind: ChatLLM) -> None:
-    found = await measure({"double": mind}, 3, contexts=(200,), concurrencies=(1, 2), seed=1)
+async def test_each_request_is_timed(client: ChatLLM) -> None:
+    found = await measure({"double": client}, 3, contexts=(200,), concurrencies=(1, 2), seed=1)
     assert len(found) == 6
     assert {s.concurrency for s in found} == {1, 2}
     assert all(s.error is None and s.ttft_ms is not None and s.tokens > 0 for s in found)
 
 
-async def test_a_failure_is_a_sample_too() -> None:
+async def test_a_failure_is_a_timing_too() -> None:
     refusing = httpx2.MockTransport(
         lambda request: (
             httpx2.Response(200, json={"data": [{"id": "m"}]})
@@ -97,26 +97,28 @@ async def test_a_failure_is_a_sample_too() -> None:
     assert (got.ttft_ms, got.error) == (None, "RateLimitedError")
 
 
-def test_own_stages_take_whole_turns_only() -> None:
-    assert own_stages([turn(FULL)]) == [Own(70.0, 200.0, 45.0, 10.0)]
+def test_only_turns_with_all_marks_are_used_for_a_prediction() -> None:
+    (found,) = complete_stage_times([turn(FULL)])
+    times = (found.requested_s, found.committed_s, found.tts_s, found.output_s)
+    assert times == pytest.approx((0.070, 0.200, 0.045, 0.010))
     for missing in (Mark.CHUNK_READY, Mark.TURN_COMMITTED, Mark.SPEECH_ENDED):
-        assert own_stages([turn({mark: at for mark, at in FULL.items() if mark is not missing})]) == []
+        assert complete_stage_times([turn({mark: at for mark, at in FULL.items() if mark is not missing})]) == []
 
 
 def test_a_prediction_of_the_recorded_model_is_the_recorded_time() -> None:
-    (own,) = own_stages([turn(FULL)])
+    (times,) = complete_stage_times([turn(FULL)])
     recorded = ProviderSpeed((170.0,), 8 / 0.005, 0.0, 1)  # first content after 170 ms, the first clause 5 ms later
-    assert predict([own], "same", recorded).p50_ms == pytest.approx(300.0)
+    assert predict([times], "same", recorded).p50_ms == pytest.approx(300.0)
     # An instant model: the wait decides.
-    assert predict([own], "instant", ProviderSpeed((0.0,), 1e6, 0.0, 1)).p50_ms == pytest.approx(210.0)
+    assert predict([times], "instant", ProviderSpeed((0.0,), 1e6, 0.0, 1)).p50_ms == pytest.approx(210.0)
     # A GPU at 59 tokens a second: the first clause alone takes 136 ms.
-    gpu = predict([own], "gpu", ProviderSpeed((170.0,), 59.0, 0.0, 1))
+    gpu = predict([times], "gpu", ProviderSpeed((170.0,), 59.0, 0.0, 1))
     assert gpu.first_clause_ms == pytest.approx(135.6, abs=0.1)
     assert gpu.p50_ms == pytest.approx(300 - 5 + 135.6, abs=0.1)
 
 
 def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
-    (own,) = own_stages([turn(FULL)])
+    (times,) = complete_stage_times([turn(FULL)])
     rng = random.Random(2)
     tailed = tuple(170.0 if rng.random() > 0.06 else 3000.0 for _ in range(200))
     measured = {
@@ -124,16 +126,16 @@ def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
         "steady": ProviderSpeed((260.0,) * 50, 500.0, 0.0, 50),
         "broken": ProviderSpeed((10.0,) * 50, 2000.0, 0.4, 50),
     }
-    advice = advise([own], measured)
+    advice = advise([times], measured)
     assert advice is not None
     assert advice.primary.name == "steady"
     assert "broken (40%)" in " ".join(advice.reasons)
-    assert "the commit would decide in 100%" in advice.reasons[-1]  # asked at 70, spoken by 115, committed at 200
-    only = advise([own], {"fast": measured["fast"], "slow": ProviderSpeed((5000.0,), 50.0, 0.0, 1)})
+    assert "the end of turn would decide in 100%" in advice.reasons[-1]  # asked at 70, spoken by 115, committed at 200
+    only = advise([times], {"fast": measured["fast"], "slow": ProviderSpeed((5000.0,), 50.0, 0.0, 1)})
     assert only is not None
     assert only.hedged is None  # the second would not come in time either
     tail = advise(
-        [own], {"fast": measured["fast"], "other": ProviderSpeed((3100.0, 200.0, 200.0, 200.0), 500.0, 0.0, 4)}
+        [times], {"fast": measured["fast"], "other": ProviderSpeed((3100.0, 200.0, 200.0, 200.0), 500.0, 0.0, 4)}
     )
     assert tail is not None
     assert (tail.primary.name, tail.hedged.hedge if tail.hedged else None) == ("fast", "other")
@@ -144,10 +146,10 @@ def test_advice_hedges_a_tail_and_leaves_out_what_fails() -> None:
 
 
 def test_a_report_labels_what_is_simulated_and_suggests_real_ones() -> None:
-    samples = [sample("cerebras", 170.0 + n) for n in range(20)] + [sample("sim-x", 10.0 + n) for n in range(20)]
-    samples.append(sample("cerebras", None, tps=None, error="RateLimitedError"))
+    timings = [timing("cerebras", 170.0 + n) for n in range(20)] + [timing("sim-x", 10.0 + n) for n in range(20)]
+    timings.append(timing("cerebras", None, tps=None, error="RateLimitedError"))
     report = ProviderReport(
-        tuple(samples), {"cerebras": "m at c", "sim-x": "a <pace>"}, frozenset({"sim-x"}), (turn(FULL),), seed=7
+        tuple(timings), {"cerebras": "m at c", "sim-x": "a <pace>"}, frozenset({"sim-x"}), (turn(FULL),), seed=7
     )
     body = json.loads(report.as_json())
     rows = {row["provider"]: row for row in body["rows"]}
@@ -161,16 +163,16 @@ def test_a_report_labels_what_is_simulated_and_suggests_real_ones() -> None:
     assert "| sim-x (simulated) | 200 | 1 | 20 |" in text
     assert "1 RateLimitedError" in text
     assert "a &lt;pace&gt;" in report.as_html()
-    assert "--turns FILE" in ProviderReport(tuple(samples), {}, frozenset()).as_markdown()
+    assert "--turns FILE" in ProviderReport(tuple(timings), {}, frozenset()).as_markdown()
 
 
-def test_published_paces_are_played_as_published() -> None:
+def test_published_speeds_are_simulated_as_published() -> None:
     assert PUBLISHED["sim-cerebras-70b"].spec == "sim:ttft=170ms,tps=2314"
     assert PUBLISHED["sim-gpu-70b"].spec == "sim:ttft=170ms,tps=59"
     assert all(one.fact.source and one.fact.as_of for one in PUBLISHED.values())
 
 
 def test_paces_take_the_single_requests() -> None:
-    many = [RequestTiming("a", 200, 4, 900.0, None, 1, None), sample("a", 100.0), sample("a", None, error="X")]
+    many = [RequestTiming("a", 200, 4, 900.0, None, 1, None), timing("a", 100.0), timing("a", None, error="X")]
     assert speeds(many) == {"a": ProviderSpeed((100.0,), 100.0, 0.5, 2)}
     assert speeds(many, context_tokens=4000) == {}

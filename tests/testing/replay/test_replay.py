@@ -9,12 +9,13 @@ import pytest
 
 from voice_agent.budget.export import JsonlWriter, read_jsonl
 from voice_agent.budget.ledger import Turn
+from voice_agent.budget.stage_times import StageTimes
 from voice_agent.cli import main as cli
 from voice_agent.clock import Clock
 from voice_agent.config import load
 from voice_agent.errors import ConfigError, UsageError
 from voice_agent.testing.doubles import conversation, run
-from voice_agent.testing.replay import Evidence, Pace, recorded, replay, silence
+from voice_agent.testing.replay import Evidence, recorded, replay, silence
 from voice_agent.testing.replay import load as load_evidence
 from voice_agent.testing.replay import save as save_evidence
 from voice_agent.testing.replay.chart import Series, svg
@@ -131,7 +132,7 @@ def test_an_unfinished_text_is_waited_for() -> None:
 
 def test_the_pace_of_the_other_stages_counts() -> None:
     turn = load(env={}).turn
-    quick, slow = (replay(_clip(), turn, Pace(llm_s=s)).delay_s for s in (0.05, 1.0))
+    quick, slow = (replay(_clip(), turn, StageTimes(llm_s=s)).delay_s for s in (0.05, 1.0))
     assert quick is not None
     assert slow is not None
     assert slow - quick > 0.5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from voice_agent.budget.export import JsonlWriter
-from voice_agent.budget.intervals import percentile
+from voice_agent.budget.intervals import estimate_percentile
 from voice_agent.budget.ledger import Budget, Failure, Mark, Models, Speculation, Turn, TurnBuilder
 from voice_agent.testing.scenario.expect import Check
 from voice_agent.testing.scenario.results import AUDIO, RUN, STEPS, TURNS, Result, Step, run_row, step_row, write_json
@@ -105,7 +105,7 @@ def make(tmp_path: Path) -> Make:
         result.steps.append(Step(turns, 0, "silence", "silence", 99, "", None, (Check("silent", True, "yes"),), None))
         result.calibration_ms = [20.0 + n % 3 for n in range(12)]
         times = [ms for t in result.turns if t.counts_for_latency and (ms := t.voice_to_voice_ms) is not None]
-        result.intervals = {k: percentile(times, q) for k, q in (("p50_ms", 50.0), ("p95_ms", 95.0))}
+        result.intervals = {k: estimate_percentile(times, q) for k, q in (("p50_ms", 50.0), ("p95_ms", 95.0))}
         with JsonlWriter(folder / TURNS, Budget()) as writer:
             for row in rows:
                 writer.write(row)

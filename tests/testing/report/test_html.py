@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from voice_agent.cli import main
+from voice_agent.config.redaction import redact_values
 from voice_agent.errors import UsageError
 from voice_agent.testing.report import markdown, write_html
-from voice_agent.testing.report.clean import clean
 from voice_agent.testing.report.data import collect, label, overall
 from voice_agent.testing.report.html import MODULES, PAGE, bundle, data_block
 from voice_agent.testing.report.load import load
@@ -137,13 +137,13 @@ def test_no_secret_leaves(make: Make, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_looks_like_a_key_is_struck_out(secret: str) -> None:
-    found = clean({"text": [f"it is {secret} ."], "api_secret": "x", "tokens": 4})
+    found = redact_values({"text": [f"it is {secret} ."], "api_secret": "x", "tokens": 4})
     assert "***" in found["text"][0]
     assert "abcdef" not in found["text"][0]
     assert found["api_secret"] == "***"
     assert found["tokens"] == 4
     kept = {"a": "the bearer of bad news; a password is long; sky-high", "b": [1, None, 0.5, True]}
-    assert clean(kept) == kept
+    assert redact_values(kept) == kept
 
 
 def test_sound_that_does_not_fit_is_linked(make: Make, tmp_path: Path) -> None:

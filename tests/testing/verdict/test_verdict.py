@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from voice_agent.budget.intervals import (
     Interval,
     difference,
+    estimate_percentile,
     fewest_for,
-    percentile,
     percentile_interval,
     runs_needed,
 )
@@ -302,7 +302,7 @@ def test_percentiles_lie_in_their_intervals() -> None:
 def test_too_few_values_have_no_interval(q: float, fewest: int) -> None:
     assert fewest_for(q) == fewest
     values = np.random.default_rng(0).gamma(3, 100, fewest).tolist()
-    enough, few = percentile(values, q), percentile(values[1:], q)
+    enough, few = estimate_percentile(values, q), estimate_percentile(values[1:], q)
     assert enough.low is not None
     assert enough.high is not None
     assert enough.low <= enough.estimate <= enough.high

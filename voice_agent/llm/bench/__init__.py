@@ -1,5 +1,6 @@
-"""Which provider, as a measured answer.
+"""Compares providers by measurement.
 
-``survey``: who is configured and answers. ``measure``: how fast each is. ``predict``: what that means for a turn on
-this machine. ``published``: paces that others measured. ``report``: Markdown, JSON, HTML.
+``survey``: which are configured and answer. ``measure``: how fast each is. ``predict``: the voice-to-voice times that
+follow for turns recorded on this machine. ``published_speeds``: speeds that others measured. ``provider_report``:
+Markdown, JSON, HTML.
 """

@@ -1,8 +1,7 @@
-"""How fast each provider is: the same requests to all, in one seeded order, so that none has the good minutes.
+"""Measures how fast each provider is: the same requests to all, interleaved in one seeded order.
 
 A request is a voice turn: instructions, an earlier conversation of a given length, and a new short question. The
-earlier conversation is the same for all requests of a length, as it is within a call, so prompt caches may help as they
-would there.
+earlier conversation is the same for all requests of one length, as within a call, so prompt caches help as in a call.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _TOLD = (
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
-    """One request to come: to whom, with how long a conversation before it, with how many at the same time."""
+    """One planned request: its provider, the length of the conversation before it, and how many are sent at once."""
 
     provider: str
     context_tokens: int
@@ -50,7 +49,8 @@ class BenchRequest:
 
 @dataclass(frozen=True, slots=True)
 class RequestTiming:
-    """What came of it. Times in ms; ``ttft_ms`` is content, not reasoning. ``error``: the class of what went wrong."""
+    """The result of a request. Times in ms; ``ttft_ms`` counts content, not reasoning. ``error``: the exception's
+    class."""
 
     provider: str
     context_tokens: int
@@ -63,7 +63,7 @@ class RequestTiming:
 
 
 def conversation(context_tokens: int, number: int) -> llm.ChatContext:
-    """A call so far, of about ``context_tokens``, and a new question (the ``number``-th of a fixed list)."""
+    """A conversation of about ``context_tokens`` and a new question (number ``number`` of a fixed list)."""
     ctx = llm.ChatContext.empty()
     system = "You are a friendly voice assistant on a live call. Answer in one to three short spoken sentences."
     ctx.add_message(role="system", content=system)
@@ -81,8 +81,8 @@ def conversation(context_tokens: int, number: int) -> llm.ChatContext:
 def plan(
     providers: Sequence[str], n: int, contexts: Sequence[int], concurrencies: Sequence[int], seed: int
 ) -> Iterator[list[BenchRequest]]:
-    """``n`` requests of each kind, in rounds: a round has one group of each provider, length and concurrency, in an
-    order of its own. A group is sent at the same moment."""
+    """``n`` requests of each kind, in rounds. A round has one group of each provider, context length and concurrency,
+    in shuffled order; the requests of a group are sent at the same time."""
     rng, kinds = random.Random(seed), [(p, t, c) for p in providers for t in contexts for c in concurrencies]
     sent = dict.fromkeys(kinds, 0)
     while any(sent[kind] < n for kind in kinds):
@@ -95,12 +95,12 @@ def plan(
                 sent[kind] += size
 
 
-async def ask(mind: ChatLLM, asked: BenchRequest, clock: Clock = SYSTEM) -> RequestTiming:
-    """Send one request and time it."""
+async def ask(client: ChatLLM, request: BenchRequest, clock: Clock = SYSTEM) -> RequestTiming:
+    """Send one request and time it. A ProviderError becomes the timing's ``error``."""
     began, first, last, chunks, tokens = clock.now(), None, None, 0, None
     error = None
     try:
-        async with mind.chat(chat_ctx=conversation(asked.context_tokens, asked.number)) as stream:
+        async with client.chat(chat_ctx=conversation(request.context_tokens, request.number)) as stream:
             async for part in stream:
                 if part.delta is not None and part.delta.content:
                     last = clock.now()
@@ -113,32 +113,32 @@ async def ask(mind: ChatLLM, asked: BenchRequest, clock: Clock = SYSTEM) -> Requ
     counted = tokens if tokens is not None else chunks
     spread_s = last - first if first is not None and last is not None else 0.0
     return RequestTiming(
-        asked.provider,
-        asked.context_tokens,
-        asked.concurrency,
+        request.provider,
+        request.context_tokens,
+        request.concurrency,
         None if first is None or error else (first - began) * 1000,
         None if last is None or error else (last - began) * 1000,
         counted,
-        # What came with the first chunk took no time after it.
+        # The first chunk's tokens are not part of the time after it.
         counted * (1 - 1 / chunks) / spread_s if spread_s > 0.001 and chunks > 1 and not error else None,
         error,
     )
 
 
 async def measure(
-    minds: Mapping[str, ChatLLM],
+    clients: Mapping[str, ChatLLM],
     n: int,
     *,
     contexts: Sequence[int] = CONTEXT_TOKENS,
     concurrencies: Sequence[int] = (1,),
     seed: int = 1,
     clock: Clock = SYSTEM,
-    on_sample: Callable[[RequestTiming], None] = lambda _: None,
+    on_timing: Callable[[RequestTiming], None] = lambda _: None,
 ) -> list[RequestTiming]:
-    """All requests of :func:`plan`, group after group. ``minds``: warm clients by the name to show."""
-    samples: list[RequestTiming] = []
-    for group in plan(list(minds), n, contexts, concurrencies, seed):
-        for sample in await asyncio.gather(*(ask(minds[asked.provider], asked, clock) for asked in group)):
-            samples.append(sample)
-            on_sample(sample)
-    return samples
+    """Send all requests of :func:`plan`, group after group. ``clients``: warm clients by displayed name."""
+    timings: list[RequestTiming] = []
+    for group in plan(list(clients), n, contexts, concurrencies, seed):
+        for timing in await asyncio.gather(*(ask(clients[request.provider], request, clock) for request in group)):
+            timings.append(timing)
+            on_timing(timing)
+    return timings

@@ -1,4 +1,4 @@
-"""A measurement as Markdown, JSON or HTML. Simulated rows say so in every row."""
+"""The measurement of providers as Markdown, JSON or HTML. Every row of a simulated provider says so."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 from ...budget.intervals import percentile_interval
 from ...budget.ledger import Turn
 from .measure import RequestTiming
-from .predict import Advice, Predicted, advise, own_stages, predict, speeds
+from .predict import Advice, Predicted, advise, complete_stage_times, predict, speeds
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderReport:
-    """Everything that was measured. ``labels``: what each provider is (endpoint, model); ``simulated``: names."""
+    """All measurements. ``labels``: endpoint and model of each provider; ``simulated``: names of simulated ones."""
 
-    samples: tuple[RequestTiming, ...]
+    timings: tuple[RequestTiming, ...]
     labels: Mapping[str, str]
     simulated: frozenset[str]
     turns: tuple[Turn, ...] = ()
     seed: int = 1
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each provider, length of context and concurrency; P50 and P95 with 95 % intervals (bootstrap)."""
-        kinds = dict.fromkeys((s.provider, s.context_tokens, s.concurrency) for s in self.samples)
+        """One row for each provider, context length and concurrency; P50 and P95 with 95 % bootstrap intervals."""
+        kinds = dict.fromkeys((s.provider, s.context_tokens, s.concurrency) for s in self.timings)
         return [self._row(*kind) for kind in sorted(kinds)]
 
     def _row(self, provider: str, context_tokens: int, concurrency: int) -> dict[str, Any]:
         own = [
             s
-            for s in self.samples
+            for s in self.timings
             if (s.provider, s.context_tokens, s.concurrency) == (provider, context_tokens, concurrency)
         ]
         times = [s.ttft_ms for s in own if s.ttft_ms is not None]
         speeds = [s.tokens_per_s for s in own if s.tokens_per_s is not None]
         totals = [s.total_ms for s in own if s.total_ms is not None]
         errors: dict[str, int] = {}
-        for sample in own:
-            if sample.error:
-                errors[sample.error] = errors.get(sample.error, 0) + 1
+        for timing in own:
+            if timing.error:
+                errors[timing.error] = errors.get(timing.error, 0) + 1
         return {
             "provider": provider,
             "simulated": provider in self.simulated,
@@ -57,32 +57,32 @@ class ProviderReport:
         }
 
     def predictions(self) -> tuple[list[Predicted], Advice | None]:
-        """Of all providers, simulated ones included; the advice is about real ones only, if there are any."""
-        own, measured = own_stages(self.turns), speeds(self.samples)
-        if not own:
+        """Predictions for all providers, and the advice: about real providers only, if there are any."""
+        times, measured = complete_stage_times(self.turns), speeds(self.timings)
+        if not times:
             return [], None
-        real = {name: pace for name, pace in measured.items() if name not in self.simulated}
-        return [predict(own, name, pace) for name, pace in measured.items()], advise(own, real or measured)
+        real = {name: speed for name, speed in measured.items() if name not in self.simulated}
+        return [predict(times, name, speed) for name, speed in measured.items()], advise(times, real or measured)
 
     def as_json(self) -> str:
-        """For programs."""
+        """JSON, for programs."""
         predictions, advice = self.predictions()
         body = {
             "schema": 1,
             "seed": self.seed,
             "labels": dict(self.labels),
             "rows": self.rows(),
-            "turns": len(own_stages(self.turns)),
+            "turns": len(complete_stage_times(self.turns)),
             "predicted": [asdict(one) | {"simulated": one.name in self.simulated} for one in predictions],
             "advice": None if advice is None else asdict(advice),
         }
         return json.dumps(body, indent=2)
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """Title, head and rows of each, in words."""
+        """Title, header and rows of each table, as text."""
         tables = [
             (
-                "First content and pace",
+                "First content and speed",
                 ["provider", "context", "at once", "n", "TTFT P50 ms", "TTFT P95 ms", "max", "tok/s P50", "errors"],
                 [
                     [
@@ -102,10 +102,11 @@ class ProviderReport:
         ]
         predictions, _ = self.predictions()
         if predictions:
+            count = len(complete_stage_times(self.turns))
             tables.append(
                 (
-                    f"When to route where: predicted voice to voice over {len(own_stages(self.turns))} recorded turns",
-                    ["provider", "P50 ms", "P95 ms", "of it, the first clause at its pace"],
+                    f"When to route where: predicted voice to voice over {count} recorded turns",
+                    ["provider", "P50 ms", "P95 ms", "of it, the first clause at its speed"],
                     [
                         [
                             self._named(p.name),
@@ -123,7 +124,7 @@ class ProviderReport:
         return f"{provider} (simulated)" if provider in self.simulated else provider
 
     def notes(self) -> list[str]:
-        """What the providers are, the advice and its reasons, how it was measured."""
+        """The notes below the tables: providers, advice with reasons, method."""
         notes = [f"{self._named(name)}: {label}" for name, label in self.labels.items()]
         _, advice = self.predictions()
         if advice is not None:
@@ -133,12 +134,12 @@ class ProviderReport:
         elif not self.turns:
             notes.append("no recorded turns of this machine: give --turns FILE (voice-agent script --jsonl FILE)")
         else:
-            notes.append("none of the recorded turns has all the marks that a prediction takes")
+            notes.append("none of the recorded turns has all the marks that a prediction needs")
         notes.append(f"intervals: 95 %, bootstrap; requests interleaved, seed {self.seed}")
         return notes
 
     def as_markdown(self) -> str:
-        """For people, and for a page."""
+        """Markdown, for the terminal and for docs."""
         out = []
         for title, head, rows in self.tables():
             out += [f"### {title}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -146,7 +147,7 @@ class ProviderReport:
         return "\n".join([*out, *(f"- {note}" for note in self.notes()), ""])
 
     def as_html(self) -> str:
-        """One page without anything from elsewhere."""
+        """One self-contained page."""
         out = [
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Providers</title>',
             "<style>body{font:15px system-ui,sans-serif;margin:2rem;color-scheme:light dark}"

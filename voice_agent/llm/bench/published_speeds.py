@@ -1,7 +1,7 @@
-"""Paces that somebody published, to be played by the simulation beside measured ones. Each with its date and source.
+"""Speeds that others published, for the simulation, each with its date and source.
 
-Where no time to the first token was published, 170 ms is assumed for all of them, so that the rows differ by what was
-published and by nothing else.
+Where no time to the first token was published, 170 ms is assumed for all, so the rows differ only by what was
+published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ASSUMED_TTFT_MS = 170.0
 
 @dataclass(frozen=True, slots=True)
 class PublishedSpeed:
-    """A pace: tokens a second, and the first token's ms where published (None: 170 is assumed)."""
+    """Tokens a second, and the time to the first token in ms (None: not published, 170 is assumed)."""
 
     tokens_per_s: float
     ttft_ms: float | None
@@ -24,7 +24,7 @@ class PublishedSpeed:
 
     @property
     def spec(self) -> str:
-        """As the simulation takes it."""
+        """The simulation's spec string."""
         return f"sim:ttft={self.ttft_ms or ASSUMED_TTFT_MS:g}ms,tps={self.tokens_per_s:g}"
 
 

@@ -1,4 +1,4 @@
-"""Who is configured, who answers, which model would be taken, and why."""
+"""Which providers are configured, which answer, and which model would be chosen, with the reason."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..client import ChatLLM
 from ..endpoints import PROVIDERS, KeyLookup, Provider, configured, resolve
 from ..stream import RequestDeadlines
 
-# A list of models costs no tokens; a server that does not answer soon is no use in a conversation.
+# A list of models costs no tokens. A server that takes longer is too slow for a conversation.
 PATIENCE = RequestDeadlines(connect_s=2.0, first_content_s=4.0, total_s=6.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """One row of the survey. ``reachable`` None: not asked. ``ms``: until it said which models it serves.
+    """One row of the survey. ``reachable``: None if not asked. ``ms``: the time that its list of models took.
 
-    ``chosen``: this is the one that a conversation would use now.
+    ``chosen``: a conversation would use this provider now.
     """
 
     provider: str
@@ -49,8 +49,10 @@ def _why(row: Provider, key: KeyLookup) -> str:
 async def survey(
     cfg: LlmConfig, key: KeyLookup, *, rows: Sequence[Provider] = PROVIDERS, ask: bool = True, clock: Clock = SYSTEM
 ) -> list[ProviderStatus]:
-    """All of ``rows``; the configured ones are asked at the same time (unless ``ask`` is False). Raises ConfigError for
-    settings that contradict each other."""
+    """The status of all ``rows``; configured providers are asked concurrently, unless ``ask`` is False.
+
+    Raises ConfigError for settings that contradict each other.
+    """
     try:
         chosen: str | None = resolve(cfg, key).provider.name
     except ProviderError:
@@ -68,15 +70,15 @@ async def _one(cfg: LlmConfig, key: KeyLookup, row: Provider, chosen: bool, ask:
     settings = own if chosen else dataclasses.replace(own, provider=row.name, spec=None)
     began = clock.now()
     try:
-        mind = ChatLLM(resolve(settings, key), deadlines=PATIENCE, warm_connections=0, clock=clock)
+        client = ChatLLM(resolve(settings, key), deadlines=PATIENCE, warm_connections=0, clock=clock)
     except (ProviderError, ConfigError) as error:
         return dataclasses.replace(found, reachable=False, error=str(error))
     try:
-        choice = await mind.choose()
+        choice = await client.choose()
     except ProviderError as error:
         return dataclasses.replace(found, reachable=False, error=str(error))
     finally:
-        await mind.aclose()
+        await client.aclose()
     asked = row.lists_models
     return dataclasses.replace(
         found,

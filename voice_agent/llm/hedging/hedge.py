@@ -2,7 +2,7 @@
 
 :class:`HedgedLLM` is a LiveKit ``llm.LLM`` over one or two :class:`~.client.ChatLLM`. "The Tail at Scale" (Dean and
 Barroso, CACM 56:2, 2013) sends the second request when the first has taken longer than the 95th percentile; when that
-is here, and what it may cost, says :mod:`voice_agent.budget.latency_policy`; :mod:`.race` runs one answer.
+is here, and what it may cost, says :mod:`voice_agent.budget.hedge_policy`; :mod:`.race` runs one answer.
 
 A tool is carried out by whoever reads this stream, and it is given the calls of one answer only: the other one's are
 never read. So two requests that both call a tool run it once.
@@ -18,7 +18,7 @@ from livekit.agents import llm
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
 from livekit.agents.utils import is_given
 
-from ...budget.latency_policy import HedgeBudget, LatencyHistory
+from ...budget.hedge_policy import HedgeBudget, LatencyHistory
 from ...clock import SYSTEM, Clock
 from ...config import DegradationConfig
 from ..choice import Choice

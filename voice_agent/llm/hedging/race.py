@@ -11,7 +11,7 @@ from livekit.agents import llm
 from livekit.agents.types import NOT_GIVEN, APIConnectOptions
 
 from ... import trace as probe
-from ...budget.latency_policy import VERY_LATE, soonest_of
+from ...budget.hedge_policy import VERY_LATE, soonest_of
 from ...errors import DeadlineError, ProviderError, ProviderUnavailableError
 from ...livekit_compat.streams import LlmStream
 from .. import failures

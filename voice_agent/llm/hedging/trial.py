@@ -10,7 +10,7 @@ import asyncio
 
 from livekit.agents import llm, utils
 
-from ...budget.latency_policy import HedgeBudget
+from ...budget.hedge_policy import HedgeBudget
 from ...clock import Clock
 from ...errors import ProviderError
 from ..background import BackgroundRequest
@@ -54,7 +54,7 @@ class Trials:
         now = self._clock.now()
         if breaker.state(now) != "half open" or not model.admitted:
             return
-        if not self._budget.allows(TRIAL_COST, now, aside=True):
+        if not self._budget.allows(TRIAL_COST, now, background=True):
             return
         breaker.ask(now)
         self._budget.sent(now)

@@ -5,6 +5,6 @@
 """
 
 from .core import Outcome, mini, replay, silence
-from .recorded import Evidence, Pace, Recorded, load, recorded, save
+from .recorded import Evidence, Recorded, load, recorded, save
 
-__all__ = ["Evidence", "Outcome", "Pace", "Recorded", "load", "mini", "recorded", "replay", "save", "silence"]
+__all__ = ["Evidence", "Outcome", "Recorded", "load", "mini", "recorded", "replay", "save", "silence"]

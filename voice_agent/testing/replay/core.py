@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ...budget.stage_times import StageTimes
 from ...config import TurnConfig
 from ...turn.detector import ACOUSTIC_AT_S
 from ...turn.policy import State, TurnPolicy, words_of
 from ...turn_events import EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
-from .recorded import WINDOW_S, Evidence, Pace
+from .recorded import WINDOW_S, Evidence
 
 ACOUSTIC_TAKES_S = 0.045
 NOTICED_S = 2 * WINDOW_S  # speech is believed after two windows
@@ -42,7 +43,7 @@ class Outcome:
 class _Replay:
     """One clip under our policy."""
 
-    def __init__(self, found: Evidence, config: TurnConfig, pace: Pace) -> None:
+    def __init__(self, found: Evidence, config: TurnConfig, pace: StageTimes) -> None:
         self.found = found
         self.pace = pace
         self.wasted = 0
@@ -175,15 +176,15 @@ class _Replay:
         return ()
 
 
-def replay(found: Evidence, config: TurnConfig, pace: Pace | None = None) -> Outcome:
+def replay(found: Evidence, config: TurnConfig, pace: StageTimes | None = None) -> Outcome:
     """Our policy under ``config``. ``pace``: of the other stages; None gives the bench's 170, 40 and 12 ms."""
-    return _Replay(found, config, pace or Pace()).run()
+    return _Replay(found, config, pace or StageTimes()).run()
 
 
-def _plain(found: Evidence, wait_s: Callable[[float], float], pace: Pace | None = None) -> Outcome:
+def _plain(found: Evidence, wait_s: Callable[[float], float], pace: StageTimes | None = None) -> Outcome:
     """``wait_s(end of speech)``: the silence after which this policy commits."""
     cut, delay, asks = False, None, 0
-    pace = pace or Pace()
+    pace = pace or StageTimes()
     for ended, resumed in found.pauses:
         ready = next((at for begun, at, text in found.passes if begun >= ended and text), None)
         if ready is None:
@@ -199,12 +200,12 @@ def _plain(found: Evidence, wait_s: Callable[[float], float], pace: Pace | None 
     return Outcome(found.name, found.kind, delay, cut, asks)
 
 
-def silence(found: Evidence, wait_s: float, pace: Pace | None = None) -> Outcome:
+def silence(found: Evidence, wait_s: float, pace: StageTimes | None = None) -> Outcome:
     """Commit after ``wait_s`` of silence, whatever was said."""
     return _plain(found, lambda ended: wait_s, pace)
 
 
-def mini(found: Evidence, threshold: float, max_wait_s: float, pace: Pace | None = None) -> Outcome:
+def mini(found: Evidence, threshold: float, max_wait_s: float, pace: StageTimes | None = None) -> Outcome:
     """v1-mini alone: commit 0.2 s into a pause (and its own time) if it says so, else after ``max_wait_s``."""
 
     def wait(ended: float) -> float:

@@ -8,25 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...budget.ledger import Mark, Turn
+from ...budget.ledger import Turn
+from ...budget.stage_times import StageTimes, stage_times
 from ...errors import UsageError
 
 WINDOW_S = 0.032
 SPEECH = 0.5
 GOES_ON_WITHIN_S = 1.5  # what the user says this soon after the end of a turn belongs to it
-
-LLM_S, VOICE_S = 0.170, 0.040  # request to first content; first clause to first audio
-OUTPUT_S = 0.012  # commit to audible when the reply is ready (measured on AgentSession)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long the stages take that a turn policy does not change, in seconds, and the tokens of a reply."""
-
-    llm_s: float = LLM_S
-    voice_s: float = VOICE_S
-    output_s: float = OUTPUT_S
-    tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -70,7 +58,7 @@ class Recorded:
     """
 
     evidence: Evidence
-    pace: Pace
+    pace: StageTimes
     settings: Mapping[str, Any]
     turns: tuple[Turn, ...]
 
@@ -134,26 +122,7 @@ def _of(turn: Turn, record: Mapping[str, Any]) -> Recorded:
         acoustic={f"{float(ended):.3f}": float(p) for ended, p in record["acoustic"]},
         energy_drop=[float(end) for end in record.get("fading", ())],  # not kept before version 1.1
     )
-    return Recorded(evidence, pace_of(turn), dict(record["settings"]), (turn,))
-
-
-def pace_of(turn: Turn) -> Pace:
-    """The stages' times in this turn; the defaults (170, 40, 12 ms) where it does not know them."""
-
-    def between(first: Mark, last: Mark, default: float) -> float:
-        a, b = turn.marks[first], turn.marks[last]
-        return default if a is None or b is None or b < a else b - a
-
-    committed, sound = turn.marks[Mark.TURN_COMMITTED], turn.marks[Mark.TTS_FIRST_AUDIO]
-    audible = turn.marks[Mark.FIRST_AUDIBLE]
-    ready = [at for at in (committed, sound) if at is not None]
-    output = OUTPUT_S if audible is None or not ready else max(0.0, audible - max(ready))
-    return Pace(
-        llm_s=between(Mark.LLM_REQUESTED, Mark.LLM_FIRST_CONTENT, LLM_S),
-        voice_s=between(Mark.LLM_FIRST_CONTENT, Mark.TTS_FIRST_AUDIO, VOICE_S),
-        output_s=output,
-        tokens=turn.usage.completion_tokens or 0,
-    )
+    return Recorded(evidence, stage_times(turn), dict(record["settings"]), (turn,))
 
 
 def _joined(first: Recorded, then: Recorded) -> Recorded:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...config.redaction import redact, redact_values
 from ...errors import UsageError
-from .clean import clean
 from .data import Report, by_urgency, collect, index, link_to
 from .detail import detail, sound
 from .load import Loaded, load
@@ -86,7 +86,7 @@ def bundle() -> str:
 
 def data_block(name: str, value: Any) -> str:
     """JSON inside HTML. Without ``<`` and ``&`` in it there is nothing a parser could take for markup."""
-    text = json.dumps(clean(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(redact_values(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return f'<script type="application/json" id="{name}">{text}</script>\n'
@@ -106,7 +106,7 @@ def _parts(report: Report, path: Path, audio_bytes: int) -> Iterator[str]:
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>{html.escape(str(clean(title)))}: voice-agent report</title>\n<style>{style}</style>\n</head>\n"
+        f"<title>{html.escape(redact(title))}: voice-agent report</title>\n<style>{style}</style>\n</head>\n"
         '<body>\n<div id="page"><noscript>This report is drawn by a script that is part of this file; allow it to'
         " run. The figures are also in the Markdown that <code>voice-agent report --markdown</code> writes."
         "</noscript></div>\n"

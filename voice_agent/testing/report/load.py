@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...budget.export import read_jsonl
-from ...budget.intervals import Interval, Percentile, percentile
+from ...budget.intervals import Interval, Percentile, estimate_percentile
 from ...budget.ledger import Budget, Stage, Turn
 from ...errors import ConfigError, UsageError
 from ...talk.save import RECORDING
@@ -233,4 +233,6 @@ def _budget(rows: Path) -> Budget:
 
 def _figures(run: Loaded) -> None:
     if latencies := run.latencies_ms:
-        run.result.intervals = {name: percentile(latencies, q) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))}
+        run.result.intervals = {
+            name: estimate_percentile(latencies, q) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
+        }

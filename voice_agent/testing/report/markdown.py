@@ -6,7 +6,7 @@ import re
 
 from ...budget.ledger import Stage, verdict
 from ...budget.stats import SessionStats
-from .clean import clean
+from ...config.redaction import redact_values
 from .data import UNTRUSTED_MS, Report, label, overall
 from .load import Loaded
 
@@ -98,7 +98,7 @@ def _details(report: Report, number: int, run: Loaded) -> str:
 
 def _plain(text: str) -> str:
     """``text`` on one line that shows as it is: no markup, no mention of a person, no link to an issue."""
-    one = " ".join(str(clean(text)).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    one = " ".join(str(redact_values(text)).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     one = _SPECIAL.sub(r"\\\1", one)
     # Both are looked for in the text as it reads, escapes undone: only another character in between keeps them apart.
     return re.sub(r"(?<=://)|(?<=www)|(?<=@)|(?<=\\#)", "\u2060", one)

@@ -17,6 +17,7 @@ from livekit.agents import FunctionToolsExecutedEvent
 from ...audio.samples import Int16
 from ...audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from ...budget.ledger import Mark, Turn
+from ...budget.stats import percentile
 from ...clock import Clock
 from ...tts import AudioChunk, Delivery, Stop
 from ...tts.stream import Speaker
@@ -297,7 +298,7 @@ class Director:
         if passes := self._ears.between(began, row.marks[Mark.TURN_COMMITTED]):
             found[PASS_MS] = statistics.median(span.taken_ms for span in passes)
             # The lower quartile: later passes hear more, and what cannot be taken off makes longer, never shorter.
-            found[PASS_OWN_MS] = float(np.percentile([span.own_ms for span in passes], 25))
+            found[PASS_OWN_MS] = percentile((span.own_ms for span in passes), 25)
             found[OTHERS_MS] = statistics.median(span.taken_ms - span.own_ms for span in passes)
         chunk, sound = row.marks[Mark.CHUNK_READY], row.marks[Mark.TTS_FIRST_AUDIO]
         if chunk is not None and sound is not None and (first := self._voice.between(chunk, sound)) is not None:

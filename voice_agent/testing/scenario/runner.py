@@ -17,7 +17,7 @@ from typing import Any
 from livekit.agents import function_tool
 
 from ...budget.export import JsonlWriter
-from ...budget.intervals import percentile
+from ...budget.intervals import estimate_percentile
 from ...budget.ledger import Budget
 from ...clock import SYSTEM, Clock
 from ...config import Config
@@ -165,7 +165,8 @@ def finish(result: Result, scenario: schema.Scenario) -> None:
     latencies = [ms for ms in times if ms is not None]
     if latencies:
         result.intervals = {
-            name: percentile(latencies, q, seed=result.seed) for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
+            name: estimate_percentile(latencies, q, seed=result.seed)
+            for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
         }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...budget.intervals import Interval, difference, runs_needed
 from ...budget.ledger import Stage
+from ...budget.stats import percentile
 from .work import OF_THE_MACHINE, OTHERS, STAGES, TOTAL
 
 Samples = Mapping[str, Mapping[str, Sequence[float]]]
@@ -197,7 +198,7 @@ def _wobble(samples: Sequence[float]) -> float:
     """How unsteady the machine was: the middle half of the fixed work's times, as a share of their median."""
     if len(samples) < FEWEST:
         return 0.0
-    low, median, high = np.percentile(np.asarray(samples, np.float64), [25, 50, 75])
+    low, median, high = (percentile(samples, q) for q in (25, 50, 75))
     return float((high - low) / median)
 
 
