@@ -6,10 +6,20 @@ start before it has finished?), ``trimmer`` (which silences stay?), then ``strea
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .chunker import Chunk, Chunker, Limits
 from .normalize import speakable
-from .stream import DEFAULT_VOICE, PiperTTS
-from .vits import AudioChunk, Delivery, Stop, Voice
+
+if TYPE_CHECKING:
+    from .stream import DEFAULT_VOICE, PiperTTS
+    from .vits import AudioChunk, Delivery, Stop, Voice
+else:
+    from ..runtime.lazy_imports import lazy_names
+
+    __getattr__ = lazy_names(
+        __name__, {"stream": ("DEFAULT_VOICE", "PiperTTS"), "vits": ("AudioChunk", "Delivery", "Stop", "Voice")}
+    )
 
 __all__ = [
     "DEFAULT_VOICE",

@@ -2,7 +2,3 @@
 
 Read in this order: ``gguf`` (the model's file), ``graph`` (the network, written down as ONNX), ``reader`` (running it).
 """
-
-from .language_model import Reader, TextModel
-
-__all__ = ["Reader", "TextModel"]
