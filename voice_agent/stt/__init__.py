@@ -5,8 +5,24 @@ Read in this order: ``fast_whisper_stt`` (LiveKit's ``stt.STT``), ``whisper_stre
 text out), ``backends`` (what runs the model).
 """
 
-from .decoder import WhisperEngine
-from .fast_whisper_stt import FastWhisperSTT, transcribe
-from .hypothesis import Hypothesis
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .decoder import WhisperEngine
+    from .fast_whisper_stt import FastWhisperSTT, transcribe
+    from .hypothesis import Hypothesis
+else:
+    from ..runtime.lazy_imports import lazy_names
+
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "decoder": ("WhisperEngine",),
+            "fast_whisper_stt": ("FastWhisperSTT", "transcribe"),
+            "hypothesis": ("Hypothesis",),
+        },
+    )
 
 __all__ = ["FastWhisperSTT", "Hypothesis", "WhisperEngine", "transcribe"]
