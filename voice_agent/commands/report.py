@@ -39,7 +39,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from ..testing.report.clean import clean
+    from ..config.redaction import redact
     from ..testing.report.data import collect, overall
     from ..testing.report.html import write_page
     from ..testing.report.load import load
@@ -64,7 +64,7 @@ def _report(args: argparse.Namespace) -> int:
         write_text(args.markdown, markdown(report))
         print(args.markdown)
     if args.junit is not None:
-        write_text(args.junit, clean(junit([run.result for run in report.runs])))
+        write_text(args.junit, redact(junit([run.result for run in report.runs])))
         print(args.junit)
     said = overall(report)
     print(f"{said['word']}: {said['text']}")
