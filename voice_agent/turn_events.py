@@ -33,8 +33,7 @@ class EndOfTurn:
     """The user has finished. ``speech_ended_s``: end of the last window with speech; ``waited_s``: silence until now.
 
     ``wanted_s`` is the silence the evidence asked for; ``waited_s`` may be more where the reply was not ready anyway.
-    ``score`` and ``acoustic`` are the evidence (None where there was none). ``kept_for``: the words that the reply was
-    asked for on, where they differ from ``text`` by an ending and it is kept.
+    ``score`` and ``acoustic`` are the evidence (None where there was none).
     """
 
     text: str
@@ -44,7 +43,6 @@ class EndOfTurn:
     score: float | None = None
     acoustic: float | None = None
     reason: str = ""
-    kept_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

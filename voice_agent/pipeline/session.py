@@ -24,7 +24,6 @@ from ..budget.attach import SessionLedger, attach
 from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config, TurnConfig
-from ..livekit_compat import preemptive as kept_reply
 from ..llm.client import ChatLLM
 from ..llm.endpoints import Endpoint
 from ..llm.hedging.hedge import HedgedLLM
@@ -142,8 +141,6 @@ async def open_session(
         acoustic = EOT() if config.turn.acoustic else None
 
         turn_config = config.turn
-        if tools or toolsets or config.stt.language != "en":  # a tool must not run on what is nearly the user's words
-            turn_config = dataclasses.replace(turn_config, keep_over_inflection=False)
         few = min(config.room.many_calls_early_preflights, turn_config.max_early_preflights)
         frugal = dataclasses.replace(turn_config, max_early_preflights=few)
 
@@ -277,8 +274,6 @@ async def open_session(
                 detector.policy.config = present()
             if detectors and (recorder := detectors[-1].recorder) is not None:
                 turn.evidence["recorded"] = recorder.record
-            if turn.commit.kept_for is not None:
-                kept_reply.keep(turn.commit.kept_for, turn.text)
             ledger.user_turn(turn)
 
         SttFailures(session, lambda: _say_sorry(opened))

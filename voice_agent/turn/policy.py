@@ -27,7 +27,7 @@ The one transition table::
     SPEAKING   window without speech             PAUSED
     SPEAKING   whole text, asks left, and        SPEAKING   Ask (early)
                stable, or heard all but fading
-    any        two texts that differ from asked  same       Withdraw (an ending of the last word is no difference)
+    any        two texts that differ from asked  same       Withdraw
     PAUSED     speech                            SPEAKING
     PAUSED     text that covers the speech       PAUSED     Ask (unless already asked on the same words)
     PAUSED     wait over, reply ready or held    COMMITTED  Commit
@@ -56,14 +56,6 @@ class State(enum.Enum):
 def words_of(text: str) -> str:
     """The words alone, for comparing texts: case and punctuation are Whisper's guess, not what was said."""
     return " ".join(re.sub(r"[^\w' ]", " ", text.replace("-", " ").casefold()).split())
-
-
-def inflected(a: str, b: str) -> bool:
-    """Whether two texts (:func:`words_of`) differ in nothing but an English ending of the last word."""
-    *before, last = a.split() or [""]
-    *before_b, last_b = b.split() or [""]
-    short, long = sorted((last, last_b), key=len)
-    return before == before_b and len(short) >= 3 and long in (short + ending for ending in ("s", "es", "d", "ed"))
 
 
 class TurnPolicy:
@@ -128,9 +120,7 @@ class TurnPolicy:
     @property
     def _fits_asked(self) -> bool:
         """The reply that was asked for last answers the present words."""
-        if self._asked is None:
-            return False
-        return self._asked == self._key or (self.config.keep_over_inflection and inflected(self._asked, self._key))
+        return self._asked is not None and self._asked == self._key
 
     @property
     def _reply_is_ready(self) -> bool:
@@ -138,11 +128,8 @@ class TurnPolicy:
 
     @property
     def _score(self) -> float | None:
-        """The present words' score; until there is one, that of the words asked on, if they differ by an ending."""
-        score = self._scores.get(self._key)
-        if score is None and self._asked is not None and self._fits_asked:
-            return self._scores.get(self._asked)
-        return score
+        """The present words' score; None until there is one."""
+        return self._scores.get(self._key)
 
     def wait_s(self) -> float:
         """How much silence the present evidence asks for."""
@@ -353,9 +340,8 @@ class TurnPolicy:
 
     def _commit(self, silence: float, wanted: float) -> EndOfTurn:
         reason = "reply ready" if self._reply_is_ready else "held long enough"
-        kept_for = self._asked if self._fits_asked and self._asked != self._key else None
         self._committed = EndOfTurn(
-            self._text, self._speech_ended_s, silence, wanted, self._score, self._acoustic, reason, kept_for
+            self._text, self._speech_ended_s, silence, wanted, self._score, self._acoustic, reason
         )
         self.state = State.COMMITTED
         return self._committed

@@ -109,10 +109,6 @@ class TurnConfig(Section):
         minimum=0,
         maximum=50,
     )
-    keep_over_inflection: bool = setting(
-        True,
-        "Keep a preflight where only the ending of the last word changes (call, calls); never with tools.",
-    )
     early_preflight_stable_s: float = setting(
         0.09, "Early preflights: only when this much new speech brought no new word.", minimum=0.0, maximum=2.0
     )
