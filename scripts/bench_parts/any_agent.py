@@ -19,7 +19,7 @@ import rooms
 
 from voice_agent.config import Config, models
 from voice_agent.llm.local.sim import SimServer, parse_spec
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.testing.report.data import collect
 from voice_agent.testing.report.html import write_page
 from voice_agent.testing.report.load import load
@@ -78,7 +78,7 @@ async def _all(args: argparse.Namespace) -> None:
             await server.stop(5.0)
 
 
-async def _play(args: argparse.Namespace, access: Access, runs: Path) -> None:
+async def _play(args: argparse.Namespace, access: LiveKitAccess, runs: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "voice_agent.cli", "test", str(args.scripts or models.assets() / "scenarios")),
         *("-k", args.only, "--target", access.url, "--agent-name", rooms.AGENT, "--voice", args.voice),

@@ -18,7 +18,7 @@ from typing import Any
 import clips as material
 
 from voice_agent.clock import SYSTEM
-from voice_agent.livekit_compat.ffi import narrow_events, narrow_room, start_library
+from voice_agent.livekit_compat.ffi import route_events, route_room, start_library
 from voice_agent.testing.harness.room_caller import Caller, Concealed, token
 
 SETTLE_S = 1.0
@@ -37,7 +37,7 @@ async def one_call(options: argparse.Namespace, number: int, said: list[material
     ledger_gaps: list[float] = []
     answered = asked = 0
     async with Caller.joined(options.url, ticket, hear_ms=HEAR_MS, lead_s=LEAD_S) as caller:
-        narrow_room(caller.room)
+        route_room(caller.room)
         rows: set[asyncio.Task[None]] = set()
 
         def row(reader: Any, who: str) -> None:
@@ -121,7 +121,7 @@ async def main() -> None:
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     start_library()
-    narrow_events()
+    route_events()
     said = material.utterances(options.clips)
     began = SYSTEM.now(), time.process_time()
     await asyncio.gather(*(one_call(options, int(n), said) for n in options.numbers.split(",")))

@@ -28,7 +28,7 @@ from tables import markdown, ms, percentile, spread, write_lines
 from voice_agent.config import Config, models
 from voice_agent.errors import UsageError
 from voice_agent.llm.local.sim import SimServer, parse_spec
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.testing.harness.room_caller import Caller, token
 from voice_agent.testing.harness.run import speech_onset_s
 from voice_agent.web import livekit_server
@@ -126,7 +126,9 @@ async def _all(args: argparse.Namespace) -> list[Outcome]:
     return outcomes
 
 
-async def _part(args: argparse.Namespace, outcome: Outcome, access: Access, part: str, said: Sequence[Clip]) -> None:
+async def _part(
+    args: argparse.Namespace, outcome: Outcome, access: LiveKitAccess, part: str, said: Sequence[Clip]
+) -> None:
     print(f"bench: {outcome.system}, {part}, {len(said)}", file=sys.stderr, flush=True)
     room = f"{outcome.system}-{part}"
     onsets_s = {clip.name: speech_onset_s(clip.pcm) for clip in said}  # takes a while, which a call has not
@@ -142,7 +144,7 @@ async def _part(args: argparse.Namespace, outcome: Outcome, access: Access, part
 
 
 @contextlib.asynccontextmanager
-async def _caller(access: Access, room: str) -> AsyncIterator[Caller]:
+async def _caller(access: LiveKitAccess, room: str) -> AsyncIterator[Caller]:
     """In a room of its own, the agent there and settled."""
     ticket = token(access.api_key, access.api_secret.reveal(), room, agent_name=rooms.AGENT)
     async with Caller.joined(access.url, ticket) as caller:

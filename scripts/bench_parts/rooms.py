@@ -27,7 +27,7 @@ from tables import markdown, spread, write_lines
 
 from voice_agent.config import Config, models
 from voice_agent.llm.local.sim import SimServer, parse_spec
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web import livekit_server
 
 HERE = Path(__file__).parent
@@ -126,7 +126,7 @@ async def _all(args: argparse.Namespace) -> list[Outcome]:
     return outcomes
 
 
-async def _measure(args: argparse.Namespace, system: str, calls: int, access: Access, mind: str) -> Outcome:
+async def _measure(args: argparse.Namespace, system: str, calls: int, access: LiveKitAccess, mind: str) -> Outcome:
     outcome = Outcome(system, calls)
     folder = args.folder or models.assets() / "speech"
     numbers = [range(n, calls, -(-calls // CALLERS_A_PROCESS)) for n in range(-(-calls // CALLERS_A_PROCESS))]
@@ -173,7 +173,9 @@ async def _callers(arguments: Sequence[str], outcome: Outcome) -> None:
 
 
 @contextlib.asynccontextmanager
-async def worker(args: argparse.Namespace, system: str, access: Access, mind: str) -> AsyncIterator[psutil.Process]:
+async def worker(
+    args: argparse.Namespace, system: str, access: LiveKitAccess, mind: str
+) -> AsyncIterator[psutil.Process]:
     """A worker that the server knows; ended with the block, children included."""
     env = os.environ | access.environment()
     if system == "ours":

@@ -22,13 +22,18 @@ def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[Symbol], None]:
-    """Take a symbol out of its module for the rest of the test."""
+    """Take a symbol out of its library for the rest of the test."""
 
     def remove(symbol: Symbol) -> None:
-        owner, _, name = f"{symbol.module}.{symbol.name}".rpartition(".")
-        found = importlib.import_module(symbol.module)
-        for part in owner.removeprefix(symbol.module).split(".")[1:]:
-            found = getattr(found, part)
-        monkeypatch.delattr(found, name)
+        *owners, name = symbol.name.split(".")
+        module = owner = importlib.import_module(symbol.module)
+        for part in owners:
+            owner = getattr(owner, part)
+        if symbol.set_in:
+            monkeypatch.setattr(owner, symbol.set_in, lambda *args, **kwargs: None)
+        elif owners and module.__name__.endswith("_pb2"):  # a generated class cannot be changed
+            monkeypatch.setattr(module, owners[0], object())
+        else:
+            monkeypatch.delattr(owner, name)
 
     return remove

@@ -1,3 +1,5 @@
+"""Events of the native library, against the installed SDK; and an SDK that looks different."""
+
 from __future__ import annotations
 
 import asyncio
@@ -5,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,12 +17,15 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
-from voice_agent.livekit_compat.ffi import narrow_events, narrow_room
-from voice_agent.livekit_compat.output import SAMPLE_RATE, KeepingSource
+from voice_agent.livekit_compat import ffi
+from voice_agent.livekit_compat.ffi import route_events, route_room, start_library
+from voice_agent.livekit_compat.symbols import Symbol
+
+SAMPLE_RATE = 24_000
 
 
-async def test_who_waits_for_an_answer_is_not_woken_by_audio() -> None:
-    narrow_events()
+async def test_a_waiting_request_is_not_woken_by_audio() -> None:
+    route_events()
     ffi = FfiClient.instance.queue
     queue = ffi.subscribe()
     try:
@@ -38,8 +44,8 @@ async def test_who_waits_for_an_answer_is_not_woken_by_audio() -> None:
         ffi.unsubscribe(queue)
 
 
-async def test_an_answer_is_told_to_who_asked_and_to_nobody_else() -> None:
-    narrow_events()
+async def test_an_answer_goes_to_its_request_alone() -> None:
+    route_events()
     client = FfiClient.instance
     source = rtc.AudioSource(SAMPLE_RATE, 1, 1000)
 
@@ -72,13 +78,13 @@ async def test_an_answer_is_told_to_who_asked_and_to_nobody_else() -> None:
         await source.aclose()
 
 
-async def test_only_who_it_belongs_to_is_told_of_a_room_s_events_and_a_stream_s_frames() -> None:
-    narrow_events()
+async def test_a_rooms_events_go_to_that_room_and_a_streams_frames_to_that_stream() -> None:
+    route_events()
     ffi = FfiClient.instance.queue
     rooms = [SimpleNamespace(_ffi_queue=ffi.subscribe(None, lambda _: True), _ffi_handle=SimpleNamespace(handle=n))
              for n in (11_000_001, 11_000_002)]  # fmt: skip
     for room in rooms:
-        narrow_room(cast("rtc.Room", room))
+        route_room(cast("rtc.Room", room))
     try:
         mine, published, everybodys = ffi_pb2.FfiEvent(), ffi_pb2.FfiEvent(), ffi_pb2.FfiEvent()
         mine.room_event.room_handle = 11_000_001
@@ -125,7 +131,7 @@ print(len(lines))
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_library_s_lines_come_to_python_only_where_they_are_asked_for(debug: bool) -> None:
+def test_the_librarys_log_lines_come_to_python_only_with_the_debug_switch(debug: bool) -> None:
     """In a process of its own: the library reads RUST_LOG once."""
     env = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "LIVEKIT_RTC_DEBUG")}
     env |= {"LIVEKIT_RTC_DEBUG": "1"} if debug else {}
@@ -141,13 +147,14 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
 from voice_agent.config import Secret, load
 from voice_agent.errors import ModelError
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.room.worker import Worker
 found = []
 
 async def main():
     try:
-        await Worker(load(flags={"stt.model": "/nowhere"}), Access("ws://127.0.0.1:9", "key", Secret("secret"))).run()
+        access = LiveKitAccess("ws://127.0.0.1:9", "key", Secret("secret"))
+        await Worker(load(flags={"stt.model": "/nowhere"}), access).run()
     except ModelError:
         pass  # the library has been started before the models are looked for
     # A filter is called on the thread of the library that brings the event.
@@ -163,7 +170,7 @@ print(max(found), float("1e-310") * float("0.5"))
 
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86 alone needs it")
-def test_a_worker_s_threads_of_the_library_take_subnormal_numbers_for_zero() -> None:
+def test_the_librarys_threads_in_a_worker_flush_subnormal_numbers() -> None:
     """In a process of its own: threads have what the one has that starts the library."""
     env = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "LIVEKIT_RTC_DEBUG")}
     done = subprocess.run([sys.executable, "-c", SILENT], env=env, capture_output=True, text=True, timeout=120)
@@ -171,27 +178,59 @@ def test_a_worker_s_threads_of_the_library_take_subnormal_numbers_for_zero() -> 
     assert done.stdout.split()[-2:] == ["0.0", "5e-311"]
 
 
-async def sound(source: KeepingSource, ms: int) -> None:
-    pcm = np.ones(SAMPLE_RATE * ms // 1000, np.int16)
-    await source.capture_frame(rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE, 1, len(pcm)))
+def patched() -> tuple[Any, ...]:
+    """What :func:`route_events` replaces, as it is now."""
+    queue = FfiClient.instance.queue
+    return queue.put, queue.subscribe, queue.unsubscribe, FfiClient.instance.request, rtc.AudioStream.__init__
 
 
-async def test_a_pause_gives_back_what_it_threw_away() -> None:
-    again: list[float] = []
-    paused = [True]
-    source = KeepingSource(SAMPLE_RATE, 1, 200, paused=lambda: paused[0], on_again=again.append)
-    await sound(source, 150)
-    source.clear_queue()
-    assert again == []
-    await sound(source, 20)
-    assert len(again) == 1
-    assert 0 < again[0] <= 0.15
-    await sound(source, 20)  # once is enough
-    source.clear_queue()
-    source.forget()  # an interruption
-    await sound(source, 20)
-    paused[0] = False
-    source.clear_queue()
-    await sound(source, 20)
-    assert len(again) == 1
-    await source.aclose()
+@pytest.mark.parametrize("symbol", [ffi.FFI_CLIENT, *ffi.ROUTING], ids=str)
+def test_an_sdk_that_lacks_a_part_is_left_alone(
+    symbol: Symbol,
+    without: Callable[[Symbol], None],
+    warnings: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ffi, "_router", None)
+    client = FfiClient.instance
+    before = dict(vars(client)), dict(vars(client.queue))
+    without(symbol)
+    init = rtc.AudioStream.__init__
+    route_events()
+    route_events()
+    told = warnings()
+    assert any(f"has no {symbol}: " in message for message in told)
+    assert len(told) == len(set(told))
+    assert (vars(client), vars(client._queue)) == before
+    assert rtc.AudioStream.__init__ is init
+
+
+@pytest.mark.parametrize("kind", ["audio_stream_event", "room_event"])
+def test_an_event_that_does_not_say_whose_it_is_is_left_alone(
+    kind: str, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ffi, "_router", None)
+    monkeypatch.setitem(ffi.HANDLES, kind, "renamed")
+    before = patched()
+    route_events()
+    assert patched() == before
+    assert warnings() == [f"livekit's event {kind} has no renamed: with many calls, each is woken by the events of all"]
+
+
+@pytest.mark.parametrize("lost", [None, ffi.FFI_LIB, ffi.FFI_CALLBACK], ids=str)
+def test_the_librarys_log_is_redirected_only_where_the_sdk_has_its_parts(
+    lost: Symbol | None,
+    without: Callable[[Symbol], None],
+    warnings: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUST_LOG", "error")
+    monkeypatch.delenv("LIVEKIT_RTC_DEBUG", raising=False)
+    asked: list[Any] = []
+    library = SimpleNamespace(livekit_ffi_initialize=lambda *args: asked.append(args))
+    monkeypatch.setattr(FfiClient.instance, "_ffi_lib", library)
+    if lost is not None:
+        without(lost)
+    start_library()
+    assert [args[1:3] for args in asked] == ([(False, b"python")] if lost is None else [])
+    assert len(warnings()) == (lost is not None)

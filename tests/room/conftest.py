@@ -24,7 +24,7 @@ from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.pipeline.loaded_models import LoadedModels
-from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, Access
+from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, LiveKitAccess
 from voice_agent.room.worker import Listen, Worker
 from voice_agent.testing.harness.room_caller import RATE, Caller, token
 
@@ -94,7 +94,7 @@ class Running:
     """The worker and its thread."""
 
     def __init__(self, server: LiveKitServer, config: Config = CONFIG) -> None:
-        access = Access(server.url, server.key, Secret(server.secret))
+        access = LiveKitAccess(server.url, server.key, Secret(server.secret))
         self.notes: list[str] = []
         self.worker = Worker(
             config, access, agent_name=AGENT, listen=Listen(port=0), full=False, progress=self.notes.append

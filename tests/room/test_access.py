@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from voice_agent.commands.room import _not_dropped_twice
+from voice_agent.commands.room import is_no_double_drop
 from voice_agent.config import Secret
 from voice_agent.errors import ConfigError
-from voice_agent.room.access import API_KEY, API_SECRET, URL, Access, find_access
+from voice_agent.room.access import API_KEY, API_SECRET, URL, LiveKitAccess, find_access
 
 ENVIRONMENT = {URL: "http://lk.example.org:7880/", API_KEY: "key", API_SECRET: "word"}
 
@@ -20,14 +20,14 @@ def lookup(found: dict[str, str]) -> dict[str, Secret]:
 
 def test_the_three_variables_are_the_server() -> None:
     access = find_access(lookup=lookup(ENVIRONMENT).get)
-    assert access == Access("ws://lk.example.org:7880", "key", Secret("word"))
+    assert access == LiveKitAccess("ws://lk.example.org:7880", "key", Secret("word"))
     assert access.environment() == {**ENVIRONMENT, URL: "ws://lk.example.org:7880"}
     assert "word" not in repr(access)
 
 
 def test_what_is_given_comes_first_and_nothing_is_not_given() -> None:
     access = find_access({URL: "wss://mine", API_KEY: None, API_SECRET: ""}, lookup(ENVIRONMENT).get)
-    assert access == Access("wss://mine", "key", Secret("word"))
+    assert access == LiveKitAccess("wss://mine", "key", Secret("word"))
 
 
 @pytest.mark.parametrize("missing", [(URL,), (API_KEY, API_SECRET), (URL, API_KEY, API_SECRET)])
@@ -39,7 +39,7 @@ def test_what_is_missing_is_named(missing: tuple[str, ...]) -> None:
 
 def test_of_the_native_sides_warnings_one_is_left_out() -> None:
     def shown(text: str) -> bool:
-        return _not_dropped_twice(logging.LogRecord("livekit", logging.WARNING, "", 0, text, (), None))
+        return is_no_double_drop(logging.LogRecord("livekit", logging.WARNING, "", 0, text, (), None))
 
     assert not shown("livekit_ffi::server - Attempted to drop unknown FFI handle: 151")
     assert shown("livekit::rtc_engine - received session close")

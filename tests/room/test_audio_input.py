@@ -3,14 +3,15 @@ from __future__ import annotations
 import pytest
 
 from voice_agent.config import RoomConfig
-from voice_agent.room import audio_input as ears
+from voice_agent.room import audio_input
 
 
 @pytest.mark.parametrize(
-    ("suppressed", "crowded", "frame_ms"), [(False, False, 32), (False, True, 64), (True, False, 10), (True, True, 10)]
+    ("suppressed", "many_calls", "frame_ms"),
+    [(False, False, 32), (False, True, 64), (True, False, 10), (True, True, 10)],
 )
-def test_frames_are_windows_of_the_vad_two_at_once_where_many_calls_run(
-    suppressed: bool, crowded: bool, frame_ms: int
+def test_a_frame_is_a_window_of_the_vad_or_two_with_many_calls(
+    suppressed: bool, many_calls: bool, frame_ms: int
 ) -> None:
-    options = ears.options(RoomConfig(noise_suppression=suppressed), crowded=crowded)
+    options = audio_input.options(RoomConfig(noise_suppression=suppressed), many_calls=many_calls)
     assert (options.frame_size_ms, options.sample_rate) == (frame_ms, 16_000)

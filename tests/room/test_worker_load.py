@@ -4,10 +4,10 @@ import pytest
 
 from voice_agent.config import RoomConfig
 from voice_agent.room.worker import FULL, told
-from voice_agent.room.worker_load import LATE_S, Sample, load
+from voice_agent.room.worker_load import LATE_S, CoresUsed, load
 
 ROOM = RoomConfig(calls_per_core=4)
-IDLE = Sample(0.0, 0.0)
+IDLE = CoresUsed(0.0, 0.0)
 
 
 @pytest.mark.parametrize(("calls", "full"), [(0, False), (1, False), (7, False), (8, True), (12, True)])
@@ -16,15 +16,15 @@ def test_calls_are_counted_against_the_cores(calls: int, full: bool) -> None:
 
 
 def test_our_own_work_takes_nothing_away_but_others_do() -> None:
-    assert load(ROOM, 4, 2.0, Sample(2.0, 2.0), 0.0) == pytest.approx(0.5)
-    assert load(ROOM, 4, 2.0, Sample(2.0, 1.0), 0.0) == 1.0
+    assert load(ROOM, 4, 2.0, CoresUsed(2.0, 2.0), 0.0) == pytest.approx(0.5)
+    assert load(ROOM, 4, 2.0, CoresUsed(2.0, 1.0), 0.0) == 1.0
 
 
 def test_a_busy_machine_takes_a_call_all_the_same_if_it_has_none() -> None:
-    assert load(ROOM, 0, 1.0, Sample(8.0, 0.0), 9.0) == 0.0
+    assert load(ROOM, 0, 1.0, CoresUsed(8.0, 0.0), 9.0) == 0.0
 
 
-def test_ears_that_come_late_make_the_machine_full() -> None:
+def test_a_late_stt_makes_the_machine_full() -> None:
     assert load(ROOM, 2, 2.0, IDLE, LATE_S) < FULL
     assert load(ROOM, 2, 2.0, IDLE, LATE_S + 0.01) == 1.0
 
@@ -32,7 +32,7 @@ def test_ears_that_come_late_make_the_machine_full() -> None:
 @pytest.mark.parametrize("calls", range(9))
 def test_the_server_sends_calls_until_the_machine_is_full(calls: int) -> None:
     target_load = 0.7  # from there on livekit-server sends none
-    now = load(RoomConfig(max_calls=8), calls, 8.0, Sample(0.0, 0.0), 0.0)
+    now = load(RoomConfig(max_calls=8), calls, 8.0, CoresUsed(0.0, 0.0), 0.0)
     assert (told(now, full=True) < target_load) is (calls < 8)
     assert (told(now, full=True) >= FULL) is (calls == 8)
     assert told(now, full=False) < target_load, "without a limit it always takes another one"

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from voice_agent.config import WebConfig
 from voice_agent.errors import UsageError
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web import livekit_server
 from voice_agent.web.server import Page
 from voice_agent.web.tokens import TicketOffice
@@ -48,7 +48,7 @@ def server_binary() -> Path:
 
 
 @pytest.fixture
-async def livekit(server_binary: Path, tmp_path: Path) -> AsyncIterator[Access]:
+async def livekit(server_binary: Path, tmp_path: Path) -> AsyncIterator[LiveKitAccess]:
     """A LiveKit server on loopback, without an agent."""
     child, access = await livekit_server.start(server_binary, tmp_path)
     yield access
@@ -91,7 +91,7 @@ def serve() -> Serve:
     """``serve(access, **settings)``: the page for that LiveKit server; gives its address."""
 
     @contextlib.asynccontextmanager
-    async def go(access: Access, **settings: Any) -> AsyncIterator[str]:
+    async def go(access: LiveKitAccess, **settings: Any) -> AsyncIterator[str]:
         config = WebConfig(**settings)
         office = TicketOffice(access, agent_name="nobody", ttl_s=config.token_ttl_s)
         runner = web.AppRunner(Page(config, office, access.url).application(), access_log=None)

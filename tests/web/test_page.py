@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from voice_agent.config import Config, LlmConfig, Secret, SttConfig, WebConfig
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web import launch, livekit_server
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Microphone: TypeAlias = Callable[..., str]
 FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 pytestmark = pytest.mark.e2e
-NOWHERE = Access("ws://127.0.0.1:9", "key", Secret("a secret that is thirty-two bytes"))
+NOWHERE = LiveKitAccess("ws://127.0.0.1:9", "key", Secret("a secret that is thirty-two bytes"))
 
 
 def words(text: str) -> set[str]:
@@ -100,7 +100,7 @@ async def test_a_blocked_microphone_is_explained(browse: Browse, serve: Serve) -
         assert await tab.locator("#call-words").inner_text() == "Call"
 
 
-async def test_without_a_microphone_one_can_type(browse: Browse, serve: Serve, livekit: Access) -> None:
+async def test_without_a_microphone_one_can_type(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     none = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); }"
     async with serve(livekit, agent_timeout_s=60.0) as address, browse() as tab:
         await tab.add_init_script(none)  # this machine may well have one
@@ -112,7 +112,7 @@ async def test_without_a_microphone_one_can_type(browse: Browse, serve: Serve, l
         assert await tab.locator("#mute").is_disabled()
 
 
-async def test_an_agent_that_does_not_come_is_explained(browse: Browse, serve: Serve, livekit: Access) -> None:
+async def test_an_agent_that_does_not_come_is_explained(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     async with serve(livekit, agent_timeout_s=0.5) as address, browse(*FAKE_MICROPHONE) as tab:
         await tab.goto(address)
         await tab.locator("#call").click()
@@ -157,7 +157,7 @@ async def test_a_connection_that_is_lost_is_explained(
         await child.stop(1.0)
 
 
-async def test_the_secret_is_asked_for(browse: Browse, serve: Serve, livekit: Access) -> None:
+async def test_the_secret_is_asked_for(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     word = "correct horse battery"
     settings = {"secret": Secret(word), "agent_timeout_s": 60.0}
     async with serve(livekit, **settings) as address, browse(*FAKE_MICROPHONE, expected=["401"]) as tab:
@@ -172,7 +172,7 @@ async def test_the_secret_is_asked_for(browse: Browse, serve: Serve, livekit: Ac
         assert not await tab.locator("#secret-form").is_visible()
 
 
-async def test_too_many_calls_are_explained(browse: Browse, serve: Serve, livekit: Access) -> None:
+async def test_too_many_calls_are_explained(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     settings = {"calls_per_minute": 1, "agent_timeout_s": 60.0}
     async with serve(livekit, **settings) as address, browse(*FAKE_MICROPHONE, expected=["429"]) as tab:
         await tab.goto(address)

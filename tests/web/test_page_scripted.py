@@ -19,7 +19,7 @@ from livekit import api, rtc
 from voice_agent.budget import Budget, TurnBuilder
 from voice_agent.budget.export import to_row
 from voice_agent.budget.stats import percentile
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web import livekit_server
 from voice_agent.web.children import Child
 
@@ -71,7 +71,7 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def agent_in_the_only_room(access: Access) -> AsyncIterator[Agent]:
+async def agent_in_the_only_room(access: LiveKitAccess) -> AsyncIterator[Agent]:
     async with api.LiveKitAPI(access.url, access.api_key, access.api_secret.reveal()) as server:
         (found,) = (await server.room.list_rooms(api.ListRoomsRequest())).rooms
         (caller,) = (await server.room.list_participants(api.ListParticipantsRequest(room=found.name))).participants
@@ -167,7 +167,7 @@ async def test_a_connection_that_comes_back_is_the_same_call(
         await child.stop(0.5)
 
 
-async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, livekit: Access) -> None:
+async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     async with serve(livekit, agent_timeout_s=60.0) as address, browse(*FAKE_MICROPHONE) as tab:
         await tab.goto(address)
         await tab.locator("#call").click()

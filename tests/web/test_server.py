@@ -10,11 +10,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret, WebConfig
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web.server import Page
 from voice_agent.web.tokens import TicketOffice
 
-ACCESS = Access("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
+ACCESS = LiveKitAccess("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
 Client = TestClient[Any, Any]
 
 
@@ -67,14 +67,20 @@ async def test_other_sites_get_none_unless_they_are_listed() -> None:
         for origin, site in (("https://evil.example.com", "cross-site"), ("null", "cross-site")):
             answer = await c.post("/api/token", data="{}", headers=headers(c, Origin=origin, Sec_Fetch_Site=site))
             assert answer.status == 403
-            assert "Access-Control-Allow-Origin" not in answer.headers
+            assert "LiveKitAccess-Control-Allow-Origin" not in answer.headers
         absent = {"Content-Type": "application/json"}
         assert (await c.post("/api/token", data="{}", headers=absent)).status == 403
         friend = headers(c, Origin="https://friend.example.org", Sec_Fetch_Site="cross-site")
         asked = await c.options("/api/token", headers=friend)
-        assert (asked.status, asked.headers["Access-Control-Allow-Origin"]) == (204, "https://friend.example.org")
+        assert (asked.status, asked.headers["LiveKitAccess-Control-Allow-Origin"]) == (
+            204,
+            "https://friend.example.org",
+        )
         given = await c.post("/api/token", data="{}", headers=friend)
-        assert (given.status, given.headers["Access-Control-Allow-Origin"]) == (200, "https://friend.example.org")
+        assert (given.status, given.headers["LiveKitAccess-Control-Allow-Origin"]) == (
+            200,
+            "https://friend.example.org",
+        )
         stranger = headers(c, Origin="https://evil.example.com", Sec_Fetch_Site="cross-site")
         assert (await c.options("/api/token", headers=stranger)).status == 403
 

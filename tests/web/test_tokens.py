@@ -6,10 +6,10 @@ from livekit import api
 
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret
-from voice_agent.room.access import Access
+from voice_agent.room.access import LiveKitAccess
 from voice_agent.web.tokens import RateLimit, TicketOffice
 
-ACCESS = Access("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
+ACCESS = LiveKitAccess("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
 
 
 def office(agent_name: str = "agent-1", ledger: bool = True) -> TicketOffice:

@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
         logging.getLogger("voice_agent.room").setLevel(logging.INFO)
         # What LiveKit warns of (a server that is away, and when it is tried again) is for whoever runs this.
         logging.getLogger("livekit").setLevel(logging.WARNING)
-        logging.getLogger("livekit").addFilter(_not_dropped_twice)
+        logging.getLogger("livekit").addFilter(is_no_double_drop)
     for note in agent.notes:
         _say(note)
 
@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _not_dropped_twice(record: logging.LogRecord) -> bool:
+def is_no_double_drop(record: logging.LogRecord) -> bool:
     """When a room is closed, LiveKit's native side drops the handles of all tracks that were in it, and warns of those
     that were dropped already, when their participants left (livekit 1.1.21, livekit-ffi's FfiRoom::close). No harm."""
     return "Attempted to drop unknown FFI handle" not in record.getMessage()

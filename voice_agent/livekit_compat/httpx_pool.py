@@ -13,8 +13,8 @@ from .symbols import Symbol
 
 _COLD = "connections to the model are not kept warm"
 TRANSPORT_FOR_URL = Symbol("httpx2", "httpx2", "AsyncClient._transport_for_url", _COLD)
-POOL = Symbol("httpx2", "httpx2", "AsyncHTTPTransport._pool", _COLD, on_instances=True)
-CONNECTIONS = Symbol("httpcore2", "httpcore2", "AsyncConnectionPool._connections", _COLD, on_instances=True)
+POOL = Symbol("httpx2", "httpx2", "AsyncHTTPTransport._pool", _COLD, set_in="__init__")
+CONNECTIONS = Symbol("httpcore2", "httpcore2", "AsyncConnectionPool._connections", _COLD, set_in="__init__")
 
 
 class WrappingTransport(httpx2.AsyncBaseTransport):

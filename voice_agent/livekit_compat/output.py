@@ -1,154 +1,96 @@
-"""The agent's voice on its way into a room.
+"""LiveKit's audio output into a room, with the parts that ours replaces or reads under public names.
 
-LiveKit's own output, with these differences: it is published as soon as the room is there (not when the first person
-has been found); it hands sound on in pieces that begin at 20 ms (LiveKit's have 50) and grow, because each piece costs
-the same; it says when the first audible sample of a reply was handed to the track, and when the track ran dry; and what
-a pause takes out of the native source's 200 ms is played when the reply goes on. Those 200 ms stay, so that a busy
-moment of this process makes no gap.
+LiveKit's output has no public name (livekit-agents 1.8.9); another one would repeat its 300 lines of playout
+bookkeeping. Where a release lacks a part, :func:`available` is False: then :class:`ParticipantOutput` cannot be used,
+and a call publishes its audio by LiveKit's own output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
 from livekit import rtc
 from livekit.agents import utils
+from livekit.agents.voice import io
 
-# LiveKit's output has no public name (1.8.9); another one would repeat its 300 lines of playout bookkeeping.
-from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
+from .symbols import Symbol, all_found
 
-from ..audio.timeline import AUDIBLE
-from ..clock import SYSTEM, Clock
-from .track import publish_options
-
-SAMPLE_RATE = 24_000
-PIECE_MS = 100  # at most; the first has 20
-QUEUE_MS = 200
+_MODULE = "livekit.agents.voice.room_io._output"
+_LOST = (
+    "in rooms, voice-to-voice is measured to the start of playback, silence included, and pauses lose 0.2 s of speech"
+)
 
 
-class KeepingSource(rtc.AudioSource):
-    """Gives back what a pause threw away, before the next frame.
+def _part(name: str) -> Symbol:
+    return Symbol("livekit-agents", _MODULE, f"_ParticipantAudioOutput.{name}", _LOST, set_in="__init__")
 
-    ``paused()``: is a cleared queue to be kept? ``on_again(s)``: that much sound is given to the track a second time.
+
+OUTPUT = Symbol("livekit-agents", _MODULE, "_ParticipantAudioOutput", _LOST)
+PARTS = tuple(
+    _part(name)
+    for name in (
+        "_audio_bstream",
+        "_audio_source",
+        "_playback_enabled",
+        "_interrupted_event",
+        "_pushed_duration",
+        "_source_discarded_duration",
+        "_run_offset",
+    )
+)
+SOURCE_HANDLE = Symbol("livekit", "livekit.rtc", "AudioSource._ffi_handle", _LOST, set_in="__init__")
+
+if TYPE_CHECKING:
+    from livekit.agents.voice.room_io._output import _ParticipantAudioOutput as _Base
+else:
+    _Base = OUTPUT.find() or io.AudioOutput
+
+
+def available() -> bool:
+    """Whether the installed release has all that :class:`ParticipantOutput` needs; if not, each part is warned of."""
+    return all_found(OUTPUT, *PARTS, SOURCE_HANDLE)
+
+
+class ParticipantOutput(_Base):
+    """LiveKit's output; its audio goes out in pieces that begin at 20 ms and grow to ``piece_ms`` (LiveKit's have 50).
+
+    Use it where :func:`available`. Call :meth:`replace_source` before :meth:`start`.
     """
 
     def __init__(
-        self,
-        sample_rate: int,
-        num_channels: int,
-        queue_size_ms: int,
-        *,
-        paused: Callable[[], bool],
-        on_again: Callable[[float], None],
+        self, room: rtc.Room, *, sample_rate: int, piece_ms: int, track_publish_options: rtc.TrackPublishOptions
     ) -> None:
-        super().__init__(sample_rate, num_channels, queue_size_ms)
-        self._paused, self._on_again = paused, on_again
-        self._most = 2 * num_channels * sample_rate * queue_size_ms // 1000  # bytes
-        self._given = self._kept = b""
-
-    def clear_queue(self) -> None:
-        """As LiveKit's; in a pause what had not been played is kept for later."""
-        count = 2 * self.num_channels * round(self.queued_duration * self.sample_rate)
-        self._kept = self._given[-count:] if count and self._paused() else b""
-        self._given = b""
-        super().clear_queue()
-
-    def forget(self) -> None:
-        """What was kept will not be wanted."""
-        self._kept = b""
-
-    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        """As LiveKit's."""
-        data = bytes(frame.data)
-        if self._kept:
-            kept, self._kept = self._kept, b""
-            samples = len(kept) // 2 // self.num_channels
-            self._on_again(samples / self.sample_rate)
-            data = kept + data
-            frame = rtc.AudioFrame(data, self.sample_rate, self.num_channels, samples + frame.samples_per_channel)
-        self._given = (self._given + data)[-self._most :]
-        await super().capture_frame(frame)
-
-
-class RoomOutput(_ParticipantAudioOutput):
-    """``on_audible(at)``: the first audible sample of a reply was handed to the track at ``at`` (monotonic).
-
-    ``on_gaps(count, total_ms)``: how often the track has run dry in the present reply, told when it did.
-    """
-
-    def __init__(
-        self,
-        room: rtc.Room,
-        *,
-        on_audible: Callable[[float], None],
-        on_gaps: Callable[[int, float], None],
-        clock: Clock = SYSTEM,
-    ) -> None:
-        super().__init__(
-            room,
-            sample_rate=SAMPLE_RATE,
-            num_channels=1,
-            track_publish_options=publish_options(),
-        )
+        super().__init__(room, sample_rate=sample_rate, num_channels=1, track_publish_options=track_publish_options)
         self._audio_bstream = utils.audio.AudioByteStream(
-            SAMPLE_RATE, 1, samples_per_channel=SAMPLE_RATE * PIECE_MS // 1000, progressive=True
+            sample_rate, 1, samples_per_channel=sample_rate * piece_ms // 1000, progressive=True
         )
-        replaced = self._audio_source
-        self._audio_source = self._keeping = KeepingSource(
-            SAMPLE_RATE,
-            1,
-            QUEUE_MS,
-            paused=lambda: not self._playback_enabled.is_set() and not self._interrupted_event.is_set(),
-            on_again=self._again,
-        )
+
+    def replace_source(self, source: rtc.AudioSource) -> None:
+        """Publish ``source`` instead of LiveKit's, which is closed."""
+        replaced, self._audio_source = self._audio_source, source
         replaced._ffi_handle.dispose()  # or it lives until it is collected
-        self._on_audible = on_audible
-        self._on_gaps = on_gaps
-        self._gaps, self._gaps_ms = 0, 0.0
-        self._until: float | None = None  # when the track has played all it was given, monotonic
-        self._clock = clock
-        self._heard = False
 
-    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        await super().capture_frame(frame)
-        self._count_gap(frame)
-        if self._heard:
-            return
-        loud = np.flatnonzero(np.abs(np.frombuffer(frame.data, np.int16).astype(np.int32)) > AUDIBLE)
-        if len(loud):
-            self._heard = True
-            ahead_s = max(0.0, self._pushed_duration + self._audio_bstream.buffered_duration - frame.duration)
-            self._on_audible(self._clock.now() + ahead_s + int(loud[0]) / frame.sample_rate)
+    @property
+    def paused(self) -> bool:
+        """Nothing is handed on."""
+        return not self._playback_enabled.is_set()
 
-    def flush(self) -> None:
-        super().flush()
-        self._audio_bstream.reset_progressive()
-        self._reset()
+    @property
+    def interrupted(self) -> bool:
+        """The speech that is being played has been interrupted."""
+        return self._interrupted_event.is_set()
 
-    def _again(self, seconds: float) -> None:
+    @property
+    def pushed_s(self) -> float:
+        """Audio of the present speech that has been captured so far, in seconds."""
+        return self._pushed_duration + self._audio_bstream.buffered_duration
+
+    def played_again(self, seconds: float) -> None:
+        """Audio that a pause discarded is given to the source once more; LiveKit's account then has it once."""
         self._source_discarded_duration -= seconds
         self._run_offset -= seconds
 
-    def clear_buffer(self) -> None:
-        self._keeping.forget()
-        super().clear_buffer()
-        self._reset()
-
-    def pause(self) -> None:
-        super().pause()
-        self._until = None  # what is silent now is meant to be
-
-    def _count_gap(self, frame: rtc.AudioFrame) -> None:
-        if not self._playback_enabled.is_set():
-            return
-        now = self._clock.now()
-        if self._until is not None and now > self._until:
-            self._gaps += 1
-            self._gaps_ms += (now - self._until) * 1000
-            self._on_gaps(self._gaps, self._gaps_ms)
-        self._until = max(now, self._until or 0.0) + frame.duration
-
-    def _reset(self) -> None:
-        self._heard = False
-        self._gaps, self._gaps_ms, self._until = 0, 0.0, None
+    def flush(self) -> None:
+        """As LiveKit's; the next speech begins with a short piece again."""
+        super().flush()
+        self._audio_bstream.reset_progressive()

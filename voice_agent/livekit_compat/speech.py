@@ -25,7 +25,7 @@ SCHEDULED = Symbol(
     "livekit.agents.voice.speech_handle",
     "SpeechHandle._scheduled_fut",
     "a provisional reply is synthesised in full before it is known to be played",
-    on_instances=True,
+    set_in="__init__",
 )
 
 

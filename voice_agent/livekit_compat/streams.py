@@ -18,7 +18,7 @@ log = logging.getLogger("voice_agent")
 
 
 def _needed(module: str, name: str, lost: str) -> Symbol:
-    return Symbol("livekit-agents", f"livekit.agents.{module}", name, lost, required=True, on_instances=True)
+    return Symbol("livekit-agents", f"livekit.agents.{module}", name, lost, required=True, set_in="__init__")
 
 
 STT_INPUT = _needed("stt", "RecognizeStream._input_ch", "no audio reaches the STT")

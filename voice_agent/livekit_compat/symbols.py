@@ -7,6 +7,7 @@ A feature that can be left out is switched off, with one warning a process. A na
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,8 +35,8 @@ _warned: set[str] = set()
 class Symbol:
     """``module`` and the dotted ``name`` in it, of a ``distribution``.
 
-    ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...". ``on_instances``: an attribute
-    that the class gives its instances in ``__init__``.
+    ``lost``: what is switched off without it, as a clause: "the ledger cannot tell ...". ``set_in``: the
+    method of the class that gives its instances the attribute; empty for what the module or class itself has.
     """
 
     distribution: str
@@ -43,13 +44,13 @@ class Symbol:
     name: str
     lost: str
     required: bool = False
-    on_instances: bool = False
+    set_in: str = ""
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
 
     def find(self) -> Any:
-        """The object (of an attribute ``on_instances``: the class). None where the release lacks it, warned of once.
+        """The object (of an attribute of instances: the class). None where the release lacks it, warned of once.
 
         Raises DependencyError if it is required.
         """
@@ -71,7 +72,7 @@ class Symbol:
         *owners, last = self.name.split(".")
         for owner in owners:
             found = getattr(found, owner)
-        if self.on_instances and last in found.__init__.__code__.co_names:
+        if self.set_in and last in inspect.unwrap(getattr(found, self.set_in)).__code__.co_names:
             return found
         return getattr(found, last)
 
@@ -84,6 +85,11 @@ class Symbol:
         if self.required:
             raise DependencyError(message)
         warn_once(message)
+
+
+def all_found(*symbols: Symbol) -> bool:
+    """Whether the installed release has all of them; each that it lacks is warned of."""
+    return all([symbol.find() is not None for symbol in symbols])
 
 
 def warn_once(message: str) -> None:

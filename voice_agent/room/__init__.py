@@ -1,5 +1,7 @@
-"""Calls in LiveKit rooms: ``worker`` takes them, ``call`` holds one, ``caller`` is the other side, for tests.
+"""Calls in LiveKit rooms (docs/rooms.md).
 
-``metadata`` is what a job may change, ``ears`` and ``output`` are the room's two ends, ``published`` is what a call
-tells to the room and to metrics, ``load`` says when a machine is full.
+``worker`` takes calls, ``call`` holds one. ``metadata``: what a job may change. ``audio_input``, ``output``, ``track``:
+the two directions of audio. ``participants``: to whom the agent listens. ``dtmf``: keys of a phone.
+``ledger_publisher``, ``metrics``: what a call reports. ``worker_load``: when a machine is full. ``access``: where the
+LiveKit server is.
 """

@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(ws|http)(s?)://([\w.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class LiveKitAccess:
     """Where the LiveKit server is, and the key to it. ``url`` as ``ws://`` or ``wss://``."""
 
     url: str
@@ -39,7 +39,7 @@ class Access:
 
 def find_access(
     given: Mapping[str, str | None] | None = None, lookup: Callable[[str], Secret | None] = provider_key
-) -> Access:
+) -> LiveKitAccess:
     """The server that the three variables name; what is in ``given``, by a variable's name, comes before ``lookup``.
 
     Raises ConfigError, naming what is missing, or for a URL that is none.
@@ -50,7 +50,7 @@ def find_access(
     if url is None or key is None or secret is None:
         missing = " and ".join(name for name, value in found.items() if value is None)
         raise ConfigError(f"set {missing}: where the LiveKit server is, and its key (docs/rooms.md)")
-    return Access(websocket_url(url.reveal(), URL), key.reveal(), secret)
+    return LiveKitAccess(websocket_url(url.reveal(), URL), key.reveal(), secret)
 
 
 def websocket_url(url: str, name: str) -> str:

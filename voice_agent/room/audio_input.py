@@ -1,4 +1,4 @@
-"""What a room gives the ears: 16 kHz, in frames as long as the VAD's window, and quieter if asked for."""
+"""How a participant's track is read for the STT: 16 kHz, a frame as long as the VAD's window, less noise if set."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..config import RoomConfig
 
 SAMPLE_RATE = 16_000
 FRAME_MS = 32
-CROWDED_FRAME_MS = 64
-"""Two windows at once for a call that joins many others: 16 ms later on average, and each frame's way through the
-native library, the loop and its tasks is gone half as often."""
+MANY_CALLS_FRAME_MS = 64
+"""Two windows a frame for a call that begins while many run: audio arrives 16 ms later on average, and the cost of a
+frame (native library, event loop, tasks) arises half as often."""
 
 
 class NoiseSuppression(rtc.FrameProcessor[rtc.AudioFrame]):
-    """WebRTC's own noise suppression and high-pass filter: on this machine, without a cloud."""
+    """WebRTC's noise suppression and high-pass filter, on this machine."""
 
     def __init__(self) -> None:
         self._apm = rtc.AudioProcessingModule(noise_suppression=True, high_pass_filter=True)
@@ -39,13 +39,14 @@ class NoiseSuppression(rtc.FrameProcessor[rtc.AudioFrame]):
         self._enabled = False
 
 
-def options(config: RoomConfig, *, crowded: bool = False) -> room_io.AudioInputOptions:
-    """LiveKit's defaults are 24 kHz, 50 ms and automatic gain: 25 ms later on average, and resampled twice."""
-    frame_ms = CROWDED_FRAME_MS if crowded else FRAME_MS
+def options(config: RoomConfig, *, many_calls: bool = False) -> room_io.AudioInputOptions:
+    """The options of LiveKit's room input. Its defaults are 24 kHz, 50 ms and automatic gain: 25 ms later on average,
+    and resampled twice."""
+    frame_ms = MANY_CALLS_FRAME_MS if many_calls else FRAME_MS
     return room_io.AudioInputOptions(
         sample_rate=SAMPLE_RATE,
         num_channels=1,
-        frame_size_ms=10 if config.noise_suppression else frame_ms,  # what the module takes
+        frame_size_ms=10 if config.noise_suppression else frame_ms,  # the module takes no other
         noise_cancellation=NoiseSuppression() if config.noise_suppression else None,
         auto_gain_control=False,
     )

@@ -1,30 +1,31 @@
-"""One call: the road, laid into a room."""
+"""One call: a session of the pipeline in a room."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import JobContext
+from livekit.agents import AgentSession, JobContext
 from livekit.agents.voice import room_io
 from opentelemetry import context as otel_context
 
 from ..budget.ledger import Budget, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config
-from ..livekit_compat.ffi import narrow_room
-from ..livekit_compat.output import RoomOutput
-from ..livekit_compat.transcription import by_told_times
+from ..livekit_compat import output as livekit_output
+from ..livekit_compat.ffi import route_room
+from ..livekit_compat.transcription import skip_speaking_rate
 from ..pipeline.loaded_models import LoadedModels
 from ..pipeline.session import PipelineSession, open_session
-from . import audio_input as ears
-from . import published
-from .keys import Keypad
-from .people import People
+from . import audio_input, ledger_publisher, metrics
+from .dtmf import keypad_of
+from .output import RoomOutput
+from .participants import Participants
+from .track import publish_options
 
 log = logging.getLogger("voice_agent.room")
 
@@ -32,76 +33,54 @@ MAX_CHAT = 4_000  # characters of one typed message; what is longer is cut
 RPC_INTERRUPT = "voice_agent.interrupt"
 
 
-class Call:
-    """A call that is being held. ``open_session`` has the session."""
+class RoomCall:
+    """A call that is under way (:func:`open_call`)."""
 
-    def __init__(self, ctx: JobContext, config: Config, clock: Clock) -> None:
-        self.ctx = ctx
-        self.config = config
-        self.budget = Budget.from_config(config.budget)
-        self.pipeline: PipelineSession
-        self.people: People
-        self.loop = asyncio.get_running_loop()
-        self._clock = clock
-        self._trace = otel_context.get_current()
-        self._tasks: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references
+    def __init__(self, participants: Participants) -> None:
+        self._participants = participants
+        self._loop = asyncio.get_running_loop()
 
-    def turn(self, turn: Turn) -> None:
-        """The ledger has closed a turn."""
-        log.info("%s", Line(self.ctx.room.name, turn))
-        published.count(turn, self.budget)
-        published.spans(turn, self._trace, self._clock)
-        self.spawn(published.send(self.ctx.room, turn, self.budget))
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run beside the call."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def chat(self, session: Any, ev: room_io.TextInputEvent) -> None:
-        """Typed text: an answer that is being spoken makes way, as for a spoken turn."""
-        if text := ev.text.strip()[:MAX_CHAT]:
-            await self._ask(text)
-
-    def keys(self, typed: str) -> None:
-        """Keys pressed on a phone."""
-        self.spawn(self._ask(f"(keys pressed on the phone) {typed}"))
-
-    async def interrupt(self, data: rtc.RpcInvocationData) -> str:
-        """The page's button. Only the one who is heard may press it."""
-        linked = self.pipeline.session.room_io.linked_participant
-        if linked is None or linked.identity != data.caller_identity:
-            raise rtc.RpcError(403, "only the participant who is heard may interrupt")
-        await self.pipeline.session.interrupt()
-        return ""
-
-    def connection(self, state: rtc.ConnectionState.ValueType) -> None:
-        """A network break: the native client reconnects by itself; say what happens."""
-        if state == rtc.ConnectionState.CONN_RECONNECTING:
-            log.warning("room %s: the connection is broken; reconnecting", self.ctx.room.name)
-        elif state == rtc.ConnectionState.CONN_CONNECTED:
-            log.info("room %s: connected", self.ctx.room.name)
+    @property
+    def any_present(self) -> bool:
+        """Whether there is somebody to talk to. From any thread."""
+        return self._participants.any_present
 
     def worker_ends(self) -> None:
         """Do not wait in an empty room. From any thread."""
         with contextlib.suppress(RuntimeError):  # the call's loop is closed: the call is over
-            self.loop.call_soon_threadsafe(self.people.no_waiting)
+            self._loop.call_soon_threadsafe(self._participants.leave_when_empty)
+
+
+class TurnReports:
+    """Reports each turn that the ledger closes: to the log, to metrics, to traces, and to the room."""
+
+    def __init__(self, ctx: JobContext, budget: Budget, clock: Clock) -> None:
+        self._room = ctx.room
+        self._budget = budget
+        self._clock = clock
+        self._trace = otel_context.get_current()
+        self._tasks: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references
+
+    def closed(self, turn: Turn) -> None:
+        """The ledger has closed ``turn``."""
+        log.info("%s", TurnLogLine(self._room.name, turn))
+        metrics.count_turn(turn, self._budget)
+        metrics.trace_turn(turn, self._trace, self._clock)
+        self.spawn(ledger_publisher.send_turn(self._room, turn, self._budget))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside the call; :meth:`settle` waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def settle(self) -> None:
-        """Let what runs beside the call come to its end."""
+        """Wait until all that runs beside the call is done."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self, text: str) -> None:
-        session = self.pipeline.session
-        with contextlib.suppress(RuntimeError):  # the session is closing, or an uninterruptible speech is on
-            await session.interrupt()
-        with contextlib.suppress(RuntimeError):
-            session.generate_reply(user_input=text)
 
-
-class Line:
-    """A turn for the log; made only if somebody reads it."""
+class TurnLogLine:
+    """A turn for the log; the text is made only if it is written."""
 
     def __init__(self, room: str, turn: Turn) -> None:
         self._room, self._turn = room, turn
@@ -109,11 +88,42 @@ class Line:
     def __str__(self) -> str:
         total = self._turn.voice_to_voice_ms
         heard = "no voice-to-voice time" if total is None else f"{total:.0f} ms"
-        return f"room {self._room} turn {self._turn.id}: {published.outcome(self._turn)}, {heard}"
+        return f"room {self._room} turn {self._turn.id}: {metrics.outcome(self._turn)}, {heard}"
+
+
+class UserInput:
+    """What a user does in a room besides speaking. ``spawn`` runs a coroutine beside the call."""
+
+    def __init__(self, session: AgentSession[Any], spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self._session = session
+        self._spawn = spawn
+
+    async def chat(self, session: Any, event: room_io.TextInputEvent) -> None:
+        """Typed text. An answer that is being spoken is interrupted, as by a spoken turn."""
+        if text := event.text.strip()[:MAX_CHAT]:
+            await self._ask(text)
+
+    def keys(self, typed: str) -> None:
+        """Keys pressed on a phone."""
+        self._spawn(self._ask(f"(keys pressed on the phone) {typed}"))
+
+    async def interrupt(self, data: rtc.RpcInvocationData) -> str:
+        """The page's button. Only the participant that the agent listens to may press it."""
+        linked = self._session.room_io.linked_participant
+        if linked is None or linked.identity != data.caller_identity:
+            raise rtc.RpcError(403, "only the participant who is heard may interrupt")
+        await self._session.interrupt()
+        return ""
+
+    async def _ask(self, text: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the session is closing, or an uninterruptible speech is on
+            await self._session.interrupt()
+        with contextlib.suppress(RuntimeError):
+            self._session.generate_reply(user_input=text)
 
 
 @contextlib.asynccontextmanager
-async def call(
+async def open_call(
     ctx: JobContext,
     config: Config,
     shared: LoadedModels,
@@ -121,71 +131,89 @@ async def call(
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
     clock: Clock = SYSTEM,
-) -> AsyncIterator[Call]:
+) -> AsyncIterator[RoomCall]:
     """Join the room of ``ctx`` and talk in it until the block ends. ``config`` has the job's metadata in it already."""
-    held = Call(ctx, config, clock)
+    reports = TurnReports(ctx, Budget.from_config(config.budget), clock)
     connecting = asyncio.create_task(ctx.connect())
-    async with open_session(config, on_turn=held.turn, tools=tools, mcp=mcp, shared=shared, clock=clock) as r:
-        held.pipeline = r
+    async with (
+        open_session(config, on_turn=reports.closed, tools=tools, mcp=mcp, shared=shared, clock=clock) as pipeline,
+        contextlib.AsyncExitStack() as ending,
+    ):
         await connecting
-        room = ctx.room
-        narrow_room(room)
-        output = RoomOutput(room, on_audible=r.audible, on_gaps=r.ledger.gaps, clock=clock)
-        publishing = asyncio.create_task(output.start())
-        publishing.add_done_callback(lambda done: _published(ctx, done))
-        keypad = Keypad(held.keys, wait_s=config.room.dtmf_wait_s)
-        r.session.output.audio = output
-        people: People | None = None
-        telling: asyncio.Task[None] | None = None
-
-        def pressed(ev: rtc.SipDTMF) -> None:
-            linked = r.session.room_io.linked_participant
-            if ev.participant is not None and linked is not None and ev.participant.identity == linked.identity:
-                keypad.press(ev.digit)
-
+        room, session = ctx.room, pipeline.session
+        route_room(room)
+        published = _publish(ctx, pipeline, clock, ending)
+        ending.push_async_callback(reports.settle)
+        ending.callback(pipeline.ledger.close)
+        user = UserInput(session, reports.spawn)
         if config.room.dtmf == "text":
-            room.on("sip_dtmf_received", pressed)
-        try:
-            await r.start(
-                room=room,
-                room_options=room_io.RoomOptions(
-                    audio_input=ears.options(config.room, crowded=shared.crowded()),
-                    audio_output=False,  # ours is set already
-                    text_input=room_io.TextInputOptions(text_input_cb=held.chat),
-                    close_on_disconnect=False,  # people come back; see People
-                ),
-                record=False,
-                session_host=config.room.remote_session,
-            )
-            by_told_times(r.session)
-            room.on("connection_state_changed", held.connection)
-            room.local_participant.register_rpc_method(RPC_INTERRUPT, held.interrupt)
-            telling = asyncio.create_task(published.UsageTold(room).follow())
-            held.people = people = People(
-                room,
-                r.session,
-                empty_s=config.room.empty_s,
-                on_empty=lambda: ctx.shutdown(reason="the room is empty"),
-            )
-            yield held
-        finally:
-            if people is not None:
-                people.close()
-            keypad.close()
-            if config.room.dtmf == "text":
-                room.off("sip_dtmf_received", pressed)
-            r.ledger.close()
-            await held.settle()
-            beside = [task for task in (publishing, telling) if task is not None]
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await r.session.aclose()
-            await output.aclose()
+            ending.enter_context(keypad_of(room, session, user.keys, wait_s=config.room.dtmf_wait_s))
+        await pipeline.start(
+            room=room,
+            room_options=_room_options(config, user, published, many_calls=shared.crowded()),
+            record=False,
+            session_host=config.room.remote_session,
+        )
+        if not published and session.output.audio is not None:
+            session.output.audio.on("playback_started", lambda _: pipeline.audible(clock.now()))
+        skip_speaking_rate(session)
+        room.on("connection_state_changed", lambda state: _log_connection(room.name, state))
+        room.local_participant.register_rpc_method(RPC_INTERRUPT, user.interrupt)
+        usage = asyncio.create_task(ledger_publisher.UsagePublisher(room).follow())
+        ending.push_async_callback(_cancelled, usage)
+        participants = Participants(
+            room,
+            session,
+            empty_s=config.room.empty_s,
+            on_empty=lambda: ctx.shutdown(reason="the room is empty"),
+        )
+        ending.callback(participants.close)
+        yield RoomCall(participants)
 
 
-def _published(ctx: JobContext, done: asyncio.Task[None]) -> None:
-    """A call without a voice is none: end it, so that it does not look like one."""
+def _publish(ctx: JobContext, pipeline: PipelineSession, clock: Clock, ending: contextlib.AsyncExitStack) -> bool:
+    """Begin to publish our output; False where LiveKit's own must be used.
+
+    ``ending`` then closes the session, and the output after it.
+    """
+    if not livekit_output.available():
+        ending.push_async_callback(pipeline.session.aclose)
+        return False
+    output = RoomOutput(ctx.room, on_audible=pipeline.audible, on_gaps=pipeline.ledger.gaps, clock=clock)
+    ending.push_async_callback(output.aclose)
+    ending.push_async_callback(pipeline.session.aclose)
+    publishing = asyncio.create_task(output.start())
+    publishing.add_done_callback(lambda done: _end_if_not_published(ctx, done))
+    ending.push_async_callback(_cancelled, publishing)
+    pipeline.session.output.audio = output
+    return True
+
+
+def _room_options(config: Config, user: UserInput, published: bool, *, many_calls: bool) -> room_io.RoomOptions:
+    theirs = room_io.AudioOutputOptions(track_publish_options=publish_options())
+    return room_io.RoomOptions(
+        audio_input=audio_input.options(config.room, many_calls=many_calls),
+        audio_output=False if published else theirs,
+        text_input=room_io.TextInputOptions(text_input_cb=user.chat),
+        close_on_disconnect=False,  # participants may return; see Participants
+    )
+
+
+def _log_connection(room: str, state: rtc.ConnectionState.ValueType) -> None:
+    """A network break: the native client reconnects by itself."""
+    if state == rtc.ConnectionState.CONN_RECONNECTING:
+        log.warning("room %s: the connection is broken; reconnecting", room)
+    elif state == rtc.ConnectionState.CONN_CONNECTED:
+        log.info("room %s: connected", room)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _end_if_not_published(ctx: JobContext, done: asyncio.Task[None]) -> None:
+    """End a call whose voice cannot be heard, so that it does not look like one."""
     if not done.cancelled() and (error := done.exception()) is not None:
         log.error("room %s: the agent's track could not be published: %s", ctx.job.room.name, error)
         ctx.shutdown(reason="no track")

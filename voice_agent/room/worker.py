@@ -27,14 +27,14 @@ from livekit.agents.worker import ServerEnvOption
 from ..clock import SYSTEM, Clock
 from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
-from ..livekit_compat.ffi import narrow_events, start_library
+from ..livekit_compat.ffi import route_events, start_library
 from ..pipeline.loaded_models import LoadedModels, Progress, loaded
 from ..runtime.gc import startup_objects_frozen
-from .access import Access
-from .call import Call, call
+from .access import LiveKitAccess
+from .call import RoomCall, open_call
 from .metadata import configured
-from .published import ended_call
-from .worker_load import Meter
+from .metrics import count_call
+from .worker_load import LoadMonitor
 
 log = logging.getLogger("voice_agent.room")
 
@@ -74,7 +74,7 @@ class Worker:
     def __init__(
         self,
         config: Config,
-        access: Access,
+        access: LiveKitAccess,
         *,
         agent_name: str = "",
         room: str | None = None,
@@ -95,7 +95,7 @@ class Worker:
         self._room = room
         self._access = access
         self._started = asyncio.Event()
-        self._held: set[Call] = set()
+        self._held: set[RoomCall] = set()
         self._watching: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self.cores = get_cpu_monitor().cpu_count()
@@ -127,7 +127,7 @@ class Worker:
     def taken(self) -> int:
         """Calls that cost something: a room that everybody has left, and that is waited in, does not."""
         held = tuple(self._held)
-        return max(0, self.calls - sum(not one.people.anybody for one in held))
+        return max(0, self.calls - sum(not one.any_present for one in held))
 
     @property
     def most(self) -> int:
@@ -148,7 +148,7 @@ class Worker:
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
         start_library()
-        narrow_events()
+        route_events()
         # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
         async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
@@ -163,7 +163,7 @@ class Worker:
                 await self._serve(shared, ended)
 
     async def _serve(self, shared: LoadedModels, ended: asyncio.Event) -> None:
-        machine = Meter(self.config.room, self.cores, lambda: self.taken, shared.scheduler)
+        machine = LoadMonitor(self.config.room, self.cores, lambda: self.taken, shared.scheduler.urgent_wait_s)
         self.server.load_fnc = lambda: told(machine.load(), self._full)
         running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
         ending = asyncio.create_task(ended.wait())
@@ -239,7 +239,7 @@ class Worker:
             try:
                 assert self.shared is not None
                 config = configured(self.config, ctx.job.metadata)
-                async with call(
+                async with open_call(
                     ctx, config, self.shared, tools=self._tools, mcp=self._mcp(), clock=self._clock
                 ) as held:
                     started.set_result(held)
@@ -251,13 +251,13 @@ class Worker:
                     finally:
                         self._held.discard(held)
             except Exception as e:
-                ended_call("failed")
+                count_call("failed")
                 if started.done():
                     log.exception("room %s: the call did not end well", ctx.room.name)
                 else:
                     started.set_exception(e)
             else:
-                ended_call("ended")
+                count_call("ended")
             finally:
                 job_ended()
 

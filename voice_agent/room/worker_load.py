@@ -1,8 +1,8 @@
-"""How full is this machine? From 0 (idle) to 1 (take no more), by what a call really costs.
+"""The load that a worker reports: 0 (idle) to 1 (take no more calls), by what a call really costs.
 
-A processor's load says little here: the ears use whatever is free to hear more often, and need a fraction of it. So
-calls are counted against what the cores carry (``room.calls_per_core``, measured by ``scripts/bench rooms``), cores
-that other programs use do not count, and a machine whose ears come late is full whatever the count says.
+Processor use alone is no measure: the STT uses idle time to transcribe more often, and needs a fraction of it. So
+calls are counted against what the cores carry (``room.calls_per_core``, measured by ``scripts/bench rooms``); cores
+that other programs use do not count; and a machine whose STT is late is full whatever the count says.
 """
 
 from __future__ import annotations
@@ -10,31 +10,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import psutil
 
 from ..config import RoomConfig
 
 LATE_S = 0.4
-"""So long a text that somebody waits for may wait for the ears; one pass takes less than a tenth of it."""
+"""From this wait for the STT on a machine is full; one pass takes less than a tenth of it."""
 LOOK_BACK_S = 10.0
 
 
-class Ears(Protocol):
-    def urgent_wait_s(self, within_s: float) -> float: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CoresUsed:
     """Processor time in use, in cores: of the whole machine, and of this program."""
 
     machine: float
     own: float
 
 
-def load(config: RoomConfig, calls: int, cores: float, busy: Sample, late_s: float) -> float:
-    """The load with ``calls`` running. Pure. ``late_s``: the longest recent wait for the ears."""
+def load(config: RoomConfig, calls: int, cores: float, busy: CoresUsed, late_s: float) -> float:
+    """The load with ``calls`` running on ``cores``. Pure.
+
+    ``late_s``: the longest that a pass at the end of somebody's speech has recently waited for the STT.
+    """
     free = max(0.5, cores - max(0.0, busy.machine - busy.own))
     capacity = config.calls_per_core * free
     if config.max_calls:
@@ -45,25 +43,30 @@ def load(config: RoomConfig, calls: int, cores: float, busy: Sample, late_s: flo
     return min(1.0, calls / max(1.0, capacity))
 
 
-class Meter:
-    """Reads the machine between two calls of :meth:`load`. ``calls`` tells how many run."""
+class LoadMonitor:
+    """Measures the machine between two calls of :meth:`load`.
 
-    def __init__(self, config: RoomConfig, cores: float, calls: Callable[[], int], ears: Ears) -> None:
+    ``calls``: how many run. ``stt_wait_s(within_s)``: the longest urgent wait for the STT in the last ``within_s``.
+    """
+
+    def __init__(
+        self, config: RoomConfig, cores: float, calls: Callable[[], int], stt_wait_s: Callable[[float], float]
+    ) -> None:
         self._config = config
         self._cores = cores
         self._calls = calls
-        self._ears = ears
+        self._stt_wait_s = stt_wait_s
         self._own = psutil.Process(os.getpid())
-        self._smooth = Sample(0.0, 0.0)
+        self._smooth = CoresUsed(0.0, 0.0)
         psutil.cpu_percent(None)
         self._own.cpu_percent(None)
 
     def load(self) -> float:
-        """For LiveKit's ``load_fnc``, which asks twice a second: smoothed over ~2.5 s, as LiveKit's own is."""
+        """For LiveKit's ``load_fnc``, which is called twice a second: smoothed over ~2.5 s, as LiveKit's own is."""
         machine = psutil.cpu_percent(None) / 100 * (psutil.cpu_count() or 1)
         own = self._own.cpu_percent(None) / 100
         keep = 0.8
-        self._smooth = Sample(
+        self._smooth = CoresUsed(
             keep * self._smooth.machine + (1 - keep) * machine, keep * self._smooth.own + (1 - keep) * own
         )
-        return load(self._config, self._calls(), self._cores, self._smooth, self._ears.urgent_wait_s(LOOK_BACK_S))
+        return load(self._config, self._calls(), self._cores, self._smooth, self._stt_wait_s(LOOK_BACK_S))

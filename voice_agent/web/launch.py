@@ -19,7 +19,7 @@ from aiohttp import web
 from ..clock import SYSTEM, Clock
 from ..config import Config, WebConfig, child_environment, provider_key
 from ..errors import ConfigError, UsageError
-from ..room.access import URL, Access, find_access, websocket_url
+from ..room.access import URL, LiveKitAccess, find_access, websocket_url
 from . import livekit_server
 from .children import Child
 from .guard import check_binding, is_loopback
@@ -39,7 +39,7 @@ class Running:
     """What is up. ``address`` is where the page is; ``children`` in the order in which they were started."""
 
     address: str
-    access: Access
+    access: LiveKitAccess
     children: list[Child] = field(default_factory=list)
 
     async def child_ended(self) -> Child:
@@ -133,7 +133,7 @@ async def _run(config: Config, say: Say, log: Say, worker: Sequence[str] | None)
         raise (await r.child_ended()).failure()
 
 
-async def _start_worker(command: Sequence[str], config: Config, access: Access, log: Say) -> Child:
+async def _start_worker(command: Sequence[str], config: Config, access: LiveKitAccess, log: Say) -> Child:
     # Callers of a page that goes away are not waited for, as those of a worker among many are.
     room = dataclasses.replace(config.room, drain_s=0)
     env = child_environment(

@@ -19,7 +19,7 @@ import aiohttp
 
 from ..config import Secret, cache_dir, plain_environment
 from ..errors import ConfigError, UsageError
-from ..room.access import Access
+from ..room.access import LiveKitAccess
 from .children import Child, ChildError
 
 VERSION = "1.13.5"  # the release that the tests run against
@@ -73,7 +73,9 @@ def configuration(*, port: int, udp_port: int, api_key: str, api_secret: str) ->
     )
 
 
-async def start(binary: Path, folder: Path, *, on_line: Callable[[str], None] = lambda _: None) -> tuple[Child, Access]:
+async def start(
+    binary: Path, folder: Path, *, on_line: Callable[[str], None] = lambda _: None
+) -> tuple[Child, LiveKitAccess]:
     """Start the server with a fresh key and wait until it answers. ``folder``: private, for the configuration.
 
     Raises ChildError with its last words if it ends or does not answer within 20 s.
@@ -94,7 +96,7 @@ async def start(binary: Path, folder: Path, *, on_line: Callable[[str], None] = 
         if isinstance(e, TimeoutError):
             raise ChildError(f"livekit-server did not answer within {START_S:.0f} s") from e
         raise
-    return child, Access(f"ws://127.0.0.1:{port}", key, Secret(secret))
+    return child, LiveKitAccess(f"ws://127.0.0.1:{port}", key, Secret(secret))
 
 
 async def _answering(child: Child, url: str) -> None:

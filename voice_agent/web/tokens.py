@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from livekit import api
 
 from ..clock import SYSTEM, Clock
-from ..room.access import LEDGER_ATTRIBUTE, Access
+from ..room.access import LEDGER_ATTRIBUTE, LiveKitAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Ticket:
 class TicketOffice:
     """Makes tickets. ``agent_name``: the worker that is sent to the room; empty: whichever joins every room."""
 
-    def __init__(self, access: Access, *, agent_name: str, ttl_s: float, ledger: bool = True) -> None:
+    def __init__(self, access: LiveKitAccess, *, agent_name: str, ttl_s: float, ledger: bool = True) -> None:
         self._access = access
         self._agent_name = agent_name
         self._ttl = datetime.timedelta(seconds=ttl_s)

@@ -27,7 +27,7 @@ from livekit import api, rtc
 
 from ...audio.samples import Int16
 from ...clock import SYSTEM, Clock
-from ...livekit_compat.track import publish_options
+from ...room.track import publish_options
 
 RATE = 16_000
 FRAME = 160  # samples: 10 ms, the step of the line

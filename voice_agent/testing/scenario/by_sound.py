@@ -34,7 +34,7 @@ JOIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Access(access_to.Access):
+class Access(access_to.LiveKitAccess):
     """The server, and the agent that is to be sent (None: one that comes by itself)."""
 
     agent_name: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from livekit import rtc
-from livekit.rtc._proto.room_pb2 import AudioEncoding  # no public name (1.1.21)
 
 BITRATE = 72_000
 """Bits a second. From 72,000 on Opus leaves its speech model aside (CELT alone), and takes half of the processor that
@@ -12,6 +11,6 @@ it takes at LiveKit's default of 48,000: 0.019 cores a call instead of 0.039, si
 
 def publish_options() -> rtc.TrackPublishOptions:
     """A microphone's track as LiveKit has it (redundant packets, no packets in silence), at BITRATE."""
-    return rtc.TrackPublishOptions(
-        source=rtc.TrackSource.SOURCE_MICROPHONE, audio_encoding=AudioEncoding(max_bitrate=BITRATE)
-    )
+    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+    options.audio_encoding.max_bitrate = BITRATE
+    return options

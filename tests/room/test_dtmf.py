@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
-from voice_agent.room.keys import MOST, Keypad
+from voice_agent.room.dtmf import MAX_KEYS, Keypad
 
 
-async def test_keys_until_the_hash_are_one_input() -> None:
+async def test_keys_up_to_the_hash_are_one_input() -> None:
     typed: list[str] = []
     pad = Keypad(typed.append, wait_s=60)
     for key in "12*407#9":
@@ -24,7 +24,7 @@ async def test_a_pause_ends_the_input() -> None:
     assert typed == ["7"]
 
 
-async def test_what_is_no_key_or_too_much_is_passed_over() -> None:
+async def test_what_is_no_key_or_too_long_is_ignored() -> None:
     typed: list[str] = []
     pad = Keypad(typed.append, wait_s=60)
     for key in ("", "12", "x", "#"):
@@ -32,10 +32,10 @@ async def test_what_is_no_key_or_too_much_is_passed_over() -> None:
     for _ in range(100):
         pad.press("5")
     pad.press("#")
-    assert typed == ["5" * MOST]
+    assert typed == ["5" * MAX_KEYS]
 
 
-async def test_nothing_comes_after_the_end() -> None:
+async def test_a_closed_keypad_gives_no_input() -> None:
     typed: list[str] = []
     pad = Keypad(typed.append, wait_s=0.01)
     pad.press("7")

@@ -1,7 +1,7 @@
-"""Whom the agent hears, and when it leaves.
+"""Which participant the agent listens to, and when it leaves the room.
 
-The first person in the room is heard (LiveKit links one participant). If that one leaves, the one who came next is;
-somebody who comes back into a room where nobody else is heard is heard again. A room that is empty for a while is left.
+LiveKit links one participant to a session. The first that joins is linked. When it leaves, the one that joined next is
+linked. One that returns to a room where no other is linked is linked again. A room that stays empty is left.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 log = logging.getLogger("voice_agent.room")
 
 
-class People:
-    """Follows one room from when the session has been started in it. ``on_empty``: nobody has been there for
-    ``empty_s``."""
+class Participants:
+    """Follows one room; make it after the session has been started there.
+
+    ``on_empty`` is called when no participant has been there for ``empty_s`` seconds.
+    """
 
     def __init__(
         self, room: rtc.Room, session: AgentSession[Any], *, empty_s: float, on_empty: Callable[[], None]
@@ -29,7 +31,7 @@ class People:
         self._session = session
         self._empty_s = empty_s
         self._on_empty = on_empty
-        self._came: list[str] = []  # identities, in order
+        self._present: list[str] = []  # identities, in the order they joined
         self._timer: asyncio.TimerHandle | None = None
         room.on("participant_connected", self._connected)
         room.on("participant_disconnected", self._disconnected)
@@ -38,18 +40,18 @@ class People:
         self._maybe_leave()
 
     @property
-    def anybody(self) -> bool:
+    def any_present(self) -> bool:
         """Whether there is somebody to talk to. From any thread."""
-        return bool(self._came)
+        return bool(self._present)
 
-    def no_waiting(self) -> None:
-        """From now on an empty room is left at once: the worker ends."""
+    def leave_when_empty(self) -> None:
+        """From now on an empty room is left at once (the worker ends)."""
         self._empty_s = 0.0
         self._stop_timer()
         self._maybe_leave()
 
     def close(self) -> None:
-        """Follow no longer."""
+        """Stop following the room."""
         self._room.off("participant_connected", self._connected)
         self._room.off("participant_disconnected", self._disconnected)
         self._stop_timer()
@@ -58,30 +60,30 @@ class People:
         if participant.kind not in DEFAULT_PARTICIPANT_KINDS:
             return
         self._stop_timer()
-        if participant.identity not in self._came:
-            self._came.append(participant.identity)
+        if participant.identity not in self._present:
+            self._present.append(participant.identity)
         linked = self._session.room_io.linked_participant
         if linked is None or linked.identity == participant.identity:
-            self._hear(participant.identity)
+            self._listen_to(participant.identity)
 
     def _disconnected(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity not in self._came:
+        if participant.identity not in self._present:
             return
-        self._came.remove(participant.identity)
+        self._present.remove(participant.identity)
         linked = self._session.room_io.linked_participant
         if linked is None or linked.identity == participant.identity:  # LiveKit unlinks before or after this
-            if self._came:
-                self._hear(self._came[0])
+            if self._present:
+                self._listen_to(self._present[0])
             else:
                 self._session.room_io.unset_participant()
         self._maybe_leave()
 
-    def _hear(self, identity: str) -> None:
-        log.info("hearing %s in %s", identity, self._room.name)
+    def _listen_to(self, identity: str) -> None:
+        log.info("listening to %s in %s", identity, self._room.name)
         self._session.room_io.set_participant(identity)
 
     def _maybe_leave(self) -> None:
-        if not self._came and self._timer is None:
+        if not self._present and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._empty_s, self._on_empty)
 
     def _stop_timer(self) -> None:
