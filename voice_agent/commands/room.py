@@ -10,7 +10,7 @@ import sys
 
 from ..agent_setup.options import add_agent_flags
 from ..agent_setup.options import load as load_agent
-from .common import Verbs, add_settings, read_config
+from .common import Verbs, add_settings, read_config, require_local
 
 
 def add(verbs: Verbs) -> None:
@@ -50,6 +50,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    require_local()
     from ..room.access import API_KEY, API_SECRET, URL, find_access
     from ..room.worker import Listen, Worker, until_signal
 

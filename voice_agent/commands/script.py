@@ -9,7 +9,7 @@ from pathlib import Path
 from ..agent_setup.options import add_agent_flags
 from ..agent_setup.options import load as load_agent
 from ..errors import UsageError
-from .common import Verbs, add_settings, read_config, run_items
+from .common import Verbs, add_settings, read_config, require_local, run_items
 
 
 def add(verbs: Verbs) -> None:
@@ -31,6 +31,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _script(args: argparse.Namespace) -> int:
+    require_local()
     from ..testing.harness.run import load_item
 
     if args.repeat < 1 or args.gap < 0:

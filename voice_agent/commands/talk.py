@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..agent_setup.options import AgentOptions, add_agent_flags
 from ..agent_setup.options import load as load_agent
 from ..errors import AudioError, UsageError
-from .common import Verbs, add_settings, read_config, run_items
+from .common import Verbs, add_settings, read_config, require_local, run_items
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +46,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _talk(args: argparse.Namespace) -> int:
+    require_local()
     agent = load_agent(args, read_config(args, _sound_flags(args)))
     if args.demo or not _has_sound():
         if not args.demo:

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 
 from ..agent_setup.options import add_agent_flags
-from .common import Verbs, add_settings, read_config
+from .common import Verbs, add_settings, read_config, require_local
 
 
 def add(verbs: Verbs) -> None:
@@ -36,6 +36,8 @@ def _web(args: argparse.Namespace) -> int:
     if args.behind_auth:
         changes["behind_auth"] = True
     config = dataclasses.replace(config, web=dataclasses.replace(config.web, **changes))
+    if not args.no_worker:
+        require_local()
 
     def log(line: str) -> None:
         if args.verbose:

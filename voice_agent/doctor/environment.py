@@ -48,7 +48,7 @@ def packages(distribution: str = DISTRIBUTION) -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         yield Finding(Status.FAILED, f"{distribution} is not installed here", "install it with: pip install -e .")
         return
-    needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": "local"})]
     wrong = [problem for requirement in needed if (problem := _problem(requirement))]
     facts: dict[str, str | int] = {"required": len(needed), "wrong": len(wrong)}
     if wrong:
