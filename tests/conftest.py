@@ -14,10 +14,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        # Real sound on a real-time line: a machine that stands still for a second can spoil one run, not three.
-        if item.get_closest_marker("e2e") is not None:
-            item.add_marker(pytest.mark.flaky(reruns=2))
     if config.getoption("--long"):
         return
     kept = [item for item in items if item.get_closest_marker("long") is None]
