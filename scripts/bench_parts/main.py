@@ -3,7 +3,7 @@
     scripts/bench [compare] FOLDER    voice to voice and cut-offs: ours, stock LiveKit, stock Pipecat
     scripts/bench turns [FOLDER]      cut-offs against delay: our policy, silence time-outs, v1-mini (table and picture)
     scripts/bench wer FOLDER          word errors and time to the final text: ours, faster-whisper's transcribe
-    scripts/bench tts                 the mouth: first audio, real-time factor, cancel, gaps, memory
+    scripts/bench tts                 text-to-speech: first audio, real-time factor, cancel, gaps, memory
     scripts/bench barge-in [FOLDER]   how soon the agent falls silent, and what does not silence it for good
     scripts/bench talk [FOLDER]       voice-agent talk on virtual devices: beside script, processor time, lost sound
     scripts/bench rooms [FOLDER]      1 to 16 calls at the same time in real rooms: ours, stock LiveKit
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
         about = module.__doc__ or ""
         verb = verbs.add_parser(name, help=about.splitlines()[0], description=about, formatter_class=formatter)
         module.add(verb)
-    verbs.add_parser("tts", help="What the mouth takes: first audio, real-time factor, cancel, gaps, memory.")
+    verbs.add_parser("tts", help="What text-to-speech takes: first audio, real-time factor, cancel, gaps, memory.")
     args = parser.parse_args(argv)
     try:
         return int(args.run(args))

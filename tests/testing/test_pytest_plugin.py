@@ -188,7 +188,7 @@ async def test_doubled(voice_session):
     assert len(list(tmp_path.glob("runs/*/audio.wav"))) == 2
 
 
-@pytest.mark.e2e
+@pytest.mark.long
 def test_the_built_wheel_in_a_fresh_environment_and_a_repository_without_our_sources(tmp_path: Path) -> None:
     """As a user has it: an environment of its own with the wheel and pytest in it, nothing imported, no checkout."""
     wheels, fresh, mine = (tmp_path / name for name in ("wheels", "fresh", "mine"))
@@ -200,7 +200,7 @@ def test_the_built_wheel_in_a_fresh_environment_and_a_repository_without_our_sou
     python = fresh / "bin" / "python"
     run([*uv, "venv", "--python", sys.executable, str(fresh)])
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    run([*uv, "pip", "install", "--python", str(python), *constraints, str(wheel), "pytest", "pytest-xdist"])
+    run([*uv, "pip", "install", "--python", str(python), *constraints, f"{wheel}[local]", "pytest", "pytest-xdist"])
     repository(
         mine,
         **{"good.voice.yaml": SCRIPTS["good.voice.yaml"], "late.voice.yaml": SCRIPTS["late.voice.yaml"]},
