@@ -20,10 +20,10 @@ import rooms
 from voice_agent.config import Config, models
 from voice_agent.llm.local.sim import SimServer, parse_spec
 from voice_agent.room.access import LiveKitAccess
-from voice_agent.testing.report.data import collect
+from voice_agent.testing.report.collect import collect
 from voice_agent.testing.report.html import write_page
-from voice_agent.testing.report.load import load
 from voice_agent.testing.report.markdown import markdown
+from voice_agent.testing.report.read_runs import load
 from voice_agent.testing.scenario.junit import write_text
 from voice_agent.web import livekit_server
 

@@ -24,9 +24,10 @@ from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from voice_agent.budget.ledger import Mark
 from voice_agent.config import Config, load, models
-from voice_agent.testing.harness.run import CallHarness, call_harness, speech_onset_s
-from voice_agent.testing.harness.script_io import Echo
+from voice_agent.testing.harness.call_harness import CallHarness, call_harness
+from voice_agent.testing.harness.script_input import SimulatedEcho
 from voice_agent.testing.harness.sounds import SOUNDS
+from voice_agent.testing.harness.speech_bounds import speech_onset_s
 from voice_agent.tts import Delivery, Voice
 
 INTO_S = 1.2
@@ -88,7 +89,7 @@ async def _run(args: argparse.Namespace, config: Config, found: Sequence[Clip]) 
         for name, pcm in _sounds(args.each, config):
             noises.append(await _disturb(s, questions[len(noises) % len(questions)], name, pcm, args.into))
     if args.echoes:
-        async with call_harness(config, record=args.out / "barge-in-echo.wav", echo=Echo(0.08, -6.0)) as s:
+        async with call_harness(config, record=args.out / "barge-in-echo.wav", echo=SimulatedEcho(0.08, -6.0)) as s:
             for i in range(args.echoes):
                 noises.append(await _disturb(s, questions[i % len(questions)], "echo", None, args.into))
     write_lines(args.out / "barge-in.jsonl", map(dataclasses.asdict, spoken))
@@ -109,7 +110,7 @@ def _sounds(each: int, config: Config) -> list[tuple[str, Int16]]:
 
 async def _ask(s: CallHarness, question: Clip, into_s: float) -> float | None:
     s.turns()
-    s.mic.say(question.pcm)
+    s.input.say(question.pcm)
     return await s.heard_for(into_s, patience_s=PATIENCE_S)
 
 
@@ -123,22 +124,22 @@ async def _speak(s: CallHarness, question: Clip, clip: Clip, into_s: float) -> S
     if await _ask(s, question, into_s) is None:
         print(f"{clip.name}: no reply to speak into", file=sys.stderr)
         return Spoken(clip.name, None, None, None, "")
-    start_s = s.mic.say(clip.pcm, at_s=s.now_s()) / USER_RATE
+    start_s = s.input.say(clip.pcm, at_s=s.now_s()) / USER_RATE
     onset_s, end_s = start_s + speech_onset_s(clip.pcm), start_s + clip.end_s
     deadline = end_s + PATIENCE_S
     while s.now_s() < deadline:  # until the answer to it is heard
-        since = s.ear.audible_since
-        if since is not None and s.line.seconds(since) > end_s and s.now_s() > s.line.seconds(since) + 0.3:
+        since = s.output.audible_since
+        if since is not None and s.timeline.seconds(since) > end_s and s.now_s() > s.timeline.seconds(since) + 0.3:
             break
         await asyncio.sleep(0.02)
-    agent = s.line.agent.read(round(onset_s * RECORD_RATE), round(end_s * RECORD_RATE))
+    agent = s.timeline.agent.read(round(onset_s * RECORD_RATE), round(end_s * RECORD_RATE))
     loud = np.flatnonzero(np.abs(agent.astype(np.int32)) > AUDIBLE)
     await _end(s)
     turns = s.turns()
-    mine = [t for t in turns if (t.marks[Mark.SPEECH_ENDED] or 0) > s.line.started_at + onset_s]
+    mine = [t for t in turns if (t.marks[Mark.SPEECH_ENDED] or 0) > s.timeline.started_at + onset_s]
     text = " ".join(t.user_text for t in mine if t.user_text) or None
     kept = turns[0].agent_text if turns else ""
-    before = s.line.agent.read(round((onset_s - BEFORE_S) * RECORD_RATE), round(onset_s * RECORD_RATE))
+    before = s.timeline.agent.read(round((onset_s - BEFORE_S) * RECORD_RATE), round(onset_s * RECORD_RATE))
     spoke = bool((np.abs(before.astype(np.int32)) > AUDIBLE).any())
     stop_s = ((int(loud[-1]) + 1) / RECORD_RATE if len(loud) else 0.0) if spoke else None
     return Spoken(clip.name, stop_s, text, _share(clip.text, text), kept)
@@ -153,19 +154,19 @@ def _share(truth: str | None, text: str | None) -> float | None:
 
 async def _disturb(s: CallHarness, question: Clip, name: str, pcm: Int16 | None, into_s: float) -> Noise:
     """``pcm`` None: nothing is said, the echo is enough."""
-    s.ear.pauses.clear()
+    s.output.pauses.clear()
     if await _ask(s, question, into_s) is None:
         return Noise(name, True, False, 0.0, 0)  # the reply did not even come so far
-    began = s.ear.audible_since
+    began = s.output.audible_since
     length_s = 5.0
     if pcm is not None:
-        s.mic.say(pcm, at_s=s.now_s())
+        s.input.say(pcm, at_s=s.now_s())
         length_s = len(pcm) / RATE
     await asyncio.sleep(length_s + SETTLED_S)
-    killed = s.ear.audible_since != began and (not s.ear.pauses or not s.ear.playing)
-    killed = killed or not s.ear.playing
-    resumed = s.ear.playing and not s.ear.paused
-    pauses = list(s.ear.pauses)
+    killed = s.output.audible_since != began and (not s.output.pauses or not s.output.playing)
+    killed = killed or not s.output.playing
+    resumed = s.output.playing and not s.output.paused
+    pauses = list(s.output.pauses)
     await _end(s)
     return Noise(name, killed, resumed, sum(b - a for a, b in pauses), len(pauses))
 

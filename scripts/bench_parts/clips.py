@@ -20,7 +20,7 @@ from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
 from voice_agent.errors import AudioError
-from voice_agent.testing.harness.run import WINDOW, speech_end_s
+from voice_agent.testing.harness.speech_bounds import WINDOW, speech_end_s
 
 RATE = 16_000
 

@@ -30,7 +30,7 @@ from voice_agent.errors import UsageError
 from voice_agent.llm.local.sim import SimServer, parse_spec
 from voice_agent.room.access import LiveKitAccess
 from voice_agent.testing.harness.room_caller import Caller, token
-from voice_agent.testing.harness.run import speech_onset_s
+from voice_agent.testing.harness.speech_bounds import speech_onset_s
 from voice_agent.web import livekit_server
 
 PARTS = ("whole", "holds", "barge")

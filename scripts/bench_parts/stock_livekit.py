@@ -27,7 +27,8 @@ from piper import PiperVoice
 
 from voice_agent.audio.timeline import USER_RATE, Timeline
 from voice_agent.clock import SYSTEM
-from voice_agent.testing.harness.script_io import ScriptInput, ScriptOutput
+from voice_agent.testing.harness.script_input import ScriptInput
+from voice_agent.testing.harness.script_output import ScriptOutput
 
 
 class PlainWhisper(stt.STT):

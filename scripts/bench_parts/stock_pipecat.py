@@ -35,7 +35,7 @@ from pipecat.workers.runner import WorkerRunner
 from voice_agent.audio.timeline import AUDIBLE, USER_RATE, Timeline
 from voice_agent.clock import SYSTEM
 
-FRAME, GRID = 160, 512  # 10 ms; clips begin on a VAD window, as in voice_agent.testing.harness.script_io
+FRAME, GRID = 160, 512  # 10 ms; clips begin on a VAD window, as in voice_agent.testing.harness.script_input
 OUTPUT_RATE = 22_050  # the voice's own
 
 

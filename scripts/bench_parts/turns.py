@@ -22,7 +22,7 @@ from voice_agent.budget.stage_times import StageTimes
 from voice_agent.config import TurnConfig, load, models
 from voice_agent.pipeline.loaded_models import reading
 from voice_agent.stt.decoder import WhisperEngine
-from voice_agent.testing.replay import Evidence, Outcome, mini, replay, save, silence
+from voice_agent.testing.replay import Evidence, ReplayOutcome, mini, replay, save, silence
 from voice_agent.testing.replay import load as load_evidence
 from voice_agent.testing.replay.chart import Series, svg
 from voice_agent.turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
@@ -39,9 +39,9 @@ class Row:
 
     policy: str
     setting: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ReplayOutcome, ...]
 
-    def of(self, kind: str) -> list[Outcome]:
+    def of(self, kind: str) -> list[ReplayOutcome]:
         return [o for o in self.outcomes if o.kind == kind]
 
     @property
@@ -111,7 +111,7 @@ def compare(
 ) -> list[Row]:
     """All policies over all evidence. ``pace``: of the other stages; None gives 170, 40 and 12 ms."""
 
-    def over(policy: str, setting: str, decide: Callable[[Evidence], Outcome]) -> Row:
+    def over(policy: str, setting: str, decide: Callable[[Evidence], ReplayOutcome]) -> Row:
         return Row(policy, setting, tuple(decide(e) for e in found))
 
     rows = []

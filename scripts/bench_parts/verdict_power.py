@@ -19,7 +19,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,14 +32,15 @@ from voice_agent.budget.ledger import Budget, Turn
 from voice_agent.budget.stats import percentile
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
-from voice_agent.testing.harness.run import call_harness
+from voice_agent.testing.harness.call_harness import call_harness
 from voice_agent.testing.scenario.director import Director
-from voice_agent.testing.scenario.load import parse
-from voice_agent.testing.scenario.results import Result, Step
+from voice_agent.testing.scenario.harness_end import HarnessEnd
+from voice_agent.testing.scenario.results import StepResult
+from voice_agent.testing.scenario.script_file import parse
 from voice_agent.testing.scenario.utterances import UtteranceSource
 from voice_agent.testing.verdict.baseline import this_machine, versions
 from voice_agent.testing.verdict.calibrate import Calibration
-from voice_agent.testing.verdict.compare import Comparison, Outcome, compare
+from voice_agent.testing.verdict.compare import Comparison, VerdictOutcome, compare
 from voice_agent.testing.verdict.work import OTHERS, by_item
 
 NONE = ""
@@ -169,15 +169,12 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
     config = load(flags={**SETTINGS, "debug.delay_stage": "stt", "debug.delay_ms": about["delay_ms"]})
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
-    with tempfile.TemporaryDirectory() as folder, pool.open("a") as out:
+    with pool.open("a") as out:
         async with call_harness(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
             faults = s.pipeline.faults
             assert faults is not None
-            steps: list[Step] = []
-            result = Result("verdict-power", "", script.path, "script", 0, Path(folder))
-            director = Director(
-                script, s, UtteranceSource(config.tts.voice), 0, result, None, calibration, steps.append
-            )
+            steps: list[StepResult] = []
+            director = Director(script, HarnessEnd(s), UtteranceSource(config.tts.voice), calibration, steps.append)
             faults.stage = NONE
             await director.play(0, 2)  # warm-up
             if not out.tell():
@@ -196,7 +193,7 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
                 print("interrupted: what was collected is judged", file=sys.stderr)
 
 
-def _block(fault: str, number: int, steps: Sequence[Step], calibration_ms: Sequence[float]) -> Block:
+def _block(fault: str, number: int, steps: Sequence[StepResult], calibration_ms: Sequence[float]) -> Block:
     return Block(fault, number, tuple(step.row for step in steps if step.row is not None), tuple(calibration_ms))
 
 
@@ -259,7 +256,7 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
     named = cried = 0
     for fault, expected in FAULTS.items():
         verdicts: list[Comparison] = [decide(blocks, fault, seed, size) for seed in range(seeds)]
-        called = [v for v in verdicts if v.outcome is Outcome.REGRESSION]
+        called = [v for v in verdicts if v.outcome is VerdictOutcome.REGRESSION]
         right = sum(v.guilty is not None and v.guilty.measure == expected for v in called)
         named += right
         cried += len(called) if fault == NONE else 0
@@ -267,8 +264,8 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
             fault or "none",
             f"{len(called)} of {seeds}",
             "-" if fault == NONE else f"{right} of {seeds}",
-            sum(v.outcome is Outcome.INCONCLUSIVE for v in verdicts),
-            sum(v.outcome is Outcome.MACHINE for v in verdicts),
+            sum(v.outcome is VerdictOutcome.INCONCLUSIVE for v in verdicts),
+            sum(v.outcome is VerdictOutcome.MACHINE for v in verdicts),
         ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     late = seeds * (len(FAULTS) - 1)

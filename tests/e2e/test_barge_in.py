@@ -15,8 +15,10 @@ from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, USER_RATE
 from voice_agent.config import Config, load
 from voice_agent.llm.local.sim_server import LONG_REPLY
-from voice_agent.testing.harness.run import CallHarness, Item, call_harness, load_item, speech_onset_s
+from voice_agent.testing.harness.call_harness import CallHarness, call_harness
+from voice_agent.testing.harness.items import Item, load_item
 from voice_agent.testing.harness.sounds import throat
+from voice_agent.testing.harness.speech_bounds import speech_onset_s
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +41,7 @@ def item(speech: Path, name: str, config: Config) -> Item:
 
 
 async def into_the_reply(s: CallHarness, question: Item, seconds: float = 1.5) -> None:
-    s.mic.say(question.pcm)
+    s.input.say(question.pcm)
     assert await s.heard_for(seconds, patience_s=LIMIT_S) is not None, "no reply came"
 
 
@@ -48,17 +50,17 @@ def messages(s: CallHarness) -> list[llm.ChatMessage]:
 
 
 def audible(s: CallHarness, from_s: float, to_s: float) -> bool:
-    agent: Int16 = s.line.agent.read(round(from_s * RECORD_RATE), round(to_s * RECORD_RATE))
+    agent: Int16 = s.timeline.agent.read(round(from_s * RECORD_RATE), round(to_s * RECORD_RATE))
     return bool((np.abs(agent.astype(np.int32)) > AUDIBLE).any())
 
 
 async def test_words_take_the_floor(call: CallHarness, config: Config, speech: Path) -> None:
     s, more = call, item(speech, "ask03", config)
     await into_the_reply(s, item(speech, "ask02", config))
-    start = s.mic.say(more.pcm, at_s=s.now_s()) / USER_RATE
+    start = s.input.say(more.pcm, at_s=s.now_s()) / USER_RATE
     onset, end = start + speech_onset_s(more.pcm), start + more.end_s
     async with asyncio.timeout(LIMIT_S):
-        while s.ear.audible_since is None or s.line.seconds(s.ear.audible_since) < end:  # noqa: ASYNC110
+        while s.output.audible_since is None or s.timeline.seconds(s.output.audible_since) < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert audible(s, onset - 1.0, onset + 0.05), "the agent was to be interrupted"
     assert not audible(s, onset + 0.75 * (end - onset), end), "the agent spoke on over the user"
@@ -89,15 +91,15 @@ async def test_a_sound_without_words_only_pauses_it(
     s = call
     pcm = throat() if sound == "throat" else load_item("text:Okay.", config).pcm
     await into_the_reply(s, item(speech, "ask02", config))
-    reply = s.ear.audible_since
-    s.mic.say(pcm, at_s=s.now_s())
+    reply = s.output.audible_since
+    s.input.say(pcm, at_s=s.now_s())
     async with asyncio.timeout(LIMIT_S):
-        while not s.ear.pauses:  # noqa: ASYNC110 - paused, and gone on
+        while not s.output.pauses:  # noqa: ASYNC110 - paused, and gone on
             await asyncio.sleep(0.02)
-    (since, until), *_ = s.ear.pauses
+    (since, until), *_ = s.output.pauses
     await asyncio.sleep(1.0)
-    assert s.ear.audible_since == reply, "it is to be the same reply"
-    assert s.ear.playing
-    assert not audible(s, s.line.seconds(since) + 0.001, s.line.seconds(until) - 0.001)
-    assert audible(s, s.line.seconds(until), s.line.seconds(until) + 1.0)
+    assert s.output.audible_since == reply, "it is to be the same reply"
+    assert s.output.playing
+    assert not audible(s, s.timeline.seconds(since) + 0.001, s.timeline.seconds(until) - 0.001)
+    assert audible(s, s.timeline.seconds(until), s.timeline.seconds(until) + 1.0)
     assert [m.role for m in messages(s) if m.role != "system"] == ["user"], "it is no turn, and the reply is not over"

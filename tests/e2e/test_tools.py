@@ -24,7 +24,7 @@ from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, LlmConfig
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import CUSTOM, Endpoint
-from voice_agent.testing.harness.run import load_item, run
+from voice_agent.testing.harness.items import load_item, speak_items
 
 PATIENCE_S = 20.0
 TOOLS = '''
@@ -293,7 +293,7 @@ async def test_a_recorded_question_a_tool_and_a_spoken_answer(
         return f"{name} lives in the green house"
 
     provider.tool = ("look", {"name": "Ada"})
-    result = await run(config, [load_item(str(speech / "ask02.wav"), config)], tools=[*tools, look])
+    result = await speak_items(config, [load_item(str(speech / "ask02.wav"), config)], tools=[*tools, look])
     (turn,) = result.turns
     assert turn.error is None
     assert "Ada lives in the green house" in (turn.agent_text or "")
@@ -315,7 +315,7 @@ async def test_a_recorded_question_and_a_tool_of_an_mcp_server(
     config = Config(llm=LlmConfig(base_url=provider.base_url))
     provider.tool = ("find_book", {"title": "Emma"})
     server = mcp_servers.server(f"{sys.executable} {program} {calls}")
-    result = await run(config, [load_item(str(speech / "ask02.wav"), config)], mcp=[server])
+    result = await speak_items(config, [load_item(str(speech / "ask02.wav"), config)], mcp=[server])
     (turn,) = result.turns
     assert turn.error is None
     assert "Emma is on the shelf by the window" in (turn.agent_text or "")

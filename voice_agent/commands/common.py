@@ -15,7 +15,7 @@ from ..config import Config, FlagValue, load
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..testing.harness.run import Item
+    from ..testing.harness.items import Item
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -84,16 +84,16 @@ def run_items(
     """Speak ``items`` to the agent with the table on the screen; returns the exit code."""
     from ..budget.console_report import ConsoleReport
     from ..budget.ledger import Budget
-    from ..testing.harness.run import Run, run
+    from ..testing.harness.items import ItemsRun, speak_items
 
     report = ConsoleReport(budget=Budget.from_config(config.budget))
 
-    async def go() -> Run:
+    async def go() -> ItemsRun:
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await run(
+        return await speak_items(
             config,
             items,
             record=record,

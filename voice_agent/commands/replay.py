@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .common import Verbs
 
 if TYPE_CHECKING:
-    from ..testing.replay import Outcome, Recorded
+    from ..testing.replay import Recorded, ReplayOutcome
     from ..testing.replay.sweep import Compared
 
 
@@ -102,7 +102,7 @@ def _row(one: Compared) -> dict[str, Any]:
     }
 
 
-def _side(outcome: Outcome) -> dict[str, Any]:
+def _side(outcome: ReplayOutcome) -> dict[str, Any]:
     return {
         "delay_ms": None if outcome.delay_s is None else _rounded(outcome.delay_s * 1000),
         "cut_off": outcome.cut,

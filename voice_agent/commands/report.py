@@ -40,10 +40,10 @@ def add(verbs: Verbs) -> None:
 
 def _report(args: argparse.Namespace) -> int:
     from ..config.redaction import redact
-    from ..testing.report.data import collect, overall
+    from ..testing.report.collect import collect, overall
     from ..testing.report.html import write_page
-    from ..testing.report.load import load
     from ..testing.report.markdown import markdown
+    from ..testing.report.read_runs import load
     from ..testing.scenario.junit import junit, write_text
 
     if not 0 <= args.audio <= 2000:

@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
 
 def _script(args: argparse.Namespace) -> int:
     require_local()
-    from ..testing.harness.run import load_item
+    from ..testing.harness.items import load_item
 
     if args.repeat < 1 or args.gap < 0:
         raise UsageError("--repeat wants a number from 1 on, --gap seconds from 0 on")

@@ -109,7 +109,7 @@ def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], S
 def _demo(agent: AgentOptions, out: Path) -> int:
     """The recorded conversation, through the whole road."""
     from ..config import models
-    from ..testing.harness.run import load_item
+    from ..testing.harness.items import load_item
 
     for note in agent.notes:
         print(note, file=sys.stderr)

@@ -17,8 +17,8 @@ from .common import EXIT_UNANSWERED, Verbs, add_settings, read_config
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..testing.scenario.load import Script
-    from ..testing.scenario.results import Result, Step
+    from ..testing.scenario.results import Result, StepResult
+    from ..testing.scenario.script_file import Script
 
 RUNS = Path("out/runs")
 
@@ -59,8 +59,8 @@ def add(verbs: Verbs) -> None:
 
 
 def _test(args: argparse.Namespace) -> int:
-    from ..testing.scenario.load import collect
-    from ..testing.scenario.schema import json_schema
+    from ..testing.scenario.script_file import collect
+    from ..testing.scenario.script_schema import json_schema
     from ..testing.scenario.select import select
     from ..testing.scenario.units import seconds
 
@@ -137,14 +137,16 @@ async def _run_all(
 
 async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> Result:
     from ..testing.scenario.llm_judge import judging
-    from ..testing.scenario.targets import runner_for
+    from ..testing.scenario.runner import run_script
+    from ..testing.scenario.targets import target_for
 
-    run = runner_for(args.target, agent_name=args.agent_name)
+    target = target_for(args.target, agent_name=args.agent_name)
     async with judging(args.judge) as judge:
-        return await run(
+        return await run_script(
             script,
             config,
             args.runs / script.scenario.name,
+            target=target,
             repeat=args.repeat,
             warmup=args.warmup,
             seed=args.seed,
@@ -157,9 +159,9 @@ async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> 
 def _judge_against(
     args: argparse.Namespace, script: Script, config: Config, result: Result, tolerance_ms: float
 ) -> None:
+    from ..testing.scenario.against_baseline import against, baseline_of
     from ..testing.scenario.results import rewrite_verdict
     from ..testing.verdict.baseline import Baseline, place, public_config
-    from ..testing.verdict.verdicts import against, baseline_of
 
     if result.error is not None:
         return
@@ -175,7 +177,7 @@ def _judge_against(
         rewrite_verdict(result)
 
 
-def _progress(step: Step) -> None:
+def _progress(step: StepResult) -> None:
     mark = "warm" if step.warmup else "FAIL" if step.failed else "ok"
     time = ""
     if step.row is not None and step.row.voice_to_voice_ms is not None:

@@ -19,8 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from ..config import Config
     from .doubles import Conversation
-    from .scenario.load import Script
     from .scenario.results import Result
+    from .scenario.script_file import Script
 
 SUFFIX = ".voice.yaml"
 MODES = ("deterministic", "real")
@@ -85,7 +85,7 @@ class ScriptFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         from ..errors import VoiceAgentError
-        from .scenario.load import load
+        from .scenario.script_file import load
 
         try:
             script = load(self.path)
@@ -120,9 +120,10 @@ class ScriptItem(pytest.Item):
         else:
             import asyncio
 
+            from .scenario.harness_end import HarnessTarget
             from .scenario.runner import run_script
 
-            result = asyncio.run(run_script(self.script, config, folder))
+            result = asyncio.run(run_script(self.script, config, folder, target=HarnessTarget()))
         for turn in result.turns:
             if turn.voice_to_voice_ms is not None:
                 self.user_properties.append((f"turn {turn.id} ms", round(turn.voice_to_voice_ms, 1)))

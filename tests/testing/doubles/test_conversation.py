@@ -69,7 +69,7 @@ def test_a_failing_provider_fails_the_turn_and_not_the_call(spec: str, kind: str
     async def main(clock: Clock) -> tuple[Turn, bool]:
         async with conversation(clock, load(env={}, flags={"llm.spec": spec})) as c:
             turn = await c.say(QUESTION)
-            return turn, c.call_harness.ear.last_audible_end > c.call_harness.line.started_at
+            return turn, c.call_harness.output.last_audible_end > c.call_harness.timeline.started_at
 
     turn, apology = run(main)
     assert turn.error is not None

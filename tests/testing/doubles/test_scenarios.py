@@ -14,10 +14,12 @@ from voice_agent.testing.doubles.llm import Reply, canned
 from voice_agent.testing.doubles.parts import ScriptedParts, deterministic
 from voice_agent.testing.doubles.scenarios import ScriptedUtteranceSource, run_deterministic
 from voice_agent.testing.doubles.world import run
-from voice_agent.testing.report.load import load as load_runs
-from voice_agent.testing.scenario.load import load, parse
-from voice_agent.testing.scenario.results import Result, Step
-from voice_agent.testing.scenario.runner import configured, run_script
+from voice_agent.testing.report.read_runs import load as load_runs
+from voice_agent.testing.scenario.configured import configured
+from voice_agent.testing.scenario.harness_end import HarnessTarget
+from voice_agent.testing.scenario.results import Result, StepResult
+from voice_agent.testing.scenario.runner import run_script
+from voice_agent.testing.scenario.script_file import load, parse
 
 SHIPPED = sorted((Path(__file__).parents[3] / "assets" / "scenarios").glob("*.voice.yaml"))
 
@@ -67,9 +69,9 @@ def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
     async def main(clock: Clock) -> Result:
         task = asyncio.current_task()
         assert task is not None
-        done: list[Step] = []
+        done: list[StepResult] = []
 
-        def over(step: Step) -> None:
+        def over(step: StepResult) -> None:
             done.append(step)
             if len(done) == 2:
                 asyncio.get_running_loop().call_later(1.5, task.cancel)
@@ -77,7 +79,13 @@ def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
         parts = ScriptedParts(wanted, clock, replies=lambda text: Reply(canned(text)))
         folder = tmp_path / "run"
         return await run_script(
-            script, wanted, folder, utterance_source=ScriptedUtteranceSource(), shared=parts, clock=clock, on_step=over
+            script,
+            wanted,
+            folder,
+            target=HarnessTarget(parts, clock),
+            utterance_source=ScriptedUtteranceSource(),
+            clock=clock,
+            on_step=over,
         )
 
     result = run(main)

@@ -15,7 +15,17 @@ from voice_agent.budget.export import JsonlWriter
 from voice_agent.budget.intervals import estimate_percentile
 from voice_agent.budget.ledger import Budget, Failure, Mark, Models, Speculation, Turn, TurnBuilder
 from voice_agent.testing.scenario.expect import Check
-from voice_agent.testing.scenario.results import AUDIO, RUN, STEPS, TURNS, Result, Step, run_row, step_row, write_json
+from voice_agent.testing.scenario.results import (
+    AUDIO,
+    RUN,
+    STEPS,
+    TURNS,
+    Result,
+    StepResult,
+    run_row,
+    step_row,
+    write_json,
+)
 
 RATE = 24_000
 EVERY_S = 4.0
@@ -99,10 +109,22 @@ def make(tmp_path: Path) -> Make:
             held = Check("within 500 ms", (row.voice_to_voice_ms or 0.0) <= 500, f"{row.voice_to_voice_ms:.0f} ms")
             said = (row.marks[Mark.SPEECH_ENDED] or 0.0) - 1.0, (row.marks[Mark.SPEECH_ENDED] or 0.0)
             result.steps.append(
-                Step(place, -1 if place == 0 else 0, "speech", row.user_text, 3 + place, row.user_text, said, (held,),
-                     row, answered=True)
+                StepResult(
+                    place,
+                    -1 if place == 0 else 0,
+                    "speech",
+                    row.user_text,
+                    3 + place,
+                    row.user_text,
+                    said,
+                    (held,),
+                    row,
+                    answered=True,
+                )
             )  # fmt: skip
-        result.steps.append(Step(turns, 0, "silence", "silence", 99, "", None, (Check("silent", True, "yes"),), None))
+        result.steps.append(
+            StepResult(turns, 0, "silence", "silence", 99, "", None, (Check("silent", True, "yes"),), None)
+        )
         result.calibration_ms = [20.0 + n % 3 for n in range(12)]
         times = [ms for t in result.turns if t.counts_for_latency and (ms := t.voice_to_voice_ms) is not None]
         result.intervals = {k: estimate_percentile(times, q) for k, q in (("p50_ms", 50.0), ("p95_ms", 95.0))}

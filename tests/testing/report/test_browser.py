@@ -95,7 +95,7 @@ def test_everything_is_reached_with_the_keyboard(show: Show, make: Make) -> None
     tab.keyboard.press("Escape")
     assert tab.evaluate("document.activeElement.getAttribute('role')") == "listbox"
     tab.keyboard.press("End")
-    assert text(tab, "#turn-title").startswith("Step: silence")
+    assert text(tab, "#turn-title").startswith("StepResult: silence")
 
 
 def test_a_turn_shows_all_that_is_known_of_it(show: Show, make: Make) -> None:

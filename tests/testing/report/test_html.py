@@ -16,10 +16,10 @@ from voice_agent.cli import main
 from voice_agent.config.redaction import redact_values
 from voice_agent.errors import UsageError
 from voice_agent.testing.report import markdown, write_html
-from voice_agent.testing.report.data import collect, label, overall
+from voice_agent.testing.report.collect import collect, label, overall
 from voice_agent.testing.report.html import MODULES, PAGE, bundle, data_block
-from voice_agent.testing.report.load import load
 from voice_agent.testing.report.markdown import LONGEST
+from voice_agent.testing.report.read_runs import load
 from voice_agent.testing.scenario.results import AUDIO, RUN
 
 from .conftest import Make

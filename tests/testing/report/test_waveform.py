@@ -14,8 +14,8 @@ from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
 from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
 from voice_agent.errors import AudioError
-from voice_agent.testing.harness.run import speech_end_s
-from voice_agent.testing.report.waveform import RATE, Recording, Window, mulaw, peaks, spoken, window_of
+from voice_agent.testing.harness.speech_bounds import speech_end_s
+from voice_agent.testing.report.waveform import RATE, Recording, RecordingSpan, mulaw, peaks, spoken, window_of
 
 from .conftest import write_wav
 
@@ -92,10 +92,10 @@ def test_the_ledger_is_held_to_the_samples(spoken_turn: tuple[Path, Turn]) -> No
         assert late is not None
         assert late <= 17  # a word before the answer is what the samples show
         assert recording.difference_ms(dataclasses.replace(turn, cut_off=True)) is None
-        user, agent = recording.read(Window(turn.first_audible_s - 1, turn.first_audible_s + 1), RATE)
+        user, agent = recording.read(RecordingSpan(turn.first_audible_s - 1, turn.first_audible_s + 1), RATE)
         assert len(user) == len(agent) == 2 * RATE
         assert int(np.flatnonzero(np.abs(agent) > 300)[0]) == pytest.approx(RATE, abs=40)
-        assert len(recording.read(Window(900.0, 901.0), RATE)[0]) == 0  # past its end
+        assert len(recording.read(RecordingSpan(900.0, 901.0), RATE)[0]) == 0  # past its end
 
 
 def test_what_is_no_recording_of_both_sides_is_refused(tmp_path: Path, speech: Path) -> None:

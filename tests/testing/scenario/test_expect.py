@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voice_agent.budget.ledger import Failure, Mark, Speculation, Turn, TurnBuilder
 from voice_agent.testing.scenario.expect import Check, Facts, check_turn, check_whole, word_error_rate
-from voice_agent.testing.scenario.schema import TurnExpect, WholeExpect
+from voice_agent.testing.scenario.expect_schema import TurnExpect, WholeExpect
 
 
 def row(total_ms: float = 400.0, *, item: str = "1 a", **more: Any) -> Turn:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from voice_agent.errors import ConfigError
-from voice_agent.testing.scenario.load import parse
+from voice_agent.testing.scenario.script_file import parse
 
 HERE = Path("starter.yaml")
 STARTER = """

@@ -16,12 +16,13 @@ from voice_agent.budget.ledger import Budget, Failure, Mark, Turn, TurnBuilder
 from voice_agent.clock import ManualClock
 from voice_agent.config import load as load_config
 from voice_agent.errors import ConfigError, UsageError
+from voice_agent.testing.scenario.against_baseline import against, baseline_of
 from voice_agent.testing.scenario.expect import Check
 from voice_agent.testing.scenario.junit import junit, markdown, summary
 from voice_agent.testing.scenario.results import (
     RUN,
     Result,
-    Step,
+    StepResult,
     clear,
     read_run,
     rewrite_verdict,
@@ -31,8 +32,7 @@ from voice_agent.testing.scenario.results import (
 )
 from voice_agent.testing.verdict.baseline import Baseline, place, public_config, this_machine, versions
 from voice_agent.testing.verdict.calibrate import Calibration
-from voice_agent.testing.verdict.compare import Outcome
-from voice_agent.testing.verdict.verdicts import against, baseline_of
+from voice_agent.testing.verdict.compare import VerdictOutcome
 from voice_agent.testing.verdict.work import PASS_MS, TOTAL, by_item, work_ms
 
 
@@ -47,11 +47,13 @@ def row(number: int = 1, *, late_ms: float = 0.0, **evidence: Any) -> Turn:
     return builder.build()
 
 
-def step(turn: Turn | None, *checks: Check, number: int = 0) -> Step:
-    return Step(0, number, "speech", "hello \x00 <&>", 3, "hello", (1.0, 2.0), checks, turn, answered=turn is not None)
+def step(turn: Turn | None, *checks: Check, number: int = 0) -> StepResult:
+    return StepResult(
+        0, number, "speech", "hello \x00 <&>", 3, "hello", (1.0, 2.0), checks, turn, answered=turn is not None
+    )
 
 
-def result(folder: Path, *steps: Step) -> Result:
+def result(folder: Path, *steps: StepResult) -> Result:
     return Result("x", "guards", Path("x.voice.yaml"), "script", 0, folder, steps=list(steps))
 
 
@@ -108,10 +110,10 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_run_is_held_to_its_baseline(tmp_path: Path) -> None:
     before = baseline_of(result(tmp_path, *(step(row(n)) for n in range(8))), {})
     same = result(tmp_path, *(step(row(n)) for n in range(8)))
-    assert against(same, before, tmp_path).outcome is Outcome.PASSED
+    assert against(same, before, tmp_path).outcome is VerdictOutcome.PASSED
     slow = result(tmp_path, *(step(row(n, late_ms=40.0)) for n in range(8)))
     slow.comparison = against(slow, before, tmp_path)
-    assert slow.comparison.outcome is Outcome.REGRESSION
+    assert slow.comparison.outcome is VerdictOutcome.REGRESSION
     assert slow.comparison.guilty is not None
     assert slow.comparison.guilty.measure == "llm"
     assert not slow.passed

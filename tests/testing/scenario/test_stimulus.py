@@ -10,10 +10,11 @@ import pytest
 
 from voice_agent.audio.files import read_audio
 from voice_agent.audio.samples import Int16
+from voice_agent.testing.harness.speech_bounds import speech_span
 from voice_agent.testing.scenario import stimulus
-from voice_agent.testing.scenario.load import parse
-from voice_agent.testing.scenario.schema import Loss, Noise, Perturb
-from voice_agent.testing.scenario.utterances import UtteranceSource, speech_span, trimmed
+from voice_agent.testing.scenario.script_file import parse
+from voice_agent.testing.scenario.user_schema import Loss, Noise, Perturb
+from voice_agent.testing.scenario.utterances import UtteranceSource, trimmed
 
 
 def tone(hertz: float, seconds: float = 1.0, level: float = 8000.0) -> Int16:

@@ -14,11 +14,12 @@ from voice_agent.budget.ledger import Mark
 from voice_agent.cli import main
 from voice_agent.config import Secret
 from voice_agent.errors import UsageError
-from voice_agent.testing.scenario.director import fell_silent_ms, scenes
-from voice_agent.testing.scenario.load import parse
+from voice_agent.testing.harness.rows import scenes
+from voice_agent.testing.scenario.configured import configured
 from voice_agent.testing.scenario.results import Result, begin, read_run
-from voice_agent.testing.scenario.runner import configured
-from voice_agent.testing.scenario.targets import runner_for
+from voice_agent.testing.scenario.script_file import parse
+from voice_agent.testing.scenario.stage_timing import fell_silent_ms
+from voice_agent.testing.scenario.targets import target_for
 from voice_agent.testing.verdict.baseline import Baseline
 
 HELLO = "turns:\n  - say: hello\n"
@@ -58,16 +59,16 @@ def test_mistakes_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 
 
 def test_targets_are_named() -> None:
-    assert runner_for("script")
+    assert target_for("script")
 
     def keys(name: str) -> Secret | None:
         return {"LIVEKIT_API_KEY": Secret("k"), "LIVEKIT_API_SECRET": Secret("s")}.get(name)
 
-    assert runner_for("ws://localhost:7880", secret=keys)
+    assert target_for("ws://localhost:7880", secret=keys)
     with pytest.raises(UsageError, match="LIVEKIT_URL"):
-        runner_for("room", secret=keys)
+        target_for("room", secret=keys)
     with pytest.raises(UsageError, match="script, room, and the ws"):
-        runner_for("http://localhost")
+        target_for("http://localhost")
 
 
 def test_the_script_sets_what_it_says_and_nothing_else() -> None:
@@ -82,7 +83,11 @@ def test_the_script_sets_what_it_says_and_nothing_else() -> None:
 def test_interruptions_belong_to_the_turn_before() -> None:
     text = "turns:\n  - say: a\n  - say: b\n    interrupt: {}\n  - silence: 1s\n  - say: c\n"
     turns = list(enumerate(parse(text, Path("a.voice.yaml")).scenario.turns))
-    assert [[index for index, _ in scene] for scene in scenes(turns)] == [[0, 1], [2], [3]]
+    assert [[index for index, _ in scene] for scene in scenes(turns, lambda entry: entry[1].interrupt is not None)] == [
+        [0, 1],
+        [2],
+        [3],
+    ]
 
 
 def test_falling_silent_is_read_off_the_samples() -> None:

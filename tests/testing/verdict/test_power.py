@@ -14,7 +14,7 @@ import pytest
 
 from voice_agent.budget.ledger import Turn, TurnBuilder
 from voice_agent.errors import UsageError
-from voice_agent.testing.verdict.compare import Outcome
+from voice_agent.testing.verdict.compare import VerdictOutcome
 from voice_agent.testing.verdict.work import FIRST_SOUND_OWN_MS, PASS_OWN_MS, by_item
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "bench_parts" / "verdict_power.py"
@@ -61,9 +61,9 @@ def test_every_fault_is_found_where_nothing_else_differs(power: ModuleType) -> N
         verdict = power.decide(blocks, fault, 1, 5)
         assert verdict == power.decide(blocks, fault, 1, 5)
         if fault == power.NONE:
-            assert verdict.outcome is Outcome.PASSED
+            assert verdict.outcome is VerdictOutcome.PASSED
         else:
-            assert verdict.outcome is Outcome.REGRESSION
+            assert verdict.outcome is VerdictOutcome.REGRESSION
             assert verdict.guilty.measure == stage
     text = power.table(blocks, 2, 5)
     assert "| none | 0 of 2 | - |" in text

@@ -13,7 +13,7 @@ import pytest
 from voice_agent.clock import SYSTEM, ManualClock
 from voice_agent.config import DebugConfig
 from voice_agent.testing.harness.faults import Faults
-from voice_agent.testing.scenario.director import TimedThread, TimedVoice
+from voice_agent.testing.scenario.stage_timing import TimedThread, TimedVoice
 from voice_agent.testing.verdict.processor import (
     TASKS,
     Usage,

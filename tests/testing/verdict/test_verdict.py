@@ -18,7 +18,7 @@ from voice_agent.budget.intervals import (
     runs_needed,
 )
 from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
-from voice_agent.testing.verdict.compare import Comparison, Outcome, compare
+from voice_agent.testing.verdict.compare import Comparison, VerdictOutcome, compare
 from voice_agent.testing.verdict.work import (
     FIRST_SOUND_OWN_MS,
     OTHERS_MS,
@@ -65,7 +65,7 @@ def calibration(seed: int, speed: float = 1.0) -> list[float]:
 def test_the_late_stage_is_named(stage: str) -> None:
     for seed in range(4):
         verdict = compare(run(seed), run(seed + 100, late=stage), seed=seed)
-        assert verdict.outcome is Outcome.REGRESSION
+        assert verdict.outcome is VerdictOutcome.REGRESSION
         assert verdict.guilty is not None
         assert verdict.guilty.measure == stage
         assert verdict.guilty.difference.low < 40 < verdict.guilty.difference.high + 5
@@ -73,13 +73,13 @@ def test_the_late_stage_is_named(stage: str) -> None:
 
 def test_wolf_is_not_cried() -> None:
     outcomes = [compare(run(seed), run(seed + 1000), seed=seed).outcome for seed in range(30)]
-    assert outcomes.count(Outcome.REGRESSION) == 0
-    assert outcomes.count(Outcome.PASSED) >= 27
+    assert outcomes.count(VerdictOutcome.REGRESSION) == 0
+    assert outcomes.count(VerdictOutcome.PASSED) >= 27
 
 
 def test_a_delay_behind_the_wait_is_found_all_the_same() -> None:
     verdict = compare(run(1), run(2, late="llm", heard=0.0))
-    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.outcome is VerdictOutcome.REGRESSION
     assert verdict.guilty is not None
     assert verdict.guilty.measure == "llm"
     assert any("hidden" in note for note in verdict.notes)
@@ -128,7 +128,9 @@ def verdict_on(seed: int, **after: Any) -> Comparison:
 def test_what_computes_late_is_found_on_a_shared_machine(late: str) -> None:
     verdicts = [verdict_on(seed, late=late) for seed in range(20)]
     named = [
-        v for v in verdicts if v.outcome is Outcome.REGRESSION and v.guilty is not None and v.guilty.measure == late
+        v
+        for v in verdicts
+        if v.outcome is VerdictOutcome.REGRESSION and v.guilty is not None and v.guilty.measure == late
     ]
     assert len(named) >= 19
     assert all(v.guilty is not None and 30 < v.guilty.difference.estimate < 50 for v in named)
@@ -136,21 +138,21 @@ def test_what_computes_late_is_found_on_a_shared_machine(late: str) -> None:
 
 def test_wolf_is_not_cried_on_a_shared_machine() -> None:
     outcomes = [verdict_on(seed).outcome for seed in range(40)]
-    assert outcomes.count(Outcome.REGRESSION) <= 2
+    assert outcomes.count(VerdictOutcome.REGRESSION) <= 2
 
 
 def test_a_busier_machine_is_not_the_code() -> None:
     """The user waits for longer, and no stage does more: the other programs took it."""
     verdicts = [verdict_on(seed, crowd=4.0) for seed in range(10)]
-    assert all(v.outcome in (Outcome.MACHINE, Outcome.INCONCLUSIVE) for v in verdicts)
-    blamed = next(v for v in verdicts if v.outcome is Outcome.MACHINE)
+    assert all(v.outcome in (VerdictOutcome.MACHINE, VerdictOutcome.INCONCLUSIVE) for v in verdicts)
+    blamed = next(v for v in verdicts if v.outcome is VerdictOutcome.MACHINE)
     assert any(note.startswith("other programs took +") for note in blamed.notes)
 
 
 def test_a_late_pass_that_the_wait_hides_is_called_hidden() -> None:
     quiet = by_item(shared(1, crowd=0.0)), by_item(shared(2, crowd=0.0, late="stt"))
     verdict = compare(*quiet, calibration=(calibration(1), calibration(2)))
-    assert (verdict.outcome, verdict.guilty and verdict.guilty.measure) == (Outcome.REGRESSION, "stt")
+    assert (verdict.outcome, verdict.guilty and verdict.guilty.measure) == (VerdictOutcome.REGRESSION, "stt")
     assert verdict.total is not None
     assert verdict.total.settled
     assert "hidden behind the wait: the user hardly hears it yet" in verdict.notes
@@ -159,11 +161,11 @@ def test_a_late_pass_that_the_wait_hides_is_called_hidden() -> None:
 def test_nobody_passes_with_a_stage_under_suspicion() -> None:
     before, after = run(3), run(4)
     after["tts"] = {item: [ms + 30.0 * (place % 2) for place, ms in enumerate(v)] for item, v in after["tts"].items()}
-    assert compare(before, run(4)).outcome is Outcome.PASSED
+    assert compare(before, run(4)).outcome is VerdictOutcome.PASSED
     verdict = compare(before, after, tolerance_ms=12.0)
     assert verdict.total is not None
     assert verdict.total.settled
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.outcome is VerdictOutcome.INCONCLUSIVE
     assert any(note.startswith("tts may be slower: +") for note in verdict.notes)
     assert verdict.more is not None
 
@@ -181,9 +183,9 @@ def test_the_tolerance_grows_by_what_the_processor_may_explain() -> None:
 def test_a_slower_machine_is_not_the_code() -> None:
     before, after = run(1), run(2, speed=1.6)
     blamed = compare(before, after)
-    assert blamed.outcome is Outcome.REGRESSION  # without a calibration nobody can know
+    assert blamed.outcome is VerdictOutcome.REGRESSION  # without a calibration nobody can know
     known = compare(before, after, calibration=(calibration(1), calibration(2, 1.6)))
-    assert known.outcome is Outcome.MACHINE
+    assert known.outcome is VerdictOutcome.MACHINE
     assert known.machine is not None
     assert known.machine.estimate == pytest.approx(1.6, rel=0.05)
 
@@ -191,7 +193,7 @@ def test_a_slower_machine_is_not_the_code() -> None:
 def test_slower_code_on_a_slower_machine_is_still_the_code() -> None:
     after = run(2, speed=1.6, late="tts", by_ms=80.0)
     verdict = compare(run(1), after, calibration=(calibration(1), calibration(2, 1.6)))
-    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.outcome is VerdictOutcome.REGRESSION
     assert verdict.guilty is not None
     assert verdict.guilty.measure == "tts"
 
@@ -199,30 +201,30 @@ def test_slower_code_on_a_slower_machine_is_still_the_code() -> None:
 def test_an_unsteady_machine_clears_nobody_and_blames_no_stage_that_computes() -> None:
     shaky = [20.0, 30.0, 60.0, 25.0, 45.0, 22.0, 80.0, 35.0]
     slower = compare(run(1), run(2, late="tts"), calibration=(shaky, shaky))
-    assert slower.outcome is Outcome.INCONCLUSIVE
+    assert slower.outcome is VerdictOutcome.INCONCLUSIVE
     assert any("unsteady" in note for note in slower.notes)
-    assert compare(run(1), run(2), calibration=(shaky, shaky)).outcome is Outcome.INCONCLUSIVE
+    assert compare(run(1), run(2), calibration=(shaky, shaky)).outcome is VerdictOutcome.INCONCLUSIVE
     other = compare(run(1), run(2, late="llm"), calibration=(shaky, shaky))  # waits for another machine
-    assert other.outcome is Outcome.REGRESSION
+    assert other.outcome is VerdictOutcome.REGRESSION
     assert other.guilty is not None
     assert other.guilty.measure == "llm"
 
 
 def test_a_machine_ten_times_as_slow_is_not_divided_by() -> None:
     verdict = compare(run(1), run(2, speed=10.0), calibration=(calibration(1), calibration(2, 10.0)))
-    assert verdict.outcome is Outcome.MACHINE
+    assert verdict.outcome is VerdictOutcome.MACHINE
     assert {str(moved.measure) for moved in verdict.stages} == {"llm", "endpointing", "output"}
 
 
 def test_too_little_is_inconclusive_and_says_how_much_more() -> None:
     before, after = {TOTAL: {"a": [400.0, 900.0, 420.0]}}, {TOTAL: {"a": [410.0, 430.0, 880.0]}}
     few = compare(before, after)
-    assert few.outcome is Outcome.INCONCLUSIVE
+    assert few.outcome is VerdictOutcome.INCONCLUSIVE
     assert few.more == 2
     rng = np.random.default_rng(0)
     wide = [{TOTAL: {"a": (400 + rng.exponential(150, 8)).tolist()}} for _ in range(2)]
     verdict = compare(*wide)
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.outcome is VerdictOutcome.INCONCLUSIVE
     assert verdict.more is not None
     assert verdict.more > 8
     assert "more turns needed" in str(verdict)
@@ -230,12 +232,12 @@ def test_too_little_is_inconclusive_and_says_how_much_more() -> None:
 
 def test_nothing_in_common_decides_nothing() -> None:
     verdict = compare({TOTAL: {"a": [1.0] * 9}}, {TOTAL: {"b": [1.0] * 9}})
-    assert (verdict.outcome, verdict.total) == (Outcome.INCONCLUSIVE, None)
+    assert (verdict.outcome, verdict.total) == (VerdictOutcome.INCONCLUSIVE, None)
 
 
 def test_a_latency_bought_with_cut_offs_does_not_pass() -> None:
     verdict = compare(run(1), run(2), cut_offs=(0, 3))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.outcome is VerdictOutcome.INCONCLUSIVE
     assert any("cut-offs" in note for note in verdict.notes)
 
 

@@ -29,7 +29,9 @@ from ...clock import Clock
 from ...config import Config
 from ...errors import UsageError
 from ...pipeline.session import PipelineSession
-from ..harness.run import MARGIN_S, CallHarness, call_harness
+from ..harness.call_harness import CallHarness, call_harness
+from ..harness.rows import MARGIN_S
+from ..harness.speech_bounds import speech_span
 from .ends import ScriptedInput, ScriptedOutput
 from .llm import Replies, ScriptedLLM
 from .parts import ScriptedParts, deterministic, pace_of
@@ -116,8 +118,8 @@ class Conversation:
 
         or "" if it says nothing within ``patience_s``.
         """
-        deadline = self.call_harness.line.clock.now() + self.patience_s
-        while len(self.heard) <= self._read and self.call_harness.line.clock.now() < deadline:  # noqa: ASYNC110 - a history
+        deadline = self.call_harness.timeline.clock.now() + self.patience_s
+        while len(self.heard) <= self._read and self.call_harness.timeline.clock.now() < deadline:  # noqa: ASYNC110 - a history
             await asyncio.sleep(0.02)
         await self.call_harness.quiet(for_s=0.2)
         new = self.heard[self._read :]
@@ -134,36 +136,40 @@ class Conversation:
     def _speak(self, *parts: str | float) -> float:
         """Begin to say; returns when the last word ends."""
         said = self.speaker(*parts)
-        start = self.call_harness.mic.say(said.pcm)
-        return self.call_harness.line.started_at + start / USER_RATE + said.end_s
+        start = self.call_harness.input.say(said.pcm)
+        return self.call_harness.timeline.started_at + start / USER_RATE + said.end_s
 
     async def _until(self, at: float) -> None:
-        await asyncio.sleep(max(0.0, at - self.call_harness.line.clock.now()))
+        await asyncio.sleep(max(0.0, at - self.call_harness.timeline.clock.now()))
 
     def _collect(self) -> None:
         self.ledger.extend(self._placed(t) for t in self.call_harness.turns())
 
     def _placed(self, turn: Turn) -> Turn:
-        line, ended, heard = self.call_harness.line, turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
+        timeline, ended, heard = (
+            self.call_harness.timeline,
+            turn.marks[Mark.SPEECH_ENDED],
+            turn.marks[Mark.FIRST_AUDIBLE],
+        )
         return dataclasses.replace(
             turn,
             simulated=tuple(dict.fromkeys([*turn.simulated, *self.simulated])),
-            speech_ended_s=None if ended is None else line.seconds(ended),
-            first_audible_s=None if heard is None else line.seconds(heard),
+            speech_ended_s=None if ended is None else timeline.seconds(ended),
+            first_audible_s=None if heard is None else timeline.seconds(heard),
         )
 
     async def _answered(self, end_at: float, text: str) -> Turn:
-        clock, stage_ = self.call_harness.line.clock, self.call_harness
+        clock, call = self.call_harness.timeline.clock, self.call_harness
         while True:
             self._collect()
             mine = [t for t in self.ledger if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S]
-            if mine and stage_.idle:
-                await stage_.quiet(for_s=0.1)  # an apology is heard out too
+            if mine and call.idle:
+                await call.quiet(for_s=0.1)  # an apology is heard out too
                 self._collect()
                 return next(
                     t for t in reversed(self.ledger) if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S
                 )
-            if stage_.idle and clock.now() > max(end_at, stage_.ear.last_audible_end) + self.patience_s:
+            if call.idle and clock.now() > max(end_at, call.output.last_audible_end) + self.patience_s:
                 raise ScriptError(
                     f"no turn came of {text!r} within {self.patience_s:g} s: it was not heard, or never committed."
                     f" Turns so far: {[t.user_text for t in self.ledger]}"
@@ -254,7 +260,7 @@ async def real_conversation(
     config: Config, *, tools: Sequence[Any] = (), record: Path | None = None, patience_s: float = 15.0
 ) -> AsyncIterator[Conversation]:
     """The same with the models that ``config`` names, on the real-time line; the user is a Piper voice (synthetic)."""
-    from ..scenario.utterances import Piper, speech_span
+    from ..scenario.utterances import Piper
 
     piper = Piper()
 

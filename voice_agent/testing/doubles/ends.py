@@ -10,7 +10,8 @@ from livekit import rtc
 
 from ...audio.timeline import USER_RATE, Timeline
 from ...clock import SYSTEM, Clock
-from ..harness.script_io import ScriptInput, ScriptOutput
+from ..harness.script_input import ScriptInput
+from ..harness.script_output import ScriptOutput
 from .steps import Complaints
 from .synthetic_speech import Spoken, spoken, text_in
 
@@ -22,9 +23,9 @@ class ScriptedInput(ScriptInput):
     ScriptError if something was to be said that was not said to its end.
     """
 
-    def __init__(self, line: Timeline | None = None, *, clock: Clock = SYSTEM) -> None:
-        self.line = line or Timeline(None, clock)
-        super().__init__(self.line)
+    def __init__(self, timeline: Timeline | None = None, *, clock: Clock = SYSTEM) -> None:
+        self.timeline = timeline or Timeline(None, clock)
+        super().__init__(self.timeline)
         self._sentences: list[tuple[int, Spoken]] = []
         self._feeding: asyncio.Task[None] | None = None
 
@@ -33,7 +34,7 @@ class ScriptedInput(ScriptInput):
         said = spoken(*parts)
         start = self.say(said.pcm)
         self._sentences.append((start + len(said.pcm), said))
-        return self.line.started_at + start / USER_RATE + said.end_s
+        return self.timeline.started_at + start / USER_RATE + said.end_s
 
     def verify(self) -> None:
         """Raise ScriptError for sentences that were not said to their end."""
@@ -42,7 +43,7 @@ class ScriptedInput(ScriptInput):
         notes.check()
 
     async def __aenter__(self) -> ScriptedInput:
-        self.line.start()
+        self.timeline.start()
         self._feeding = asyncio.create_task(self.feed())
         return self
 
@@ -64,13 +65,13 @@ class ScriptedOutput(ScriptOutput):
 
     def __init__(
         self,
-        line: Timeline,
+        timeline: Timeline,
         *,
         expected: Sequence[str] | None = None,
         on_audible: Callable[[float], None] = lambda at: None,
         on_gaps: Callable[[int, float], None] = lambda count, total_ms: None,
     ) -> None:
-        super().__init__(line, on_audible=on_audible, on_gaps=on_gaps)
+        super().__init__(timeline, on_audible=on_audible, on_gaps=on_gaps)
         self._expected = None if expected is None else list(expected)
         self._frames: list[rtc.AudioFrame] = []
         self._waiting: list[list[rtc.AudioFrame]] = []

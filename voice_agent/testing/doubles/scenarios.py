@@ -13,11 +13,14 @@ from ...config import Config
 from ...errors import ConfigError
 from ...stt.hypothesis import words_key
 from ..scenario import stimulus
-from ..scenario.load import Script
+from ..scenario.configured import configured
+from ..scenario.harness_end import HarnessTarget
 from ..scenario.results import Result
-from ..scenario.runner import configured, run_script
-from ..scenario.schema import Backchannel, Perturb, Scenario, Turn
-from ..scenario.utterances import AROUND_S, Utterance, UtteranceSource
+from ..scenario.runner import run_script
+from ..scenario.script_file import Script
+from ..scenario.script_schema import Scenario, ScriptTurn
+from ..scenario.user_schema import Backchannel, Perturb
+from ..scenario.utterances import AROUND_S, UtteranceAudio, UtteranceSource
 from .llm import Reply, canned
 from .parts import ScriptedParts, deterministic
 from .synthetic_speech import RATE, spoken
@@ -30,9 +33,11 @@ class ScriptedUtteranceSource(UtteranceSource):
     def __init__(self) -> None:
         super().__init__("scripted", say=lambda voice, text: spoken(text).pcm)
 
-    def utterance(self, script: Script, turn: Turn | Backchannel, perturb: Perturb, seed: Iterable[int]) -> Utterance:
-        if isinstance(turn, Turn) and turn.dtmf is not None:
-            return Utterance(stimulus.dtmf(turn.dtmf), None, None, True)
+    def utterance(
+        self, script: Script, turn: ScriptTurn | Backchannel, perturb: Perturb, seed: Iterable[int]
+    ) -> UtteranceAudio:
+        if isinstance(turn, ScriptTurn) and turn.dtmf is not None:
+            return UtteranceAudio(stimulus.dtmf(turn.dtmf), None, None, True)
         parts: list[str | float] = []
         for piece in turn.say or turn.audio or ():
             if piece.hold is not None:
@@ -41,14 +46,14 @@ class ScriptedUtteranceSource(UtteranceSource):
                 parts.append(piece.say)
             elif isinstance(turn, Backchannel):
                 parts.append("mhm")
-            elif piece.audio is not None and not (isinstance(turn, Turn) and turn.text):
+            elif piece.audio is not None and not (isinstance(turn, ScriptTurn) and turn.text):
                 parts.append(_words_beside(script, piece.audio))
-        if isinstance(turn, Turn) and turn.audio is not None and turn.text:
+        if isinstance(turn, ScriptTurn) and turn.audio is not None and turn.text:
             holds = [part for part in parts if isinstance(part, float)]
             parts = _spread(turn.text, holds)
         around = np.zeros(round(AROUND_S * RATE), np.int16)
         said = spoken(*parts)
-        return Utterance(np.concatenate([around, said.pcm, around]), AROUND_S, AROUND_S + said.end_s, True)
+        return UtteranceAudio(np.concatenate([around, said.pcm, around]), AROUND_S, AROUND_S + said.end_s, True)
 
 
 def _words_beside(script: Script, audio: str) -> str:
@@ -135,7 +140,7 @@ def run_deterministic(script: Script, config: Config, folder: Path, *, seed: int
             repeat=repeat,
             seed=seed,
             utterance_source=ScriptedUtteranceSource(),
-            shared=parts,
+            target=HarnessTarget(parts, clock),
             clock=clock,
         )
 

@@ -4,7 +4,7 @@
 ``voice-agent replay`` and ``voice-agent tune`` stand on it, and so does the bench (scripts/bench_parts/turns.py).
 """
 
-from .core import Outcome, mini, replay, silence
+from .core import ReplayOutcome, mini, replay, silence
 from .recorded import Evidence, Recorded, load, recorded, save
 
-__all__ = ["Evidence", "Outcome", "Recorded", "load", "mini", "recorded", "replay", "save", "silence"]
+__all__ = ["Evidence", "Recorded", "ReplayOutcome", "load", "mini", "recorded", "replay", "save", "silence"]

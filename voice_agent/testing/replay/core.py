@@ -24,7 +24,7 @@ NOTICED_S = 2 * WINDOW_S  # speech is believed after two windows
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayOutcome:
     """What would have been heard. ``delay_s``: end of speech to the first audible; ``cut``: audible before the end.
 
     ``asks``: requests to the model; ``tokens_wasted``: of replies nobody heard, as if each had been written to its end
@@ -61,7 +61,7 @@ class _Replay:
         self._judging, self._wanted = False, ""
         self._acoustic_for = -1.0
 
-    def run(self) -> Outcome:
+    def run(self) -> ReplayOutcome:
         energy_drop = set(self.found.energy_drop)
         for end, probability in self.found.windows:
             self._push(end, self._window, end, probability, end in energy_drop)
@@ -73,7 +73,9 @@ class _Replay:
             self._now, _, act, args = heapq.heappop(self._queue)
             for decision in act(*args):
                 self._decided(decision)
-        return Outcome(self.found.name, self.found.kind, self.delay, self.cut, self.asks, self.wasted, self.waited)
+        return ReplayOutcome(
+            self.found.name, self.found.kind, self.delay, self.cut, self.asks, self.wasted, self.waited
+        )
 
     def _push(self, at: float, act: Callable[..., tuple[TurnEvent, ...]], *args: Any) -> None:
         self._count += 1
@@ -176,12 +178,12 @@ class _Replay:
         return ()
 
 
-def replay(found: Evidence, config: TurnConfig, pace: StageTimes | None = None) -> Outcome:
+def replay(found: Evidence, config: TurnConfig, pace: StageTimes | None = None) -> ReplayOutcome:
     """Our policy under ``config``. ``pace``: of the other stages; None gives the bench's 170, 40 and 12 ms."""
     return _Replay(found, config, pace or StageTimes()).run()
 
 
-def _plain(found: Evidence, wait_s: Callable[[float], float], pace: StageTimes | None = None) -> Outcome:
+def _plain(found: Evidence, wait_s: Callable[[float], float], pace: StageTimes | None = None) -> ReplayOutcome:
     """``wait_s(end of speech)``: the silence after which this policy commits."""
     cut, delay, asks = False, None, 0
     pace = pace or StageTimes()
@@ -197,15 +199,15 @@ def _plain(found: Evidence, wait_s: Callable[[float], float], pace: StageTimes |
             cut = True
         elif delay is None:
             delay = audible - found.speech_end_s
-    return Outcome(found.name, found.kind, delay, cut, asks)
+    return ReplayOutcome(found.name, found.kind, delay, cut, asks)
 
 
-def silence(found: Evidence, wait_s: float, pace: StageTimes | None = None) -> Outcome:
+def silence(found: Evidence, wait_s: float, pace: StageTimes | None = None) -> ReplayOutcome:
     """Commit after ``wait_s`` of silence, whatever was said."""
     return _plain(found, lambda ended: wait_s, pace)
 
 
-def mini(found: Evidence, threshold: float, max_wait_s: float, pace: StageTimes | None = None) -> Outcome:
+def mini(found: Evidence, threshold: float, max_wait_s: float, pace: StageTimes | None = None) -> ReplayOutcome:
     """v1-mini alone: commit 0.2 s into a pause (and its own time) if it says so, else after ``max_wait_s``."""
 
     def wait(ended: float) -> float:

@@ -13,7 +13,7 @@ from ...config import TurnConfig
 from ...config import load as load_config
 from ...errors import ConfigError, UsageError
 from .chart import Series, svg
-from .core import Outcome, replay
+from .core import ReplayOutcome, replay
 from .recorded import Recorded
 
 MAX_VALUES = 101
@@ -24,8 +24,8 @@ class Compared:
     """An utterance as it was measured, as its own settings give it in the replay, and under the others."""
 
     recorded: Recorded
-    same: Outcome
-    other: Outcome
+    same: ReplayOutcome
+    other: ReplayOutcome
 
     @property
     def change_ms(self) -> float | None:
@@ -125,7 +125,7 @@ def sweep(utterances: Sequence[Recorded], dial: Dial, changes: Mapping[str, Any]
     return points
 
 
-def _point(value: float, outcomes: Sequence[Outcome]) -> Point:
+def _point(value: float, outcomes: Sequence[ReplayOutcome]) -> Point:
     delays = sorted(o.delay_s * 1000 for o in outcomes if o.delay_s is not None and not o.cut)
     n = len(outcomes)
     return Point(

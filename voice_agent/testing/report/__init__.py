@@ -9,7 +9,7 @@ around it), ``markdown.py``. The page's own code is in ``page/``.
 from __future__ import annotations
 
 from .html import write_html
-from .load import Loaded, load
 from .markdown import markdown
+from .read_runs import Loaded, load
 
 __all__ = ["Loaded", "load", "markdown", "write_html"]

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from ...budget.ledger import Turn, verdict
-from .data import Entry, Report
-from .load import Loaded
+from .collect import Entry, RunsReport
+from .read_runs import Loaded
 from .turn_evidence import evidence_of
 from .waveform import PEAK_S, RATE, Recording, mulaw, peaks, spoken
 
 
-def detail(report: Report, entry: Entry, recording: Recording | None, link: str | None) -> dict[str, Any]:
+def detail(report: RunsReport, entry: Entry, recording: Recording | None, link: str | None) -> dict[str, Any]:
     """One turn in full. ``link``: the address of the recording beside the page, if it may be played from there."""
     turn, step = entry.turn, entry.step
     run = report.runs[entry.run]

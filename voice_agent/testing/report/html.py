@@ -19,9 +19,9 @@ from typing import Any
 
 from ...config.redaction import redact, redact_values
 from ...errors import UsageError
-from .data import Report, by_urgency, collect, index, link_to
+from .collect import RunsReport, by_urgency, collect, index, link_to
 from .detail import detail, sound
-from .load import Loaded, load
+from .read_runs import Loaded, load
 from .waveform import Recording
 
 PAGE = Path(__file__).with_name("page")
@@ -58,7 +58,7 @@ def write_html(
     write_page(report, path, audio_mb=audio_mb)
 
 
-def write_page(report: Report, path: Path, *, audio_mb: float = AUDIO_MB) -> None:
+def write_page(report: RunsReport, path: Path, *, audio_mb: float = AUDIO_MB) -> None:
     """The page of a report that was collected already; whole or not at all. Raises UsageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def data_block(name: str, value: Any) -> str:
     return f'<script type="application/json" id="{name}">{text}</script>\n'
 
 
-def _parts(report: Report, path: Path, audio_bytes: int) -> Iterator[str]:
+def _parts(report: RunsReport, path: Path, audio_bytes: int) -> Iterator[str]:
     names = list(dict.fromkeys(run.name for run in report.runs))
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     style, script = (PAGE / "report.css").read_text(encoding="utf-8"), bundle()

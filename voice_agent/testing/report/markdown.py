@@ -7,15 +7,15 @@ import re
 from ...budget.ledger import Stage, verdict
 from ...budget.stats import SessionStats
 from ...config.redaction import redact_values
-from .data import UNTRUSTED_MS, Report, label, overall
-from .load import Loaded
+from .collect import UNTRUSTED_MS, RunsReport, label, overall
+from .read_runs import Loaded
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 LONGEST = 60_000  # GitHub takes 65,536 characters
 WORST, FAILURES = 5, 20
 
 
-def markdown(report: Report) -> str:
+def markdown(report: RunsReport) -> str:
     """GitHub's Markdown, at most :data:`LONGEST` characters; details that do not fit are left out, and it says so."""
     said = overall(report)
     lines = [f"### voice-agent: {_plain(said['word'])}", "", _plain(said["text"]), ""]
@@ -50,7 +50,7 @@ def markdown(report: Report) -> str:
     return text
 
 
-def _cells(report: Report, number: int, run: Loaded) -> list[str]:
+def _cells(report: RunsReport, number: int, run: Loaded) -> list[str]:
     result = run.result
     mark = ("passed" if result.passed else "**failed**") if run.kind == "test" else "measured"
     cells = [_plain(label(report, number)), mark]
@@ -63,7 +63,7 @@ def _cells(report: Report, number: int, run: Loaded) -> list[str]:
     return [*cells, str(len(run.latencies_ms)), f"{cut} of {len(run.counted)}", checked]
 
 
-def _details(report: Report, number: int, run: Loaded) -> str:
+def _details(report: RunsReport, number: int, run: Loaded) -> str:
     result, stats = run.result, SessionStats()
     judged = [(turn, verdict(turn, run.budget)) for turn in run.counted]
     for turn, one in judged:

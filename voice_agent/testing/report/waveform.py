@@ -22,7 +22,7 @@ from ...audio.timeline import RECORD_RATE, Timeline
 from ...budget.ledger import Turn
 from ...clock import ManualClock
 from ...errors import AudioError
-from ..harness.run import difference_ms
+from ..harness.self_check import difference_ms
 
 RATE = 16_000
 PEAK_S = 0.010
@@ -34,14 +34,14 @@ _ALIGN_S = 0.032 * 25  # whole VAD windows and whole samples at either rate
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RecordingSpan:
     """A stretch of the recording, in seconds from its first sample."""
 
     begin_s: float
     end_s: float
 
 
-def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: float | None) -> Window | None:
+def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: float | None) -> RecordingSpan | None:
     """What belongs to a turn: from just before the user's first sound to the reply's first seconds.
 
     None if the row does not say where on the recording it is. ``next_begin_s``: where the next turn's sound begins, if
@@ -57,7 +57,7 @@ def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: floa
     end = max(ended, heard if heard is not None else ended) + AFTER_S
     if next_begin_s is not None and next_begin_s > ended:
         end = min(end, max(next_begin_s, (heard or ended) + 0.5))
-    return Window(max(0.0, begin, ended - BEFORE_S), end)
+    return RecordingSpan(max(0.0, begin, ended - BEFORE_S), end)
 
 
 class Recording:
@@ -83,7 +83,7 @@ class Recording:
     ) -> None:
         self._wav.close()
 
-    def read(self, window: Window, rate: int) -> tuple[Int16, Int16]:
+    def read(self, window: RecordingSpan, rate: int) -> tuple[Int16, Int16]:
         """Both sides of a stretch at ``rate``; shorter where the recording ends."""
         first = min(self.frames, round(window.begin_s * self.rate))
         self._wav.setpos(first)
@@ -101,7 +101,7 @@ class Recording:
             heard = min(heard, turn.speech_ended_s + turn.acknowledged_ms / 1000)
         begin = max(0.0, turn.speech_ended_s - 5.0)
         begin -= begin % _ALIGN_S
-        user, agent = self.read(Window(begin, heard + 2.0), RECORD_RATE)
+        user, agent = self.read(RecordingSpan(begin, heard + 2.0), RECORD_RATE)
         line = Timeline(None, ManualClock())
         line.user.place(0, user)
         line.agent.place(0, agent)

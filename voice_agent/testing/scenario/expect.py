@@ -10,7 +10,7 @@ from typing import Any
 
 from ...budget.ledger import Failure, Turn
 from ...budget.stats import percentile
-from .schema import Call, TurnExpect, WholeExpect, Words
+from .expect_schema import ExpectedCall, TextExpect, TurnExpect, WholeExpect
 
 Judgement = tuple[bool, str]
 """What a model said of a text: whether the criterion holds, and why."""
@@ -84,7 +84,9 @@ def check_turn(expect: TurnExpect, facts: Facts, *, wants_answer: bool) -> list[
     return checks
 
 
-def check_words(what: str, words: Words, text: str | None, said: str, judged: Mapping[str, Judgement]) -> list[Check]:
+def check_words(
+    what: str, words: TextExpect, text: str | None, said: str, judged: Mapping[str, Judgement]
+) -> list[Check]:
     """``text`` held to ``words``; None: nobody knows it (a caller who only hears sound)."""
     if text is None:
         return [Check(what, None, "not known: measured by sound alone")]
@@ -166,7 +168,7 @@ def _stages(limits: Mapping[str, float], facts: Facts) -> list[Check]:
     ]
 
 
-def _called(call: Call, facts: Facts) -> Check:
+def _called(call: ExpectedCall, facts: Facts) -> Check:
     if facts.by_sound:
         return Check(f"tool_called {call.name}", None, "not known: measured by sound alone")
     made = [args for name, args in facts.calls if name == call.name]

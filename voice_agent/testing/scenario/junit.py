@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...errors import UsageError
-from ..verdict.compare import Outcome
+from ..verdict.compare import VerdictOutcome
 from .results import Result, comparison_row
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -46,10 +46,10 @@ def junit(results: Sequence[Result]) -> str:
             case = _case(suite, result, "against the baseline", None)
             tests += 1
             text = str(result.comparison)
-            if result.comparison.outcome is Outcome.REGRESSION:
+            if result.comparison.outcome is VerdictOutcome.REGRESSION:
                 failures += 1
                 _say(case, "failure", text, str(result.folder))
-            elif result.comparison.outcome is not Outcome.PASSED:
+            elif result.comparison.outcome is not VerdictOutcome.PASSED:
                 skipped += 1
                 _say(case, "skipped", text, "")
         if result.error is not None or result.interrupted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import ConfigError
-from .load import Where
+from .yaml_lines import Where, line_of
 
 _IGNORED = ("user", "judge", "stop_on_failure", "trigger_disconnect")
 _REPLIES = ("response", "llm_response", "tts_response")
@@ -126,6 +126,4 @@ def _words(e: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(path: Path, where: Where, at: tuple[str | int, ...], what: str) -> NoReturn:
-    while at and at not in where:
-        at = at[:-1]
-    raise ConfigError(f"{path}:{where.get(at, 1)}: pipecat scenario: {what}")
+    raise ConfigError(f"{path}:{line_of(where, at)}: pipecat scenario: {what}")

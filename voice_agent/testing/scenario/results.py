@@ -24,7 +24,7 @@ RUN, STEPS, TURNS, AUDIO = "run.json", "steps.jsonl", "turns.jsonl", "audio.wav"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepResult:
     """One step of the script as it went. ``index``: its place in the script; ``round``: the repetition (-1: warm-up).
 
     ``said_s``: begin and end of the user's sound on the recording; ``row``: the turn the agent took it for.
@@ -64,7 +64,7 @@ class Result:
     target: str
     seed: int
     folder: Path
-    steps: list[Step] = field(default_factory=list)
+    steps: list[StepResult] = field(default_factory=list)
     whole: list[Check] = field(default_factory=list)
     calibration_ms: list[float] = field(default_factory=list)
     worst_difference_ms: float | None = None
@@ -77,7 +77,7 @@ class Result:
     intervals: dict[str, Percentile] = field(default_factory=dict)
 
     @property
-    def counted(self) -> list[Step]:
+    def counted(self) -> list[StepResult]:
         """Steps that are no warm-up."""
         return [step for step in self.steps if not step.warmup]
 
@@ -91,9 +91,11 @@ class Result:
         return sum(step.wants_answer and not step.answered for step in self.counted)
 
     @property
-    def failures(self) -> list[tuple[Step | None, Check]]:
+    def failures(self) -> list[tuple[StepResult | None, Check]]:
         """What was not as expected: of a step, or (None) of the whole."""
-        of_steps: list[tuple[Step | None, Check]] = [(s, c) for s in self.counted for c in s.checks if c.ok is False]
+        of_steps: list[tuple[StepResult | None, Check]] = [
+            (s, c) for s in self.counted for c in s.checks if c.ok is False
+        ]
         return of_steps + [(None, c) for c in self.whole if c.ok is False]
 
     @property
@@ -108,7 +110,7 @@ class Result:
         return not (self.failures or self.interrupted or self.error or slower)
 
 
-def step_row(step: Step) -> dict[str, Any]:
+def step_row(step: StepResult) -> dict[str, Any]:
     """The step as a JSON object; ``turn`` is the id of its row in turns.jsonl."""
     row = asdict(replace(step, row=None))
     del row["row"]

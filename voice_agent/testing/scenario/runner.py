@@ -1,7 +1,6 @@
-"""Run a script against the agent of this project, on the real-time line, and hold it to what was expected.
+"""Run a script against an agent, check what was expected, and write the run directory.
 
-Each script has one session; every repetition begins with an empty history. What was measured before an interruption
-is kept, and is on disk as soon as each step is over.
+A script has one call. What was measured before an interruption is kept, and is on disk as soon as each step is over.
 """
 
 from __future__ import annotations
@@ -11,60 +10,42 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
-
-from livekit.agents import function_tool
+from typing import Any, Protocol
 
 from ...budget.export import JsonlWriter
 from ...budget.intervals import estimate_percentile
 from ...budget.ledger import Budget
 from ...clock import SYSTEM, Clock
 from ...config import Config
-from ...config import load as load_config
 from ...errors import UsageError, VoiceAgentError
-from ...pipeline.loaded_models import LoadedModels
-from ..harness.run import CallHarness, call_harness, difference_ms
-from ..harness.script_io import Echo
 from ..verdict.baseline import public_config, this_machine, versions
 from ..verdict.calibrate import Calibration
-from . import schema
-from .director import Director, Judge, OnStep
+from .director import Director, End, Judge, OnStep
 from .expect import check_whole
-from .load import Script
-from .results import AUDIO, RUN, STEPS, TURNS, Result, begin, clear, run_row, step_row, write_json
+from .results import RUN, STEPS, TURNS, Result, StepResult, begin, clear, run_row, step_row, write_json
+from .script_file import Script
+from .script_schema import Scenario
 from .utterances import UtteranceSource
 
 
-def configured(config: Config, scenario: schema.Scenario) -> Config:
-    """``config`` with what the script sets itself: its settings, its model."""
-    named = dict(scenario.settings)
-    if scenario.llm is not None:
-        named["llm.spec"] = scenario.llm
-    wanted = load_config(env={}, flags=named)
-    for name in named:
-        section, _, key = name.partition(".")
-        value = getattr(getattr(wanted, section), key)
-        changed = dataclasses.replace(getattr(config, section), **{key: value})
-        config = dataclasses.replace(config, **{section: changed})
-    return config
+class Target(Protocol):
+    """Which agent a script is played to. ``name``: in the result; ``notes``: what holds for every run of it."""
 
+    @property
+    def name(self) -> str: ...
 
-def tools_of(scenario: schema.Scenario) -> list[Any]:
-    """The script's tools as LiveKit's Agent takes them."""
-    return [_tool(tool) for tool in scenario.tools]
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
+    def prepared(self, script: Script, config: Config) -> Config:
+        """The configuration for ``script``. Raises UsageError for a script that this target cannot play."""
 
-def _tool(tool: schema.Tool) -> Any:
-    async def run(raw_arguments: dict[str, object]) -> str:
-        await asyncio.sleep(tool.takes)
-        return tool.returns
-
-    properties = {name: {"type": "string"} for name in tool.args}
-    parameters = {"type": "object", "properties": properties, "required": list(tool.args)}
-    return function_tool(
-        run, raw_schema={"name": tool.name, "description": tool.description or tool.name, "parameters": parameters}
-    )
+    def opened(
+        self, script: Script, config: Config, folder: Path, on_note: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[End]:
+        """The call: an end to speak and listen through."""
 
 
 async def run_script(
@@ -72,12 +53,12 @@ async def run_script(
     config: Config,
     folder: Path,
     *,
+    target: Target,
     repeat: int = 1,
     warmup: int | None = None,
     seed: int = 0,
     judge: Judge | None = None,
     utterance_source: UtteranceSource | None = None,
-    shared: LoadedModels | None = None,
     on_step: OnStep = lambda step: None,
     on_note: Callable[[str], None] = lambda text: None,
     clock: Clock = SYSTEM,
@@ -85,52 +66,53 @@ async def run_script(
     """Go through ``script`` ``repeat`` times, and write the run directory ``folder``.
 
     ``warmup``: turns spoken first and not counted (default: the script's, else 1 if it is repeated). A fault of the
-    agent is in the result; what keeps it from starting is raised.
+    agent is in the result; what keeps the call from starting is raised.
     """
     scenario = script.scenario
-    clear(folder)  # first of all: whatever stops this run, nothing of an earlier one is left to be taken for it
-    config = configured(config, scenario)
-    config = dataclasses.replace(config, turn=dataclasses.replace(config.turn, record_evidence=True))
-    seed += scenario.seed
-    result = Result(scenario.name, scenario.guards, script.path, "script", seed, folder)
+    clear(folder)  # before anything can fail: no file of an earlier run is left
+    config = target.prepared(script, config)
+    result = Result(scenario.name, scenario.guards, script.path, target.name, seed + scenario.seed, folder)
+    result.notes += target.notes
     warm = warmup if warmup is not None else scenario.warmup if scenario.warmup is not None else int(repeat > 1)
     facts = facts_of(script, config, repeat=repeat, warmup=warm, clock=clock)
     begin(result, facts)
-    loop = asyncio.get_running_loop()
-    calibration = await loop.run_in_executor(None, Calibration, clock)
-    utterance_source = utterance_source or UtteranceSource(config.tts.voice)
-    how = scenario.perturb.echo
-    echo = None if how is None else Echo(max(0.01, how.delay), how.level)
-    async with call_harness(
-        config,
-        record=folder / AUDIO,
-        echo=echo,
-        on_note=on_note,
-        tools=tools_of(scenario),
-        shared=shared,
-        clock=clock,
-    ) as s:
-        result.notes += s.pipeline.notes
-        director = Director(script, s, utterance_source, seed, result, judge, calibration, on_step)
-        try:
-            with (
-                JsonlWriter(folder / TURNS, Budget.from_config(config.budget)) as rows,
-                (folder / STEPS).open("w") as f,
-            ):
-                director.outlets = (rows.write, lambda step: print(json.dumps(step_row(step)), file=f, flush=True))
-                await director.play(repeat, warm)
-        except asyncio.CancelledError:
-            result.interrupted = True  # Ctrl-C: what was measured stays
-        except VoiceAgentError as error:
-            result.error = str(error)  # likewise
-        finally:
-            result.calibration_ms = calibration.samples_ms
-            result.worst_lag_ms = s.mic.worst_lag_s * 1000
-            if shared is None or not shared.doubled:  # a doubled voice is no speech that the VAD could find
-                self_check(result, s)
+    calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration, clock)
+    source = utterance_source or UtteranceSource(config.tts.voice)
+    async with target.opened(script, config, folder, on_note) as end:
+        result.notes += end.notes
+        with contextlib.ExitStack() as stack:
+            try:
+                keep = _keeper(result, config, stack)
+
+                def closed(step: StepResult) -> None:
+                    keep(step)
+                    on_step(step)
+
+                await Director(script, end, source, calibration, closed, result.seed, judge).play(repeat, warm)
+            except asyncio.CancelledError:
+                result.interrupted = True  # Ctrl-C: what was measured stays
+            except VoiceAgentError as error:
+                result.error = str(error)  # likewise
+            finally:
+                result.calibration_ms = calibration.samples_ms
+                end.finish(result, folder)
     finish(result, scenario)
     write_json(folder / RUN, run_row(result, facts))
     return result
+
+
+def _keeper(result: Result, config: Config, stack: contextlib.ExitStack) -> OnStep:
+    """Keeps each step in ``result`` and on disk."""
+    rows = stack.enter_context(JsonlWriter(result.folder / TURNS, Budget.from_config(config.budget)))
+    steps = stack.enter_context((result.folder / STEPS).open("w"))
+
+    def keep(step: StepResult) -> None:
+        result.steps.append(step)
+        if step.row is not None:
+            rows.write(step.row)
+        print(json.dumps(step_row(step)), file=steps, flush=True)
+
+    return keep
 
 
 def facts_of(script: Script, config: Config, *, repeat: int, warmup: int, clock: Clock) -> dict[str, Any]:
@@ -150,16 +132,16 @@ def facts_of(script: Script, config: Config, *, repeat: int, warmup: int, clock:
 def not_begun(
     script: Script, config: Config, folder: Path, error: Exception, *, target: str, repeat: int, warmup: int, seed: int
 ) -> Result:
-    """The result of a script that could not even begin; the run directory says why."""
+    """The result of a script that could not begin; the run directory says why."""
     result = Result(script.scenario.name, script.scenario.guards, script.path, target, seed, folder, error=str(error))
     facts = facts_of(script, config, repeat=repeat, warmup=warmup, clock=SYSTEM)
-    with contextlib.suppress(UsageError):  # the folder itself may be what is wrong
+    with contextlib.suppress(UsageError):  # the folder itself may be the fault
         write_json(folder / RUN, run_row(result, facts))
     return result
 
 
-def finish(result: Result, scenario: schema.Scenario) -> None:
-    """The expectations of the whole, and the figures with their intervals."""
+def finish(result: Result, scenario: Scenario) -> None:
+    """Add the expectations of the whole, and the figures with their intervals."""
     result.whole = check_whole(scenario.expect, result.turns, result.unanswered)
     times = [t.voice_to_voice_ms for t in result.turns if t.counts_for_latency]
     latencies = [ms for ms in times if ms is not None]
@@ -168,18 +150,3 @@ def finish(result: Result, scenario: schema.Scenario) -> None:
             name: estimate_percentile(latencies, q, seed=result.seed)
             for name, q in (("p50_ms", 50.0), ("p95_ms", 95.0))
         }
-
-
-def self_check(result: Result, s: CallHarness) -> None:
-    """The ledger against the samples of the recording: the worst difference over all turns."""
-    said = [step.said_s[0] for step in result.steps if step.said_s is not None]
-    for step in result.steps:
-        turn = step.row
-        if turn is None or turn.speech_ended_s is None or turn.first_audible_s is None or turn.cut_off:
-            continue
-        if any(turn.speech_ended_s < at < turn.first_audible_s + 0.6 for at in said):
-            continue  # spoken into the very reply: the samples alone do not tell which end is meant
-        difference = difference_ms(s.line, turn)
-        if difference is not None:
-            result.worst_difference_ms = max(result.worst_difference_ms or 0.0, difference)
-            result.compared += 1

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ...errors import UsageError
-from .load import Script
+from .script_file import Script
 
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import soxr
 
 from ...audio.samples import Int16
-from .schema import Loss, Noise, Perturb
+from .user_schema import Loss, Noise, Perturb
 
 RATE = 16_000
 PACKET = RATE // 50  # 20 ms, the usual length of a packet

@@ -7,41 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from livekit.local_inference import VAD
 
 from ...audio.files import read_audio
 from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...config import models
 from ...errors import AudioError
+from ..harness.speech_bounds import speech_span
 from . import stimulus
-from .load import Script
-from .schema import Backchannel, Perturb, Piece, Turn
+from .script_file import Script
+from .script_schema import ScriptTurn
+from .user_schema import Backchannel, Perturb, UtterancePart
 
-WINDOW = 512
 QUIET = 150  # of 32767: below this a synthetic voice only breathes out
 AROUND_S = 0.12  # silence before and after spoken words, as in a recording: noise begins before the speech does
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class UtteranceAudio:
     """16 kHz mono int16; where the speech in it begins and ends, in seconds (None: no speech, as in tones)."""
 
     pcm: Int16
     start_s: float | None
     end_s: float | None
     synthetic: bool
-
-
-def speech_span(pcm: Int16) -> tuple[float, float] | None:
-    """Begin of the first and end of the last 32 ms window to which the VAD gives p > 0.5, in seconds. 16 kHz."""
-    vad = VAD()
-    padded = np.concatenate([pcm, np.zeros(-len(pcm) % WINDOW + WINDOW, np.int16)])
-    windows = range(0, len(padded) - WINDOW + 1, WINDOW)
-    loud = [i for i in windows if float(vad.predict(np.ascontiguousarray(padded[i : i + WINDOW]))) > 0.5]
-    if not loud:
-        return None
-    return loud[0] / stimulus.RATE, min(loud[-1] + WINDOW, len(pcm)) / stimulus.RATE
 
 
 def trimmed(pcm: Int16) -> Int16:
@@ -65,13 +54,15 @@ class UtteranceSource:
         self._say = say or Piper().say
         self._spoken: dict[tuple[str, str], Int16] = {}
 
-    def utterance(self, script: Script, turn: Turn | Backchannel, perturb: Perturb, seed: Iterable[int]) -> Utterance:
+    def utterance(
+        self, script: Script, turn: ScriptTurn | Backchannel, perturb: Perturb, seed: Iterable[int]
+    ) -> UtteranceAudio:
         """What ``turn`` sounds like, perturbed by ``perturb`` (the same seed, the same samples).
 
         The speech's end is that of the clean sound: noise must not move it. Raises AudioError, ModelError.
         """
         synthetic = False
-        if isinstance(turn, Turn) and turn.dtmf is not None:
+        if isinstance(turn, ScriptTurn) and turn.dtmf is not None:
             pcm, span = stimulus.dtmf(turn.dtmf), None
             synthetic = True
         else:
@@ -82,15 +73,15 @@ class UtteranceSource:
             if perturb.speed is not None:
                 pcm = stimulus.speed(pcm, perturb.speed)
             span = speech_span(pcm)
-            if span is None and isinstance(turn, Turn):
+            if span is None and isinstance(turn, ScriptTurn):
                 raise AudioError(f"{script.path}: a turn has no speech in it that the VAD can hear")
         rng = np.random.default_rng(list(seed))
         noise = self._noise(script, perturb)
         changed = stimulus.perturb(pcm, perturb.model_copy(update={"speed": None}), rng, noise=noise)
         start, end = span if span is not None else (None, None)
-        return Utterance(changed, start, end, synthetic)
+        return UtteranceAudio(changed, start, end, synthetic)
 
-    def _join(self, script: Script, pieces: Iterable[Piece], voice: str) -> Int16:
+    def _join(self, script: Script, pieces: Iterable[UtterancePart], voice: str) -> Int16:
         parts: list[Int16] = []
         for piece in pieces:
             if piece.hold is not None:

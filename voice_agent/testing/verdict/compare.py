@@ -32,7 +32,7 @@ COMPARABLE = (0.5, 2.0)  # beyond this, dividing by the machine's speed explains
 FEWEST = 5
 
 
-class Outcome(StrEnum):
+class VerdictOutcome(StrEnum):
     PASSED = "passed"
     REGRESSION = "regression"
     INCONCLUSIVE = "inconclusive"
@@ -72,7 +72,7 @@ class Comparison:
     """The verdict. ``guilty``: the stage whose work moved most, if any did for certain. ``machine``: how much longer
     the calibration took (1.2: a fifth), with its interval; None if either run has none. ``more``: turns needed."""
 
-    outcome: Outcome
+    outcome: VerdictOutcome
     total: Moved | None
     stages: tuple[Moved, ...] = ()
     guilty: Moved | None = None
@@ -87,7 +87,7 @@ class Comparison:
             parts.append(f"voice to voice {self.total.difference} (n = {self.total.difference.n})")
         if self.guilty is not None:
             parts.append(f"guilty: {self.guilty.measure} {self.guilty.difference}")
-        if self.outcome is Outcome.INCONCLUSIVE:
+        if self.outcome is VerdictOutcome.INCONCLUSIVE:
             if self.more:
                 parts.append(f"{self.more} more turns needed")
             elif self.total is not None and (not self.total.settled or any(moved.suspect for moved in self.stages)):
@@ -132,7 +132,12 @@ def compare(
         n = 0 if raw_total is None else raw_total.difference.n
         notes.append(f"only {n} turns in both: fewer than {FEWEST} decide nothing")
         return Comparison(
-            Outcome.INCONCLUSIVE, raw_total, machine=machine, more=FEWEST - n, cut_offs=cut_offs, notes=tuple(notes)
+            VerdictOutcome.INCONCLUSIVE,
+            raw_total,
+            machine=machine,
+            more=FEWEST - n,
+            cut_offs=cut_offs,
+            notes=tuple(notes),
         )
     now: Samples = after
     judged: tuple[Stage, ...] = STAGES
@@ -150,7 +155,7 @@ def compare(
     suspect = max((m for m in stages if m.suspect), key=lambda m: m.difference.estimate - m.tolerance_ms, default=None)
     more: int | None = None
     if guilty is not None:
-        outcome = Outcome.REGRESSION
+        outcome = VerdictOutcome.REGRESSION
         if raw_total.settled:
             notes.append("hidden behind the wait: the user hardly hears it yet")
         elif not raw_total.slower:
@@ -162,24 +167,24 @@ def compare(
             and taken.estimate > raw_total.tolerance_ms
             and raw_total.difference.low - taken.high <= raw_total.tolerance_ms
         )
-        outcome = Outcome.MACHINE if moved_machine or robbed else Outcome.REGRESSION
+        outcome = VerdictOutcome.MACHINE if moved_machine or robbed else VerdictOutcome.REGRESSION
         if robbed:
             notes.append(f"other programs took {taken} more of a turn")
         elif not moved_machine:
             notes.append("no single stage moved for certain")
     elif raw_total.settled and wobble <= UNSTEADY and suspect is None:
-        outcome = Outcome.PASSED
+        outcome = VerdictOutcome.PASSED
     elif moved_machine:
-        outcome = Outcome.MACHINE
+        outcome = VerdictOutcome.MACHINE
     else:
-        outcome = Outcome.INCONCLUSIVE
+        outcome = VerdictOutcome.INCONCLUSIVE
         if not raw_total.settled:
             more = runs_needed(raw_total.difference, raw_total.tolerance_ms)
         elif suspect is not None:
             more = runs_needed(suspect.difference, suspect.tolerance_ms)
             notes.append(f"{suspect.measure} may be slower: {suspect.difference}")
-    if outcome is Outcome.PASSED and cut_offs[1] > cut_offs[0]:
-        outcome = Outcome.INCONCLUSIVE
+    if outcome is VerdictOutcome.PASSED and cut_offs[1] > cut_offs[0]:
+        outcome = VerdictOutcome.INCONCLUSIVE
     return Comparison(outcome, raw_total, stages, guilty, machine, more, cut_offs, tuple(notes))
 
 

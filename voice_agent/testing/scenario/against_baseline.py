@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ..scenario.results import Result
-from .baseline import Baseline, this_machine, versions
-from .compare import TOLERANCE_MS, TOLERANCE_SHARE, Comparison, compare
-from .work import by_item
+from ..verdict.baseline import Baseline, this_machine, versions
+from ..verdict.compare import TOLERANCE_MS, TOLERANCE_SHARE, Comparison, compare
+from ..verdict.work import by_item
+from .results import Result
 
 
 def baseline_of(result: Result, settings: dict[str, Any]) -> Baseline:

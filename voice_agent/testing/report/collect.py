@@ -13,13 +13,13 @@ from urllib.parse import quote
 from ...budget.ledger import Mark, Stage, Turn, verdict
 from ...config import load as load_config
 from ...errors import AudioError
-from ..scenario.results import Step
+from ..scenario.results import StepResult
 from ..verdict.baseline import public_config
-from ..verdict.compare import Comparison, Moved, Outcome
+from ..verdict.compare import Comparison, Moved, VerdictOutcome
 from ..verdict.work import TOTAL, by_item
-from .load import KINDS, Loaded, pairs
+from .read_runs import KINDS, Loaded, pairs
 from .turn_evidence import origin_s, record_of
-from .waveform import Recording, Window, spoken_into, window_of
+from .waveform import Recording, RecordingSpan, spoken_into, window_of
 
 UNTRUSTED_MS = 20.0
 BEFORE_AFTER = ("before", "after")
@@ -33,9 +33,9 @@ class Entry:
 
     number: int
     run: int
-    step: Step | None
+    step: StepResult | None
     turn: Turn | None
-    window: Window | None = None
+    window: RecordingSpan | None = None
     difference_ms: float | None = None
 
     @property
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Report:
+class RunsReport:
     """Everything that is measured here, before a page or a comment is made of it. ``worst_ms``: a run's self-check."""
 
     runs: list[Loaded]
@@ -64,9 +64,9 @@ class Report:
 
 def collect(
     runs: list[Loaded], on_note: Callable[[str], None] = lambda _: None, *, names: tuple[str, str] = BEFORE_AFTER
-) -> Report:
+) -> RunsReport:
     """Line the turns up and hold every ledger to its recording once more. ``names``: of a comparison's two sides."""
-    report = Report(runs, [], pairs(runs), names=names)
+    report = RunsReport(runs, [], pairs(runs), names=names)
     for number, run in enumerate(runs):
         report.notes += [f"{run.name}: {problem}" for problem in run.problems]
         mine = _entries(run, number, len(report.entries))
@@ -104,7 +104,7 @@ def _place(run: Loaded, entries: list[Entry]) -> None:
         if entry.turn is not None:
             entry.window = window_of(entry.turn, said, begin)
         elif said is not None:
-            entry.window = Window(max(0.0, said[0] - 0.3), said[1] + 3.0)
+            entry.window = RecordingSpan(max(0.0, said[0] - 0.3), said[1] + 3.0)
         begin = begin if said is None else said[0]
 
 
@@ -117,7 +117,7 @@ def _said(turn: Turn) -> tuple[float, float] | None:
     return (ended - before, ended) if 0 < before < 120 else None
 
 
-def _self_check(report: Report, run: Loaded, number: int, entries: list[Entry]) -> None:
+def _self_check(report: RunsReport, run: Loaded, number: int, entries: list[Entry]) -> None:
     assert run.recording is not None
     begins = [step.said_s[0] for step in run.result.steps if step.said_s is not None]
     with Recording(run.recording) as recording:
@@ -132,7 +132,7 @@ def _self_check(report: Report, run: Loaded, number: int, entries: list[Entry]) 
         run.result.worst_difference_ms, run.result.compared = report.worst_ms[number], report.compared[number]
 
 
-def index(report: Report, title: str) -> dict[str, Any]:
+def index(report: RunsReport, title: str) -> dict[str, Any]:
     """What the page always shows."""
     return {
         "title": title,
@@ -147,10 +147,10 @@ def index(report: Report, title: str) -> dict[str, Any]:
     }
 
 
-def overall(report: Report) -> dict[str, str]:
+def overall(report: RunsReport) -> dict[str, str]:
     """The verdict on it all: ``tone`` (good, bad, unsure), ``word``, ``text``."""
     tests = [run for run in report.runs if run.kind == "test"]
-    slower = [c for _, _, c in report.pairs if c.outcome is Outcome.REGRESSION]
+    slower = [c for _, _, c in report.pairs if c.outcome is VerdictOutcome.REGRESSION]
     failed = [run.name for run in tests if not run.result.passed]
     turns = sum(len(run.counted) for run in report.runs)
     said = f"{turns} turn{'' if turns == 1 else 's'} in {_many(len(report.runs), 'run')}"
@@ -173,11 +173,11 @@ def overall(report: Report) -> dict[str, str]:
         return {"tone": "bad", "word": "Failed", "text": text}
     if report.pairs:
         outcomes = {c.outcome for _, _, c in report.pairs}
-        if outcomes != {Outcome.PASSED}:
-            word = str(next(iter(sorted(outcomes - {Outcome.PASSED}))))
+        if outcomes != {VerdictOutcome.PASSED}:
+            word = str(next(iter(sorted(outcomes - {VerdictOutcome.PASSED}))))
             return {
                 "tone": "unsure", "word": word[0].upper() + word[1:],
-                "text": "; ".join(_reasons(c) for _, _, c in report.pairs if c.outcome is not Outcome.PASSED),
+                "text": "; ".join(_reasons(c) for _, _, c in report.pairs if c.outcome is not VerdictOutcome.PASSED),
             }  # fmt: skip
         return {"tone": "good", "word": "Passed", "text": f"not slower than before; {said}"}
     if tests and len(tests) == len(report.runs):
@@ -197,7 +197,7 @@ def _many(n: int, word: str) -> str:
     return f"{n} {word}{'' if n == 1 else 's'}"
 
 
-def label(report: Report, number: int) -> str:
+def label(report: RunsReport, number: int) -> str:
     """A run's name, with its side or its number behind it where several have the same."""
     run = report.runs[number]
     which = [i for i, other in enumerate(report.runs) if other.name == run.name]
@@ -209,7 +209,7 @@ def label(report: Report, number: int) -> str:
     return f"{run.name} ({ends.get(id(run), which.index(number) + 1)})"
 
 
-def _run(report: Report, number: int) -> dict[str, Any]:
+def _run(report: RunsReport, number: int) -> dict[str, Any]:
     run = report.runs[number]
     result, facts = run.result, run.facts
     worst = report.worst_ms.get(number)
@@ -284,7 +284,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _pair(report: Report, before: Loaded, after: Loaded, comparison: Comparison) -> dict[str, Any]:
+def _pair(report: RunsReport, before: Loaded, after: Loaded, comparison: Comparison) -> dict[str, Any]:
     old, new = (by_item(run.counted).get(TOTAL, {}) for run in (before, after))
     return {
         "before": next(i for i, run in enumerate(report.runs) if run is before),
@@ -303,7 +303,7 @@ def _median(values: list[float] | None) -> float | None:
     return median(values) if values else None
 
 
-def _line(report: Report, entry: Entry) -> dict[str, Any]:
+def _line(report: RunsReport, entry: Entry) -> dict[str, Any]:
     turn, step = entry.turn, entry.step
     run = report.runs[entry.run]
     row: dict[str, Any] = {"run": entry.run, "ok": None if step is None else not step.failed}
@@ -336,7 +336,7 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def by_urgency(report: Report) -> Iterator[Entry]:
+def by_urgency(report: RunsReport) -> Iterator[Entry]:
     """Whose sound comes first where there is not room for all: what failed, then what was late, then the rest."""
 
     def rank(entry: Entry) -> tuple[int, int]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from voice_agent.errors import ConfigError, UsageError
-from voice_agent.testing.scenario.load import collect, load, parse
-from voice_agent.testing.scenario.schema import Piece, Scenario, json_schema
+from voice_agent.testing.scenario.script_file import collect, load, parse
+from voice_agent.testing.scenario.script_schema import Scenario, json_schema
 from voice_agent.testing.scenario.select import matches, select
 from voice_agent.testing.scenario.units import decibels, seconds, share
+from voice_agent.testing.scenario.user_schema import UtterancePart
 
 HERE = Path("folder/x.voice.yaml")
 
@@ -33,14 +34,14 @@ turns:
     assert scenario.name == "x"  # the file's, where the script has none
     assert script.lines == (3, 4, 6)
     assert scenario.turns[0].pieces == (
-        Piece(say="Had he"),
-        Piece.model_validate({"hold": "0.8s"}),
-        Piece(say="married", voice="other"),
+        UtterancePart(say="Had he"),
+        UtterancePart.model_validate({"hold": "0.8s"}),
+        UtterancePart(say="married", voice="other"),
     )
     assert [p.hold for p in scenario.turns[1].pieces] == [None, 1.1, None]
     back = scenario.turns[1].backchannel
     assert back is not None
-    assert back.say == (Piece(say="Mm-hmm."),)
+    assert back.say == (UtterancePart(say="Mm-hmm."),)
     assert scenario.turns[2].interrupt is not None
     expect = scenario.turns[2].expect
     assert expect.stops_within == 0.2
@@ -126,7 +127,7 @@ def test_expressions() -> None:
 def test_json_schema_knows_the_shorthand() -> None:
     schema = json.loads(json.dumps(json_schema()))
     assert schema["additionalProperties"] is False
-    say = json.dumps(schema["$defs"]["Turn"]["properties"]["say"])
+    say = json.dumps(schema["$defs"]["ScriptTurn"]["properties"]["say"])
     assert '"type": "string"' in say
     assert schema["$defs"]["TurnExpect"]["properties"]["within"]["description"]
 

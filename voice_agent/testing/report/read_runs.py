@@ -14,8 +14,8 @@ from ...budget.ledger import Budget, Stage, Turn
 from ...errors import ConfigError, UsageError
 from ...talk.save import RECORDING
 from ..scenario.expect import Check
-from ..scenario.results import AUDIO, RUN, STEPS, TURNS, Result, Step, read_run
-from ..verdict.compare import Comparison, Moved, Outcome, compare
+from ..scenario.results import AUDIO, RUN, STEPS, TURNS, Result, StepResult, read_run
+from ..verdict.compare import Comparison, Moved, VerdictOutcome, compare
 from ..verdict.work import by_item
 
 KINDS = {"test": "scripted test", "talk": "saved call", "script": "spoken recordings"}
@@ -122,7 +122,7 @@ def _plain(kind: str, name: str, rows: Path, recording: Path) -> Loaded:
         checks = [Check("answered", turn.answered and turn.error is None, _answer(turn))]
         checks.append(Check("must_not_cut_off", not turn.cut_off, "cut off" if turn.cut_off else "not cut off"))
         result.steps.append(
-            Step(
+            StepResult(
                 index=place, round=0, kind="typed" if turn.typed else "speech",
                 name=turn.item or turn.user_text or f"turn {turn.id}", line=place + 1, said=turn.user_text,
                 said_s=None, checks=tuple(checks), row=turn, answered=turn.answered,
@@ -178,9 +178,9 @@ def _test(folder: Path) -> Loaded:
     )
 
 
-def _step(row: Mapping[str, Any], turns: Mapping[Any, Turn]) -> Step:
+def _step(row: Mapping[str, Any], turns: Mapping[Any, Turn]) -> StepResult:
     said = row["said_s"]
-    return Step(
+    return StepResult(
         index=int(row["index"]), round=int(row["round"]), kind=str(row["kind"]), name=str(row["name"]),
         line=int(row["line"]), said=str(row["said"]), said_s=None if said is None else (float(said[0]), float(said[1])),
         checks=tuple(_check(check) for check in row["checks"]), row=turns.get(row["turn"]),
@@ -209,7 +209,7 @@ def comparison_of(row: Mapping[str, Any] | None) -> Comparison | None:
     total, guilty, machine = _moved(row["total"]), _moved(row["guilty"]), row["machine"]
     stages = tuple(moved for one in row["stages"] if (moved := _moved(one)) is not None)
     return Comparison(
-        Outcome(row["outcome"]), total, stages, guilty, None if machine is None else _interval(machine),
+        VerdictOutcome(row["outcome"]), total, stages, guilty, None if machine is None else _interval(machine),
         row["more"], (int(row["cut_offs"][0]), int(row["cut_offs"][1])), tuple(str(note) for note in row["notes"]),
     )  # fmt: skip
 

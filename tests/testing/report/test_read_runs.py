@@ -11,10 +11,10 @@ from voice_agent.budget.export import JsonlWriter
 from voice_agent.budget.ledger import Budget
 from voice_agent.errors import ConfigError, UsageError, VoiceAgentError
 from voice_agent.talk.save import RECORDING
-from voice_agent.testing.report.load import compared, comparison_of, load, pairs
+from voice_agent.testing.report.read_runs import compared, comparison_of, load, pairs
 from voice_agent.testing.scenario.junit import junit
 from voice_agent.testing.scenario.results import RUN, STEPS, TURNS, comparison_row
-from voice_agent.testing.verdict.compare import Outcome
+from voice_agent.testing.verdict.compare import VerdictOutcome
 
 from .conftest import Make, turn_of, write_wav
 
@@ -93,10 +93,10 @@ def test_two_runs_of_a_script_are_compared(make: Make) -> None:
     before, after, other = load([make(in_="old"), make(in_="new", late_ms=60.0), make("else")])
     ((first, last, verdict),) = pairs([before, after, other])
     assert (first, last) == (before, after)
-    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.outcome is VerdictOutcome.REGRESSION
     assert verdict.guilty is not None
     assert verdict.guilty.measure == "llm"
-    assert compared(before, before).outcome is Outcome.PASSED
+    assert compared(before, before).outcome is VerdictOutcome.PASSED
     assert pairs([before, other])[0][:2] == (before, other)  # two were named
     assert pairs([before]) == []
     again = comparison_of(json.loads(json.dumps(comparison_row(verdict))))
