@@ -139,7 +139,7 @@ class TestWithoutTerminal:
         assert "\x1b" not in done.stdout
 
     def test_no_input_at_all(self, child: Child) -> None:
-        body = "await asyncio.sleep(0.2)\nfront.emit(Note('went on'))"
+        body = "await asyncio.sleep(0.2)\nui.emit(Note('went on'))"
         done = subprocess.run(child(body), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         assert (done.returncode, "went on" in done.stdout) == (0, True), done.stderr
 
