@@ -23,10 +23,10 @@ def test_a_machine_whose_sound_is_out_of_order(doctor: Doctor) -> None:
     assert "talk --demo" in rows["PortAudio"]["advice"]
     assert rows["devices"]["status"] == rows["level"]["status"] == rows["round trip"]["status"] == "skipped"
     assert rows["whisper tiny.en"]["facts"]["path"]
-    assert rows["ears"]["facts"]["words_heard"] >= 0.6
-    assert rows["ears"]["facts"]["ms"] > 0
-    assert rows["judge"]["facts"]["whole"] > rows["judge"]["facts"]["broken"]
-    assert rows["mouth"]["facts"]["times_real_time"] > 1.2
+    assert rows["stt"]["facts"]["words_heard"] >= 0.6
+    assert rows["stt"]["facts"]["ms"] > 0
+    assert rows["end_of_turn_model"]["facts"]["whole"] > rows["end_of_turn_model"]["facts"]["broken"]
+    assert rows["tts"]["facts"]["times_real_time"] > 1.2
     assert "(embedded)" in rows["first words"]["text"]
     assert rows["LiveKit"]["status"] == "skipped"
     assert "Traceback" not in done.stderr

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from voice_agent.config import Config, LlmConfig, Secret
-from voice_agent.doctor import services, stages
-from voice_agent.doctor.finding import DoctorCheck, Finding, Status, examine
-from voice_agent.doctor.stages import KeyLookup
+from voice_agent.doctor import services
+from voice_agent.doctor.finding import DoctorCheck, Finding, KeyLookup, Status, examine
 
 from .conftest import CANARY, Provider
 
@@ -24,7 +23,7 @@ def keys(**values: str) -> KeyLookup:
 
 def asked(config: LlmConfig, lookup: KeyLookup | None = None) -> list[Finding]:
     whole = dataclasses.replace(Config(), llm=config)
-    return examine([DoctorCheck("services", "provider", lambda: stages.mind(whole, lookup or keys()))])
+    return examine([DoctorCheck("services", "provider", lambda: services.provider(whole, lookup or keys()))])
 
 
 def closed_port() -> int:

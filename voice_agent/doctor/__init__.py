@@ -1,9 +1,9 @@
-"""``voice-agent doctor``: what is here, what works and how fast, and what to do about the rest.
+"""``voice-agent doctor``: checks what a call needs, how fast each part is, and says what to do next.
 
     findings = examine(checks(config, provider_key), secrets=secrets(config, provider_key), on_finding=print)
 
 Read in this order: :mod:`.finding` (the values, and how a check is run), :mod:`.checks` (the list), then the checks
-themselves: :mod:`.environment`, :mod:`.sound` with :mod:`.chirp`, :mod:`.stages`, :mod:`.services`;
+themselves: :mod:`.environment`, :mod:`.audio_devices`, :mod:`.round_trip`, :mod:`.stages`, :mod:`.services`;
 :mod:`.findings_output` prints what they found.
 """
 

@@ -1,7 +1,7 @@
-"""A chirp, and where it came back: matched filter on numbers alone, no device.
+"""A chirp, and a matched filter that finds it in a recording. Pure.
 
-A sweep's correlation with itself is one narrow peak, whatever loudspeaker and room did to its level, so that its place
-is known to a sample even below the noise (pulse compression: Klauder et al., Bell System Technical Journal 39, 1960).
+The autocorrelation of a sweep is one narrow peak, whatever loudspeaker and room did to its level. So its position is
+known to the sample, even below the noise (pulse compression: Klauder et al., Bell System Technical Journal 39, 1960).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 Float = npt.NDArray[np.float64]
 
-LOW_HZ, HIGH_HZ = 500.0, 6000.0  # what small loudspeakers give and a microphone at 16 kHz takes
+LOW_HZ, HIGH_HZ = 500.0, 6000.0  # the range of small loudspeakers and of a microphone at 16 kHz
 LENGTH_S = 0.25
 FADE_S = 0.01
-# Of 20,000 lags of noise the highest is ~4.5 times their RMS; a chirp 18 dB under white noise still reaches 8.
-# Speech may reach 11 now and then: hence several chirps, which must agree.
+# The highest of 20,000 lags of noise is ~4.5 times their RMS; a chirp 18 dB below white noise still reaches 8.
+# Speech reaches 11 at times: hence several chirps, which must agree.
 LEAST_SCORE = 8.0
 AGREE_S = 0.03
 _GUARD_S = 0.02
 
 
 def chirp(rate: int) -> Float:
-    """The sweep at ``rate`` samples a second, peak 1: the same sound at every rate, to be found at another."""
+    """The sweep at ``rate`` Hz, peak 1. It is the same sound at every rate, so another rate can find it."""
     t = np.arange(round(LENGTH_S * rate)) / rate
     octaves = np.log(HIGH_HZ / LOW_HZ)
     phase = 2 * np.pi * LOW_HZ * LENGTH_S / octaves * (np.exp(t / LENGTH_S * octaves) - 1)
@@ -36,21 +36,21 @@ def chirp(rate: int) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class ChirpMatch:
-    """Where a chirp begins, in seconds from the start of what was searched; how loud it is, in dB of the sent one."""
+    """A chirp in a recording. ``at_s``: where it begins; ``score``: peak / noise; ``gain_db``: relative to the original."""
 
     at_s: float
     score: float
     gain_db: float
 
 
-def find(heard: Float, rate: int) -> ChirpMatch | None:
-    """The loudest chirp in ``heard`` (full scale 1); None if nothing stands out of the noise."""
+def find(recorded: Float, rate: int) -> ChirpMatch | None:
+    """The loudest chirp in ``recorded`` (full scale 1); None if no peak is above the noise."""
     sent = chirp(rate)
-    if len(heard) < len(sent):
+    if len(recorded) < len(sent):
         return None
-    size = 1 << (len(heard) + len(sent)).bit_length()
-    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sent, size))
-    match = np.abs(np.fft.irfft(spectrum, size)[: len(heard) - len(sent) + 1])
+    size = 1 << (len(recorded) + len(sent)).bit_length()
+    spectrum = np.fft.rfft(recorded, size) * np.conj(np.fft.rfft(sent, size))
+    match = np.abs(np.fft.irfft(spectrum, size)[: len(recorded) - len(sent) + 1])
     at = int(np.argmax(match))
     guard = round(_GUARD_S * rate)
     rest = np.concatenate([match[: max(0, at - guard)], match[at + guard :]])

@@ -1,4 +1,4 @@
-"""Python, the machine, the packages."""
+"""Checks of Python, the processor and the installed packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DISTRIBUTION = "voice-agent"
 
 
 def python() -> Iterator[Finding]:
-    """The interpreter, against what the package needs."""
+    """The interpreter's version, compared with the oldest one supported."""
     version = platform.python_version()
     text = f"{platform.python_implementation()} {version} on {platform.system()} {platform.machine()}"
     good = sys.version_info >= OLDEST
@@ -26,7 +26,7 @@ def python() -> Iterator[Finding]:
 
 
 def machine() -> Iterator[Finding]:
-    """How many cores there are for us, and whether others use them just now."""
+    """The number of usable cores, and whether other programs use them now."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     facts = {"cores": cores, "load_1min": round(load, 2)}
@@ -36,13 +36,13 @@ def machine() -> Iterator[Finding]:
             Status.WARNING, f"{text}: others are working", "end them; the times below are longer for it", facts
         )
     elif cores < 2:
-        yield Finding(Status.WARNING, text, "two cores at least: ears and voice work at the same time", facts)
+        yield Finding(Status.WARNING, text, "two cores at least: STT and TTS work at the same time", facts)
     else:
         yield Finding(Status.OK, text, facts=facts)
 
 
 def packages(distribution: str = DISTRIBUTION) -> Iterator[Finding]:
-    """Every required package, and its version against the requirement."""
+    """Every required package, its version compared with the requirement."""
     try:
         wanted = [Requirement(line) for line in metadata.requires(distribution) or ()]
     except metadata.PackageNotFoundError:

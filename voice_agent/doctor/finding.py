@@ -1,4 +1,4 @@
-"""What a check finds, and how checks are run: one by one, each under its deadline, none able to end the rest."""
+"""What a check finds, and how checks run: one after the other, each with a deadline; a failed one ends no other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from ..errors import VoiceAgentError
 
 Fact = str | float | int | bool | None
 Facts = dict[str, Fact]
+KeyLookup = Callable[[str], Secret | None]  # an environment variable's name -> its secret
+
+SLOW = "use a smaller model, end what else runs on this machine, or raise the budget in [budget]"
 
 
 class Status(enum.Enum):
-    """``WARNING``: works, but not as well as it could, or not all of it. ``SKIPPED``: not asked for."""
+    """``WARNING``: works, but slowly or in part. ``SKIPPED``: not requested."""
 
     OK = "ok"
     WARNING = "warning"
@@ -27,7 +30,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. ``advice``: what to do about it. ``facts``: figures for programs, the unit in the name."""
+    """One line of output. ``advice``: what to do next. ``facts``: figures for programs, the unit in the name."""
 
     status: Status
     text: str
@@ -40,9 +43,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """``run`` blocks and gives its findings; one without a name gets the check's. ``late``: advice if it takes longer.
+    """``run`` blocks and returns its findings; a finding without a name gets the check's.
 
-    ``optional``: not to be had, it is a warning, because the road does without.
+    ``late``: the advice if it exceeds ``deadline_s``. ``optional``: a failure is only a warning, because a call works
+    without it.
     """
 
     group: str
@@ -61,7 +65,7 @@ def examine(
     on_finding: Callable[[Finding], None] = lambda _: None,
     clock: Clock = SYSTEM,
 ) -> list[Finding]:
-    """Run the checks in order. None of ``secrets`` is in what they give. A check that is late is left behind."""
+    """Run the checks in order. ``secrets`` are removed from what they find. A check that is late is abandoned."""
     found: list[Finding] = []
     for check in checks:
         on_check(check)
@@ -82,7 +86,7 @@ def examine(
 
 
 def _run(check: DoctorCheck) -> list[Finding]:
-    """On a thread of its own: a driver that hangs must not take the doctor with it."""
+    """Run on a separate thread: a driver that hangs must not stop the doctor."""
     box: list[list[Finding]] = []
     bad = Status.WARNING if check.optional else Status.FAILED
 
@@ -92,7 +96,7 @@ def _run(check: DoctorCheck) -> list[Finding]:
         except VoiceAgentError as error:  # its message says what to do
             said, _, advice = str(error).partition("; ")
             box.append([Finding(bad, said, advice)])
-        except Exception as error:  # whatever a check meets is its own line
+        except Exception as error:  # any failure is this check's own finding
             words = redact_message(f"{type(error).__name__}: {error}", None)
             box.append([Finding(bad, f"the check broke ({words})", "run it again with -v, and report it if it stays")])
 
@@ -109,3 +113,11 @@ def _without(text: str, secrets: Sequence[Secret]) -> str:
         if secret:
             text = text.replace(secret.reveal(), "***")
     return text
+
+
+def against_budget(text: str, took_ms: float, budget_ms: float, facts: Facts) -> Finding:
+    """A measured time as a finding: a warning if it is over its budget."""
+    facts = {**facts, "budget_ms": budget_ms}
+    if took_ms > budget_ms:
+        return Finding(Status.WARNING, f"{text}; over its budget of {budget_ms:.0f} ms", SLOW, facts)
+    return Finding(Status.OK, f"{text} (budget {budget_ms:.0f} ms)", facts=facts)

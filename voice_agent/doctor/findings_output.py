@@ -1,4 +1,4 @@
-"""What was found, for people (one screen) and for programs (JSON)."""
+"""Prints findings: lines for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIGNS = {
 
 
 class FindingsScreen:
-    """Prints each finding as it comes, so that one sees what is being waited for."""
+    """Prints each finding as it comes, and the check that runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -40,12 +40,12 @@ class FindingsScreen:
             self._waiting.stop()
 
     def check(self, check: DoctorCheck) -> None:
-        """Say what is being looked at."""
+        """Show the name of the running check."""
         if self._waiting is not None:
             self._waiting.update(f"{check.group}: {check.name}")
 
     def finding(self, finding: Finding) -> None:
-        """One line, and what to do below it."""
+        """Print one finding, and its advice below it."""
         if finding.group != self._group:
             self._group = finding.group
             self._console.print(Text(finding.group, style="bold"))
@@ -63,13 +63,13 @@ class FindingsScreen:
         self._console.print(Padding(row, (0, 0, 0, 1)))
 
     def summary(self, findings: Sequence[Finding]) -> None:
-        """The last line."""
+        """Print the last line."""
         count = Counter(finding.status for finding in findings)
-        bad, meek = count[Status.FAILED], count[Status.WARNING]
-        if bad:
-            style, text = "bold red", f"{bad} failed, {meek} warnings: see what the arrows say"
-        elif meek:
-            style, text = "yellow", f"it works, with {meek} warnings"
+        failed, warnings = count[Status.FAILED], count[Status.WARNING]
+        if failed:
+            style, text = "bold red", f"{failed} failed, {warnings} warnings: see what the arrows say"
+        elif warnings:
+            style, text = "yellow", f"it works, with {warnings} warnings"
         else:
             style, text = "green", "all is well"
         self._console.print(Text(text, style=style))

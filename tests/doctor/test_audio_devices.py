@@ -1,4 +1,4 @@
-"""The sound checks, judged on numbers, and on a real sound server whose echo is known."""
+"""The sound checks, on numbers, and on a real sound server whose echo is known."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from voice_agent.config import AudioConfig
-from voice_agent.doctor import sound
+from voice_agent.doctor.audio_devices import devices, level, rate_level
 from voice_agent.doctor.finding import Finding, Status
+from voice_agent.doctor.portaudio_probe import PortAudioProbe
+from voice_agent.doctor.round_trip import round_trip
 from voice_agent.errors import AudioError
 from voice_agent.microphone.sound_system import Callback, Device, Kind, Stream
 
@@ -21,9 +23,10 @@ MICROPHONE = Device(0, "Desk microphone", "ALSA", 1, 0, 16_000, default_input=Tr
 PROGRAM = """
 import json
 from voice_agent.config import AudioConfig
-from voice_agent.doctor import sound
+from voice_agent.doctor.audio_devices import devices, level
+from voice_agent.doctor.round_trip import round_trip
 config = AudioConfig(input="microphone", output="speaker", latency_ms=60)
-found = [f for check in (sound.devices, sound.level, sound.round_trip) for f in check(config)]
+found = [f for check in (devices, level, round_trip) for f in check(config)]
 print(json.dumps([[f.status.value, f.text, dict(f.facts)] for f in found]))
 """
 
@@ -49,8 +52,8 @@ class Listed:
         pass
 
 
-def judged(wave: np.ndarray[Any, np.dtype[np.float64]]) -> Finding:
-    return sound.judge_level(wave, 16_000, MICROPHONE)
+def rated(wave: np.ndarray[Any, np.dtype[np.float64]]) -> Finding:
+    return rate_level(wave, 16_000, MICROPHONE)
 
 
 def noise(rms_db: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -59,7 +62,7 @@ def noise(rms_db: float) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 class TestLevel:
     def test_a_quiet_room(self) -> None:
-        found = judged(noise(-62))
+        found = rated(noise(-62))
         assert found.status is Status.OK
         assert found.facts["noise_floor_dbfs"] == pytest.approx(-62, abs=1.5)
 
@@ -72,7 +75,7 @@ class TestLevel:
         ],
     )
     def test_what_is_wrong_with_it(self, wave: np.ndarray[Any, np.dtype[np.float64]], said: str) -> None:
-        found = judged(wave)
+        found = rated(wave)
         assert found.status is Status.WARNING
         assert said in found.text
         assert found.advice
@@ -80,7 +83,7 @@ class TestLevel:
     def test_the_floor_is_that_of_the_pauses(self) -> None:
         wave = noise(-60)
         wave[4_000:8_000] += np.sin(np.arange(4_000) * 0.3) * 0.3
-        found = judged(wave)
+        found = rated(wave)
         assert found.status is Status.OK
         assert found.facts["noise_floor_dbfs"] == pytest.approx(-60, abs=1.5)
         assert found.facts["level_dbfs"] == pytest.approx(-13.5, abs=1)
@@ -88,49 +91,49 @@ class TestLevel:
 
 def test_no_sound_card_is_a_warning_that_says_what_to_do() -> None:
     system = Listed()
-    found = list(sound.devices(AudioConfig(), system))
+    found = list(devices(AudioConfig(), system))
     assert [(f.name, f.status) for f in found] == [
         ("microphone", Status.WARNING),
         ("speaker", Status.WARNING),
     ]
     assert all("talk --demo" in f.advice for f in found)
-    (level,), (trip,) = sound.level(AudioConfig(), system), sound.round_trip(AudioConfig(), system)
-    assert (level.status, trip.status) == (Status.SKIPPED, Status.SKIPPED)
+    (loudness,), (trip,) = level(AudioConfig(), system), round_trip(AudioConfig(), system)
+    assert (loudness.status, trip.status) == (Status.SKIPPED, Status.SKIPPED)
 
 
 def test_a_microphone_without_a_speaker() -> None:
-    microphone, speaker = sound.devices(AudioConfig(), Listed(MICROPHONE))
+    microphone, speaker = devices(AudioConfig(), Listed(MICROPHONE))
     assert microphone.status is Status.OK
     assert "0 Desk microphone (ALSA), the default of 1; 16000 Hz, 1 ch" in microphone.text
     assert speaker.status is Status.WARNING
-    (trip,) = sound.round_trip(AudioConfig(), Listed(MICROPHONE))
+    (trip,) = round_trip(AudioConfig(), Listed(MICROPHONE))
     assert (trip.status, trip.text) == (Status.SKIPPED, "no speaker")
     with pytest.raises(AudioError, match="busy"):
-        list(sound.level(AudioConfig(), Listed(MICROPHONE)))
+        list(level(AudioConfig(), Listed(MICROPHONE)))
 
 
 def test_a_sound_system_that_ends_the_process_does_not_end_the_doctor() -> None:
-    probe = sound.PortAudioProbe("import os; os.abort()")
+    probe = PortAudioProbe("import os; os.abort()")
     (found,) = probe()
     assert found.status is Status.WARNING
     assert "does not start (signal 6)" in found.text
     assert "talk --demo" in found.advice
-    (after,) = probe.guarded(lambda: sound.devices(AudioConfig(), Listed(MICROPHONE)))
+    (after,) = probe.guarded(lambda: devices(AudioConfig(), Listed(MICROPHONE)))
     assert after.status is Status.SKIPPED
-    (found,) = sound.PortAudioProbe("raise OSError('PortAudio library not found')")()
+    (found,) = PortAudioProbe("raise OSError('PortAudio library not found')")()
     assert (found.status, found.text) == (Status.WARNING, "PortAudio is not installed")
     assert "libportaudio2" in found.advice
-    working = sound.PortAudioProbe("print('PortAudio V19, revision 1')")
+    working = PortAudioProbe("print('PortAudio V19, revision 1')")
     (found,) = working()
     assert (found.status, found.text) == (Status.OK, "PortAudio V19")
-    assert len(list(working.guarded(lambda: sound.devices(AudioConfig(), Listed(MICROPHONE))))) == 2
+    assert len(list(working.guarded(lambda: devices(AudioConfig(), Listed(MICROPHONE))))) == 2
 
 
 def test_the_probe_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_API_KEY", "canary5b1e")
     monkeypatch.setenv("VOICE_AGENT_LLM_API_KEY", "canary5b1e")
     tell = "import os; print('canary5b1e' in ''.join(os.environ.values()), bool(os.environ.get('PATH')))"
-    (found,) = sound.PortAudioProbe(tell)()
+    (found,) = PortAudioProbe(tell)()
     assert found.text == "False True"
 
 
@@ -167,10 +170,10 @@ def test_an_added_delay_is_found_back(pulse: Any) -> None:
 
 @pytest.mark.e2e
 def test_with_headphones_nothing_comes_back(pulse: Any) -> None:
-    microphone, speaker, level, trip = on_the_server(pulse)
+    microphone, speaker, loudness, trip = on_the_server(pulse)
     assert (microphone[0], speaker[0]) == ("ok", "ok")
     assert "microphone" in microphone[1]
-    assert level[0] == "warning"
-    assert "digital silence" in level[1]
+    assert loudness[0] == "warning"
+    assert "digital silence" in loudness[1]
     assert trip[0] == "warning"
     assert "nothing came back of 4 chirps" in trip[1]
