@@ -36,7 +36,7 @@ def chirp(rate: int) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class ChirpMatch:
-    """A chirp in a recording. ``at_s``: its beginning; ``score``: peak / noise; ``gain_db``: relative to the original."""
+    """A chirp in a recording. ``at_s``: its start; ``score``: peak / noise; ``gain_db``: relative to the original."""
 
     at_s: float
     score: float
