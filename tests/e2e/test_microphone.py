@@ -1,4 +1,4 @@
-"""The microphone end on a real sound server: PortAudio, ALSA, PulseAudio, a virtual loudspeaker and microphone."""
+"""The microphone on a real sound server: PortAudio, ALSA, PulseAudio, a virtual loudspeaker and microphone."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from voice_agent.config import AudioConfig
 from voice_agent.errors import UsageError
 from voice_agent.microphone.microphone import Microphone
 from voice_agent.microphone.open_microphone import open_microphone
+from voice_agent.microphone.portaudio import PortAudio
 
 pytestmark = pytest.mark.e2e
 
 Int16 = npt.NDArray[np.int16]
-EARS = 16_000
+STT_RATE = 16_000
 PLAIN = AudioConfig(input="microphone", output="speaker", aec=False, noise_suppression=False, gain_control=False)
 
 
@@ -40,10 +41,7 @@ def pulse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pulse]:
     with running() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        import sounddevice
-
-        sounddevice._terminate()  # it lists the devices of the server it found when it was first imported
-        sounddevice._initialize()
+        PortAudio().refresh()  # it lists the devices of the server that it found when it was imported
         yield server
 
 
@@ -79,7 +77,7 @@ class Call:
         return np.concatenate([np.frombuffer(f.data, np.int16) for f in self.frames])
 
 
-async def speak(mic: Microphone, pcm: Int16, rate: int = EARS) -> None:
+async def speak(mic: Microphone, pcm: Int16, rate: int = STT_RATE) -> None:
     step = rate // 5
     for i in range(0, len(pcm), step):
         piece = pcm[i : i + step]
@@ -110,18 +108,21 @@ def raw(path: Path) -> Int16:
     return np.frombuffer(data[: len(data) // 2 * 2], np.int16)
 
 
-async def test_what_is_said_is_what_the_ears_get(pulse: Pulse, speech: Path) -> None:
+async def test_the_input_is_what_was_said(pulse: Pulse, speech: Path) -> None:
     said = read_audio(speech / "sense01.wav").samples
     call = Call()
     async with call.open(PLAIN) as mic:
         await asyncio.sleep(0.5)
-        pulse.say(said, EARS)
-        await asyncio.sleep(len(said) / EARS + 1.5)
+        pulse.say(said, STT_RATE)
+        await asyncio.sleep(len(said) / STT_RATE + 1.5)
         lost = mic.input_xruns
     heard = call.heard()
-    same, energy = alike(said, heard, EARS), np.sum(heard.astype(float) ** 2) / np.sum(said.astype(float) ** 2)
+    same, energy = alike(said, heard, STT_RATE), np.sum(heard.astype(float) ** 2) / np.sum(said.astype(float) ** 2)
     loud = np.flatnonzero(np.abs(heard.astype(int)) > 300)
-    length, true = (int(loud[-1] - loud[0]) / EARS), np.ptp(np.flatnonzero(np.abs(said.astype(int)) > 300)) / EARS
+    length, true = (
+        (int(loud[-1] - loud[0]) / STT_RATE),
+        np.ptp(np.flatnonzero(np.abs(said.astype(int)) > 300)) / STT_RATE,
+    )
     print(f"alike {same:.3f}, level {10 * np.log10(energy):+.2f} dB, {length:.2f} s of {true:.2f} s, lost {lost}")
     assert same > 0.9
     assert energy == pytest.approx(1.0, abs=0.2)
@@ -130,13 +131,13 @@ async def test_what_is_said_is_what_the_ears_get(pulse: Pulse, speech: Path) -> 
     span = captured[-1] - captured[0]
     samples = sum(f.samples_per_channel for f in call.frames[1:])  # a frame is longer where the loop was late
     print(f"{len(captured)} frames span {span:.3f} s")
-    assert span == pytest.approx(samples / EARS, abs=0.1)
+    assert span == pytest.approx(samples / STT_RATE, abs=0.1)
 
 
 async def test_what_the_agent_says_is_what_is_heard_and_when(pulse: Pulse, speech: Path, tmp_path: Path) -> None:
     """The loudspeaker is heard by the microphone at once (0 dB): its first audible sample, as reported, is captured
     then. That ties both ends' time marks to each other over the real devices."""
-    said = resample(read_audio(speech / "ask01.wav").samples, EARS, 22_050)
+    said = resample(read_audio(speech / "ask01.wav").samples, STT_RATE, 22_050)
     call = Call()
     pulse.echo(delay_ms=20, gain_db=0)
     pulse.record("speaker.monitor", tmp_path / "speaker.raw")
@@ -186,10 +187,10 @@ async def test_an_interruption_is_soon_silent_and_knows_its_place(pulse: Pulse, 
     loud = np.flatnonzero(np.abs(heard.astype(int)) > 300)
     # The last thing that is on the monitor: where in the clip is it? (Before the fade, which takes 10 ms.)
     last = heard[loud[-1] - RATE // 3 : loud[-1] - RATE // 50]
-    stopped_s = (place(last, resample(said, EARS, RATE)) + len(last)) / RATE + 0.02
+    stopped_s = (place(last, resample(said, STT_RATE, RATE)) + len(last)) / RATE + 0.02
     print(f"reported {event.playback_position:.3f} s; the monitor stops at {stopped_s:.3f} s of the clip")
     assert stopped_s - 0.05 <= event.playback_position <= stopped_s + 0.3  # it may stop between two words
-    assert event.playback_position < len(said) / EARS - 1
+    assert event.playback_position < len(said) / STT_RATE - 1
 
 
 async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> None:
@@ -211,7 +212,7 @@ async def test_the_agent_does_not_hear_itself(pulse: Pulse, speech: Path) -> Non
         heard = call.heard().astype(float)
         if not aec:  # with it nothing may be left to find a beginning by; both calls have the same timing
             loud = int(np.flatnonzero(np.abs(heard) > 300)[0])
-        after = heard[loud + 3 * EARS : loud + 9 * EARS].reshape(-1, EARS // 2)  # windows of 0.5 s
+        after = heard[loud + 3 * STT_RATE : loud + 9 * STT_RATE].reshape(-1, STT_RATE // 2)  # windows of 0.5 s
         powers[aec] = [float(np.mean(window**2)) for window in after]
     fallen_db = float(np.median(10 * np.log10(np.array(powers[False]) / (np.array(powers[True]) + 1e-3))))
     print(f"echo fell by {fallen_db:.1f} dB (median of {len(powers[True])} windows)")
@@ -237,9 +238,9 @@ async def test_both_devices_are_unplugged_in_mid_reply(pulse: Pulse, speech: Pat
         assert len(call.frames) > before + 20  # the microphone is back too
     assert any("the call goes on" in text for text in call.events)
     assert not event.interrupted
-    assert event.playback_position == pytest.approx(len(said) / EARS, abs=0.001)
+    assert event.playback_position == pytest.approx(len(said) / STT_RATE, abs=0.001)
     # The end of the reply, from what was not heard before it went, came out of the new device.
-    end = resample(said[3 * EARS :], EARS, RATE)
+    end = resample(said[3 * STT_RATE :], STT_RATE, RATE)
     same = alike(end, raw(tmp_path / "again.raw"), RATE)
     print(f"the rest of the reply, on the device that came back: alike {same:.3f}")
     assert same > 0.9

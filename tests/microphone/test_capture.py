@@ -33,13 +33,24 @@ class Noted(AudioProcessing):
         return pcm
 
 
+class Collected(MicrophoneInput):
+    """Keeps the frames that are handed out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[rtc.AudioFrame] = []
+
+    def push(self, frame: rtc.AudioFrame) -> None:
+        self.frames.append(frame)
+
+
 class Desk:
     """A microphone whose samples are numbered from 0, and how much was played whenever it was called."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.far_end = 0
-        self.input = MicrophoneInput()
+        self.input = Collected()
         self.noted = Noted()
         self.capture = Capture(RATE, self.clock, played=lambda: self.far_end, wake=lambda: None)
         self.front = AudioFrontEnd(self.capture, self.noted, self.input)
@@ -53,10 +64,6 @@ class Desk:
         self.far_end += len(pcm)
         self.front.played(pcm)
 
-    def frames(self) -> list[rtc.AudioFrame]:
-        queue = self.input._frames
-        return [queue.get_nowait() for _ in range(queue.qsize())]
-
 
 async def test_while_nothing_is_played_all_is_processed_in_one_go() -> None:
     desk = Desk()
@@ -65,7 +72,7 @@ async def test_while_nothing_is_played_all_is_processed_in_one_go() -> None:
         desk.call()
     desk.front.pump(0.0)
     assert desk.noted.came == [("far", 0, 0), ("near", 0, 3 * FRAME - 1)]
-    (frame,) = desk.frames()
+    (frame,) = desk.input.frames
     assert frame.samples_per_channel == 3 * FRAME
     assert abs(frame.userdata[CAPTURED_AT] - (desk.clock.now() - 0.0)) < 1e-9
 
@@ -109,7 +116,7 @@ async def test_after_a_stall_frames_are_as_long_as_ever() -> None:
     for _ in range(9):
         desk.call()
     desk.front.pump(0.0)
-    frames = desk.frames()
+    frames = desk.input.frames
     assert [frame.samples_per_channel // FRAME for frame in frames] == [4, 4, 1]
     heard = np.concatenate([np.frombuffer(frame.data, np.int16) for frame in frames])
     assert np.array_equal(heard, np.arange(9 * FRAME))

@@ -78,7 +78,7 @@ async def test_a_word_is_told_when_it_starts(
     device.on_playback_started(created_at=clock.wall())
     assert said(told) == "It "
     clock.advance(0.4)
-    words._due()  # the timer's call: its own time is the loop's, not this clock's
+    words.emit_due()  # the timer's call: its own time is the loop's, not this clock's
     assert said(told) == "It is "
     device.on_playback_finished(playback_position=1.0, interrupted=False)
     assert said(told) == "It is nine."
@@ -107,12 +107,12 @@ async def test_a_pause_holds_the_words(
     clock.advance(0.2)
     words.pause()
     clock.advance(5.0)
-    words._due()
+    words.emit_due()
     assert said(told) == "It "
     words.resume()
     assert said(told) == "It "
     clock.advance(0.15)
-    words._due()
+    words.emit_due()
     assert said(told) == "It is "
     assert device.calls == ["frame", "pause", "resume"]
 
@@ -141,7 +141,7 @@ async def test_words_without_times_come_with_their_sound(
     device.on_playback_started(created_at=clock.wall())
     assert said(told) == "One "
     clock.advance(0.6)
-    words._due()
+    words.emit_due()
     assert said(told) == "One two."
 
 

@@ -32,9 +32,9 @@ def add(verbs: Verbs) -> None:
     talk.add_argument("--save", type=Path, metavar="DIR", help="keep the conversation: sound, ledger rows, transcript")
     talk.add_argument("--json", action="store_true", help="one JSON object an event instead of a screen (docs/talk.md)")
     talk.add_argument("--muted", action="store_true", help="begin muted: press space to talk")
-    talk.add_argument("--demo", action="store_true", help="play the recorded conversation through the whole road")
+    talk.add_argument("--demo", action="store_true", help="play the recorded conversation through the whole pipeline")
     talk.add_argument("--out", type=Path, default=Path("out"), help="folder for demo.wav and demo.jsonl (default: out)")
-    # For the picture in the README: the screen as it stands when q is pressed.
+    # For the picture in the README: the screen when q is pressed.
     talk.add_argument("--screenshot", type=Path, metavar="FILE.svg", help=argparse.SUPPRESS)
     devices = talk.add_argument_group("sound (voice-agent devices lists them)")
     devices.add_argument("--input", metavar="DEVICE", help="microphone, by number or part of its name")
@@ -95,7 +95,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
 
 
 def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], SoundLevel | None]) -> EventSink:
-    """A screen on a terminal, lines elsewhere, objects if asked for."""
+    """A live screen on a terminal, plain lines elsewhere, JSON with ``--json``."""
     from ..talk.live_screen import ScreenSink
     from ..talk.plain import JsonSink, PlainSink
 
@@ -107,7 +107,7 @@ def _sink(as_json: bool, console: Console, budget: Budget, sound: Callable[[], S
 
 
 def _demo(agent: AgentOptions, out: Path) -> int:
-    """The recorded conversation, through the whole road."""
+    """Run the recorded conversation through the whole pipeline."""
     from ..config import models
     from ..testing.harness.items import load_item
 
@@ -123,7 +123,7 @@ def _demo(agent: AgentOptions, out: Path) -> int:
 
 
 def _has_sound() -> bool:
-    """Whether there is a device to listen and one to speak with. Without PortAudio there is none."""
+    """Whether there is a microphone and a loudspeaker. Without PortAudio there is neither."""
     from ..microphone.portaudio import PortAudio
 
     try:

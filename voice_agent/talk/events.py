@@ -1,4 +1,4 @@
-"""What happens in a call, as values; and the same as JSON objects for programs (``--json``, docs/talk.md)."""
+"""The events of a call, as values and as the JSON objects of ``--json`` (docs/talk.md)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ UsageState = Literal["ok", "warn", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something that takes a while has begun: loading models, a download, warming the connection."""
+    """A slow step has begun: loading models, a download, warming the connection."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the user: what is missing, a device that vanished, something on standard error."""
+    """A line for the user: something is missing, a device was lost, a library wrote to standard error."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The call has begun. ``device``: the two ends in words; latencies in ms as the devices report them, or None."""
+    """The call has begun. ``device``: both devices in words; the latencies as they report them, or None."""
 
     model: str
     provider: str
@@ -42,21 +42,21 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class CallStatus:
-    """Who is busy."""
+    """Who is speaking or thinking."""
 
     name: StateName
 
 
 @dataclass(frozen=True, slots=True)
 class Muted:
-    """The microphone was muted or opened."""
+    """The microphone was muted (``on``) or opened."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UserWords:
-    """The user's words so far; provisional until ``final``. Empty and not final: there were no words after all."""
+    """The user's words so far; provisional until ``final``. Empty and not final: the sound held no words."""
 
     text: str
     final: bool
@@ -65,26 +65,26 @@ class UserWords:
 
 @dataclass(frozen=True, slots=True)
 class AgentWords:
-    """The next words of the agent, as they are spoken. ``text`` continues what was said before in this speech."""
+    """The agent's next words, when they are heard. ``text`` continues the words before it in this speech."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFinished:
-    """The agent's speech is over, heard to its end or not."""
+    """The agent's speech has ended, complete or interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnDone:
-    """A turn is closed; everything known of it."""
+    """A turn is closed; its row of the ledger."""
 
     turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
 class SoundLevel:
-    """The microphone's level (dBFS, at most 0) and how often each device lost sound since the call began."""
+    """The microphone's level (dBFS, at most 0) and each device's xruns since the call began."""
 
     level_dbfs: float
     input_xruns: int
@@ -93,8 +93,10 @@ class SoundLevel:
 
 @dataclass(frozen=True, slots=True)
 class ProviderUsage:
-    """What has been used of a provider today (UTC), by all programs on this machine. ``quota``: the limit that is
-    nearest, ``share`` what is used of it (1: nothing left); None where no limit is known."""
+    """What all programs on this machine have used of a provider today (UTC).
+
+    ``quota``: the nearest limit; ``share``: the used part of it (1: nothing left). None: no limit is known.
+    """
 
     provider: str
     requests_today: int
@@ -106,14 +108,14 @@ class ProviderUsage:
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """What stands in the line that is being typed; None: no line."""
+    """The line being typed; None: no line."""
 
     line: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ShowLedger:
-    """The user asks for the full ledger of the last turn."""
+    """The user wants to see the full ledger of the last turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ Event = (
 
 
 def to_json(event: Event, at_s: float, budget: Budget) -> dict[str, Any] | None:
-    """The event as an object, ``at_s`` seconds after the program began; None for what only a screen needs."""
+    """The event as a JSON object, ``at_s`` seconds after the program began; None for events of the screen only."""
     fields: dict[str, Any]
     match event:
         case Progress(text):

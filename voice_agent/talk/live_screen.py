@@ -1,4 +1,4 @@
-"""The live screen: entries scroll by as usual, and the live part stays below them. Drawn at most ten times a second."""
+"""The live screen: entries scroll by, the live part stays below them. It is drawn at most ten times a second."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .screen_state import SILENT_DBFS, Follower, ScreenState
 from .usage import in_words
 from .view import View, entry_lines
 
-KEPT = 12  # entries that a picture shows
-LEVEL_STEP_DB = 3  # the meter follows steps of this size; one of its cells is 5 dB
+KEPT = 12  # entries in a screenshot
+LEVEL_STEP_DB = 3  # smaller changes of the level are not drawn; one cell of the meter is 5 dB
 
 
 class ScreenSink:
-    """Draws on ``console``. ``sound``: the microphone's present level and lost sound, asked at each tick; or None."""
+    """Draws on ``console``. ``sound`` returns the current level and xruns (or None); it is called at each tick."""
 
     def __init__(self, console: Console, budget: Budget, sound: Callable[[], SoundLevel | None] = lambda: None) -> None:
         self._console = console
@@ -30,20 +30,20 @@ class ScreenSink:
         self._sound = sound
         self._entries: deque[Group] = deque(maxlen=KEPT)
         self._drawn: ScreenState | None = None
-        # Standard output and error of Python stay ours: what others print goes above the live part.
+        # Rich redirects Python's standard output and error: what others print appears above the live part.
         self._live = Live(View(self._follower.state), console=console, auto_refresh=False, transient=True)
 
     def start(self) -> None:
-        """Begin to draw; also again after :meth:`stop`."""
+        """Begin to draw, or begin again after :meth:`stop`."""
         self._live.start()
         self._drawn = None
 
     def stop(self) -> None:
-        """Take the live part down and give the cursor back."""
+        """Remove the live part and show the cursor."""
         self._live.stop()
 
     def take(self, at_s: float, event: Event) -> None:
-        """Change the state; print what stays."""
+        """Update the state; print the new entries."""
         for entry in self._follower.take(event):
             lines = entry_lines(entry, self._follower.budget, self._console)
             self._entries.append(lines)
@@ -55,14 +55,14 @@ class ScreenSink:
         if (sound := self._sound()) is not None:
             level, shown = max(SILENT_DBFS, round(sound.level_dbfs)), self._follower.state.level_dbfs
             if abs(level - shown) < LEVEL_STEP_DB and level > SILENT_DBFS:
-                level = shown  # a room's noise goes up and down by this much: no reason to draw all of it anew
+                level = shown  # the noise of a room varies by this much: do not redraw for it
             self._follower.take(SoundLevel(level, sound.input_xruns, sound.output_xruns))
         if self._follower.state != self._drawn:
             self._drawn = self._follower.state
             self._live.update(View(self._drawn), refresh=True)
 
     def close(self) -> None:
-        """Take the live part down; leave the session's figures."""
+        """Remove the live part; print the figures of the call."""
         self.stop()
         state = self._follower.state
         if state.summary.turns:
@@ -71,13 +71,13 @@ class ScreenSink:
             self._console.print(in_words(usage), markup=False, highlight=False)
 
     def save_svg(self, path: Path, title: str = "voice-agent talk") -> None:
-        """The screen as it stands, as a picture. OSError if it cannot be written."""
-        paper = Console(
+        """Save the screen as an SVG picture. Raises OSError if it cannot be written."""
+        picture = Console(
             file=io.StringIO(), record=True, width=self._console.width, force_terminal=True, color_system="truecolor"
         )
         for lines in tuple(self._entries):  # the drawing thread may add one meanwhile
-            paper.print(lines)
-        paper.print(View(self._follower.state))
-        # Without the fonts that rich would have the picture fetch: a page that is read should call nobody.
-        svg = re.sub(r"@font-face \{.*?\}", "", paper.export_svg(title=title), flags=re.DOTALL)
+            picture.print(lines)
+        picture.print(View(self._follower.state))
+        # Without rich's web fonts: a picture should not connect to a server.
+        svg = re.sub(r"@font-face \{.*?\}", "", picture.export_svg(title=title), flags=re.DOTALL)
         path.write_text(svg, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where there is no terminal: one line an entry, or one JSON object an event."""
+"""Sinks without a terminal: plain lines, one for each entry, or one JSON object for each event."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .usage import in_words
 
 
 class PlainSink:
-    """Lines for people, pipes and log files: nothing is drawn twice, nothing is provisional."""
+    """Plain lines for pipes and log files: nothing is drawn twice, nothing is provisional."""
 
     def __init__(self, out: TextIO, budget: Budget) -> None:
         self._out = out
         self._follower = Follower(budget)
 
     def take(self, at_s: float, event: Event) -> None:
-        """Print what ``event`` adds."""
+        """Print the entries that ``event`` adds."""
         match event:
             case Progress(text):
                 self._print(f"{text} ...")
@@ -35,10 +35,10 @@ class PlainSink:
             self._print(self._line(entry))
 
     def tick(self) -> None:
-        """Nothing moves on paper."""
+        """Do nothing: plain output has no live part."""
 
     def close(self) -> None:
-        """The session's figures."""
+        """Print the figures of the call."""
         state = self._follower.state
         if state.summary.turns:
             self._print(str(state.summary))
@@ -63,7 +63,7 @@ class PlainSink:
 
 
 class JsonSink:
-    """One object a line; docs/talk.md has the events and their keys. States that do not change are not repeated."""
+    """One JSON object a line (keys: docs/talk.md). A state that does not change is not repeated."""
 
     def __init__(self, out: TextIO, budget: Budget) -> None:
         self._out = out
@@ -72,7 +72,7 @@ class JsonSink:
         self._status: CallStatus | None = None
 
     def take(self, at_s: float, event: Event) -> None:
-        """Print ``event``, if it is one for programs."""
+        """Print ``event``, unless only a screen needs it."""
         if isinstance(event, SoundLevel):
             if (event.input_xruns, event.output_xruns) == self._xruns:
                 return
@@ -85,7 +85,7 @@ class JsonSink:
             print(json.dumps(row, allow_nan=False), file=self._out, flush=True)  # ASCII: fits any encoding
 
     def tick(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to add: the events are complete."""
+        """Do nothing: every event is printed already."""

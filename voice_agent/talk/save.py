@@ -1,7 +1,8 @@
-"""``--save DIR``: the conversation as sound, as ledger rows and as a page to read, each written as it goes.
+"""``--save DIR``: the recording, the ledger rows and a transcript, all written while the call goes on.
 
-``conversation.wav`` (left the user, right the agent) is written by the microphone end, ``turns.jsonl`` and
-``transcript.md`` here, a turn at a time: a process that is killed leaves everything up to its last second readable.
+``microphone/call_recording.py`` writes ``conversation.wav`` (left the user, right the agent); this module writes
+``turns.jsonl`` and ``transcript.md`` turn by turn. If the process is killed, all files are readable up to its last
+second or turn.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
 
 
 class Saved:
-    """A folder that a conversation is saved to. UsageError if it holds one already, or cannot be written."""
+    """A folder for one conversation. Raises UsageError if it holds one already, or cannot be written."""
 
     def __init__(self, folder: Path, budget: Budget, clock: Clock = SYSTEM) -> None:
         self.folder = folder
@@ -32,7 +33,7 @@ class Saved:
             raise UsageError(f"--save {folder}: holds a conversation already ({', '.join(there)}); name another folder")
         self._clock = clock
         self._follower = Follower(budget)
-        self._rows = JsonlWriter(folder / ROWS, budget)  # makes the folder
+        self._rows = JsonlWriter(folder / ROWS, budget)  # creates the folder
         try:
             self._page: TextIO = (folder / TRANSCRIPT).open("w", encoding="utf-8", errors="replace")
         except OSError as e:
@@ -41,18 +42,18 @@ class Saved:
 
     @property
     def recording(self) -> Path:
-        """Where the sound belongs."""
+        """The path of the recording."""
         return self.folder / RECORDING
 
     def take(self, event: Event) -> None:
-        """Write what ``event`` adds. UsageError or OSError if that is not possible."""
+        """Write what ``event`` adds. Raises UsageError or OSError if it cannot."""
         if isinstance(event, Ready):
             self._begin(event)
         for entry in self._follower.take(event):
             self._entry(entry)
 
     def close(self) -> None:
-        """Write the figures and close; more than once does nothing."""
+        """Write the figures and close the files; more than once does nothing."""
         if self._page.closed:
             return
         state = self._follower.state
@@ -100,7 +101,7 @@ class Saved:
 
 
 def _markdown(turn: Turn) -> str:
-    """One turn: both texts, then the figures in one line."""
+    """One turn as Markdown: both texts, then the figures in one line."""
     at = turn.speech_ended_s
     place = f" ({int(at) // 60}:{int(at) % 60:02})" if at is not None else " (typed)" if turn.typed else ""
     text = f"**You**{place}**:** {_plain(turn.user_text)}\n\n"
@@ -120,5 +121,5 @@ def _markdown(turn: Turn) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` in one line that Markdown shows as it is."""
+    """``text`` in one line, its Markdown characters escaped."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

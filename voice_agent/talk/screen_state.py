@@ -1,4 +1,4 @@
-"""What stands on the screen, as a frozen value, and how each event changes it. Pure: no terminal, no clock."""
+"""What the screen shows, as a frozen value, and how each event changes it. Pure: no terminal, no clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SILENT_DBFS = -60.0  # the meter's lower end
 
 @dataclass(frozen=True, slots=True)
 class ScreenState:
-    """The lower part of the screen. ``agent_text`` is what has been spoken of the present speech."""
+    """The live part of the screen. ``agent_text``: the words of the current speech that have been heard."""
 
     progress: str | None = "starting"
     ticks: int = 0
@@ -51,21 +51,21 @@ class ScreenState:
 
 @dataclass(frozen=True, slots=True)
 class NoteEntry:
-    """A line that stays: something the user should know."""
+    """A note for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEntry:
-    """Words of the agent that answer no turn: a greeting, an apology, a repetition."""
+    """Words of the agent that belong to no turn: a greeting, an apology, a repetition."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEntry:
-    """A finished turn. ``first``: the first one of this call."""
+    """A finished turn. ``first``: it is the first one of this call."""
 
     turn: Turn
     judged: Verdict
@@ -74,7 +74,7 @@ class TurnEntry:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """The full ledger of a turn, asked for; None: there is no turn yet."""
+    """The full ledger of a turn, on the user's request; None: there is no turn yet."""
 
     turn: Turn | None
 
@@ -83,19 +83,19 @@ Entry = NoteEntry | SpeechEntry | TurnEntry | LedgerEntry
 
 
 class Follower:
-    """Takes events in; :attr:`state` is what to show now, :meth:`take` returns what to add to the record above it."""
+    """Follows the events of a call. :attr:`state`: the live part; :meth:`take` returns the entries to print."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.state = ScreenState()
         self.stats = SessionStats()
         self.last: Turn | None = None
-        self._open = False  # the user's words are final, and their turn has not been closed
-        self._answers = False  # the present speech answers a turn
+        self._open = False  # the user's words are final, and their turn is not closed yet
+        self._answers = False  # the current speech answers a turn
         self._speaking = False
 
     def take(self, event: Event) -> list[Entry]:
-        """Change the state by ``event``; returns the entries to print, in order."""
+        """Update the state; returns the entries to print, in order."""
         match event:
             case Progress(text):
                 self._set(progress=text)
@@ -126,11 +126,11 @@ class Follower:
             case ShowLedger():
                 return [LedgerEntry(self.last)]
             case Ended():
-                pass  # who looks at a screen sees that
+                pass  # the user sees that the screen ends
         return []
 
     def tick(self) -> None:
-        """Time has passed; something that takes a while should be seen to go on."""
+        """Advance the animation of a slow step."""
         if self.state.progress is not None:
             self._set(ticks=self.state.ticks + 1)
 
@@ -141,14 +141,14 @@ class Follower:
         if not self._speaking:
             self._speaking, self._answers = True, self._open
             self._set(agent_text="")
-        if self._open or not self._answers:  # else its turn is closed, and these come late
+        if self._open or not self._answers:  # else its turn is closed already, and its last words come late
             self._set(agent_text=self.state.agent_text + text)
 
     def _said(self) -> list[Entry]:
         text, answered = " ".join(self.state.agent_text.split()), self._answers
         was_speaking, self._speaking, self._answers = self._speaking, False, False
         if answered and self._open:
-            return []  # its turn will bring the words
+            return []  # the turn's entry holds the words
         self._set(agent_text="")
         return [] if answered or not was_speaking or not text else [SpeechEntry(text)]
 
@@ -159,7 +159,7 @@ class Follower:
         self.stats.add(turn, judged)
         self._set(summary=self.stats.summary(), agent_text="")
         shown, said = " ".join(self.state.user_text.split()), " ".join(turn.user_text.split())
-        if shown in said or said in shown:  # else the words of the next turn are on the screen already
+        if shown in said or said in shown:  # else the screen shows the words of the next turn already
             self._open = False
             if self.state.user_final:
                 self._set(user_text="", user_final=False)

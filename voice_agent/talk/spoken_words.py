@@ -1,4 +1,4 @@
-"""The agent's words as they are spoken: the voice's own word times, counted from when the device began to play."""
+"""Emits the agent's words when they are heard: the word times of the TTS, counted from the start of playback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .events import AgentFinished, AgentWords, Event
 
 @dataclass(slots=True)
 class _Speech:
-    """What lies between two flushes. ``words``: text (with its spaces) and start in seconds, those still to come."""
+    """The audio between two flushes. ``words``: those not heard yet, each with its spaces and its start in seconds."""
 
     words: deque[tuple[str, float]] = field(default_factory=deque)
     text: str = ""
@@ -26,10 +26,10 @@ class _Speech:
 
 
 class SpokenWords(io.AudioOutput):
-    """Put before a device: passes all sound on, and tells each word when it starts to be heard.
+    """An audio output in front of ``device``: passes all frames on, and emits each word when it starts to be heard.
 
-    A pause of the device stops the words too. What was cut off is never told. A voice without word times says nothing
-    here; its words are in the turn when that is over.
+    A pause of the device pauses the words too. Words that were cut off are not emitted. A TTS without word times emits
+    nothing here; its words are in the turn's row.
     """
 
     def __init__(self, device: io.AudioOutput, emit: Callable[[Event], None], clock: Clock = SYSTEM) -> None:
@@ -38,11 +38,11 @@ class SpokenWords(io.AudioOutput):
         )
         self._emit = emit
         self._clock = clock
-        self.last = ""  # the words of the last speech, also those that were cut off
-        self._speeches: deque[_Speech] = deque()  # the first is the one that is heard, if it has begun
-        self._began: float | None = None  # when the first one's sample 0 was heard, pauses taken out
+        self.last = ""  # all words of the last speech, also those that were cut off
+        self._speeches: deque[_Speech] = deque()  # the first one is playing, if it has started
+        self._began: float | None = None  # the monotonic time of its sample 0, shifted by the pauses
         self._paused_at: float | None = None
-        self._told = False
+        self._emitted = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -66,7 +66,7 @@ class SpokenWords(io.AudioOutput):
         speech.pushed_s += frame.duration
         await self._device.capture_frame(frame)
         if self._timer is None:
-            self._due()
+            self.emit_due()
 
     def flush(self) -> None:
         super().flush()
@@ -83,7 +83,7 @@ class SpokenWords(io.AudioOutput):
         super().pause()  # passes it on
         if self._paused_at is None:
             self._paused_at = self._clock.now()
-            self._stop()
+            self._stop_timer()
 
     def resume(self) -> None:
         super().resume()
@@ -91,24 +91,24 @@ class SpokenWords(io.AudioOutput):
             if self._began is not None:
                 self._began += self._clock.now() - max(self._paused_at, self._began)
             self._paused_at = None
-            self._due()
+            self.emit_due()
 
     def on_playback_started(self, *, created_at: float) -> None:
         super().on_playback_started(created_at=created_at)
         self._began = from_wall(created_at, self._clock)
-        self._due()
+        self.emit_due()
 
     def on_playback_finished(
         self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
     ) -> None:
-        self._stop()
+        self._stop_timer()
         if self._speeches:
             speech = self._speeches.popleft()
-            self._tell(speech, playback_position if interrupted else float("inf"))
+            self._emit_until(speech, playback_position if interrupted else float("inf"))
             self.last = speech.text.strip() or self.last
         self._began = None
-        if self._told:
-            self._told = False
+        if self._emitted:
+            self._emitted = False
             self._emit(AgentFinished())
         super().on_playback_finished(
             playback_position=playback_position,
@@ -116,25 +116,25 @@ class SpokenWords(io.AudioOutput):
             synchronized_transcript=synchronized_transcript,
         )
 
-    def _due(self) -> None:
-        """Tell what has been reached, and wake up for the next word."""
-        self._stop()
+    def emit_due(self) -> None:
+        """Emit the words that have started, and set the timer for the next one."""
+        self._stop_timer()
         if self._began is None or self._paused_at is not None or not self._speeches:
             return
         speech, at_s = self._speeches[0], self._clock.now() - self._began
-        self._tell(speech, at_s)
+        self._emit_until(speech, at_s)
         if speech.words:
-            self._timer = asyncio.get_running_loop().call_later(speech.words[0][1] - at_s, self._due)
+            self._timer = asyncio.get_running_loop().call_later(speech.words[0][1] - at_s, self.emit_due)
 
-    def _tell(self, speech: _Speech, until_s: float) -> None:
+    def _emit_until(self, speech: _Speech, until_s: float) -> None:
         words = []
         while speech.words and speech.words[0][1] <= until_s:
             words.append(speech.words.popleft()[0])
         if text := "".join(words):
-            self._told = True
+            self._emitted = True
             self._emit(AgentWords(text))
 
-    def _stop(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

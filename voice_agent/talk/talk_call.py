@@ -1,4 +1,4 @@
-"""The call of ``voice-agent talk``: road and microphone joined, its events told, its keys obeyed."""
+"""The call of ``voice-agent talk``: connects pipeline and microphone, emits events, and handles keys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from .spoken_words import SpokenWords
 from .usage import UsageWatch
 from .user_interface import UserInterface
 
-LOOK_S = 0.5  # how often lost sound and what has been used of a quota are looked for
+WATCH_S = 0.5  # how often xruns and provider usage are checked
 
 
 class CallDevices(Protocol):
@@ -76,7 +76,7 @@ OpenDevices = Callable[..., contextlib.AbstractAsyncContextManager[CallDevices]]
 
 @dataclass(slots=True)
 class Talk:
-    """One call. :attr:`sound` may be asked from any thread."""
+    """One call; run it with :func:`~.user_interface.run_call`. :meth:`sound` may be called on any thread."""
 
     config: Config
     open_microphone: OpenDevices
@@ -94,58 +94,58 @@ class Talk:
     _usage: UsageWatch = field(default_factory=UsageWatch)
 
     def sound(self) -> SoundLevel | None:
-        """The meter's present values; None before the microphone is open."""
+        """The current level and xruns; None while the microphone is not open."""
         mic = self._mic
         return None if mic is None else SoundLevel(mic.level_dbfs, mic.input_xruns, mic.output_xruns)
 
     async def __call__(self, ui: UserInterface) -> None:
-        """Talk until the person quits. Raises what the road and the microphone raise: each says what to do."""
+        """Run the call until the user quits. Raises what the pipeline and the microphone raise."""
         self._ui = ui
         options = {"mcp": self.mcp} if self.mcp else {}
         async with self.open_agent_session(
             self.config,
             on_turn=self._turn,
-            progress=lambda text: self._tell(Progress(text)),
+            progress=lambda text: self._emit(Progress(text)),
             tools=self.tools,
             clock=self.clock,
             **options,
-        ) as r:
+        ) as pipeline:
             with startup_objects_frozen():
-                async with self._microphone(r) as mic:
-                    await self._converse(r, mic, ui)
+                async with self._microphone(pipeline) as mic:
+                    await self._converse(pipeline, mic, ui)
 
-    def _microphone(self, r: PipelineSession) -> contextlib.AbstractAsyncContextManager[CallDevices]:
+    def _microphone(self, pipeline: PipelineSession) -> contextlib.AbstractAsyncContextManager[CallDevices]:
         return self.open_microphone(
             self.config.audio,
-            on_audible=r.audible,
-            on_gaps=r.ledger.gaps,
-            on_event=lambda text: self._tell(Note(text)),
+            on_audible=pipeline.audible,
+            on_gaps=pipeline.ledger.gaps,
+            on_event=lambda text: self._emit(Note(text)),
             record=self.save.recording if self.save is not None else None,
             clock=self.clock,
         )
 
-    async def _converse(self, r: PipelineSession, mic: CallDevices, ui: UserInterface) -> None:
+    async def _converse(self, pipeline: PipelineSession, mic: CallDevices, ui: UserInterface) -> None:
         ended = asyncio.Event()
-        self._follow(r.session, mic, ended)
-        r.session.input.audio = mic.input
-        r.session.output.audio = self._words = SpokenWords(mic.output, self._tell, self.clock)
+        self._follow(pipeline.session, mic, ended)
+        pipeline.session.input.audio = mic.input
+        pipeline.session.output.audio = self._words = SpokenWords(mic.output, self._emit, self.clock)
         self._mute(mic, self.muted)
         self._mic = mic
         watching = asyncio.create_task(self._watch())
         ending = asyncio.create_task(ended.wait())
         reason = "stopped"
         try:
-            r.on_note = lambda text: self._tell(Note(text))
-            await r.start()
-            self._tell(self._ready(r, mic))
-            for note in (*self.notes, *r.notes):
-                self._tell(Note(note))
+            pipeline.on_note = lambda text: self._emit(Note(text))
+            await pipeline.start()
+            self._emit(self._ready(pipeline, mic))
+            for note in (*self.notes, *pipeline.notes):
+                self._emit(Note(note))
             while not ended.is_set():
                 press = asyncio.ensure_future(ui.pressed.get())
                 await asyncio.wait({press, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not press.done():
                     press.cancel()
-                elif not await self._press(press.result(), r, mic):
+                elif not await self._press(press.result(), pipeline, mic):
                     reason = "quit"
                     break
             else:
@@ -153,87 +153,87 @@ class Talk:
         finally:
             watching.cancel()
             ending.cancel()
-            # Before the devices close: what is being spoken ends as interrupted, and its turn is recorded.
-            await r.session.aclose()
-            r.ledger.close()
-            self._tell_usage()
-            self._tell(Ended(reason))
+            # Before the devices close: a reply that is playing ends as interrupted, and its turn is recorded.
+            await pipeline.session.aclose()
+            pipeline.ledger.close()
+            self._emit_usage()
+            self._emit(Ended(reason))
             self._mic = None
 
-    async def _press(self, press: KeyCommand | TypedLine, r: PipelineSession, mic: CallDevices) -> bool:
-        """Obey one key or line; False: the person quits."""
+    async def _press(self, press: KeyCommand | TypedLine, pipeline: PipelineSession, mic: CallDevices) -> bool:
+        """Handle one key or typed line; False: the user quits."""
         match press:
             case TypedLine(text):
-                await self._send(text, r)
+                await self._send(text, pipeline)
             case KeyCommand("mute"):
                 self._mute(mic, not mic.muted)
             case KeyCommand("interrupt"):
-                await self._hush(r)
+                await self._stop_agent(pipeline)
             case KeyCommand("repeat"):
-                await self._hush(r)
+                await self._stop_agent(pipeline)
                 if self._words is not None and self._words.last:
-                    r.session.say(self._words.last, add_to_chat_ctx=False)
+                    pipeline.session.say(self._words.last, add_to_chat_ctx=False)
                 else:
-                    self._tell(Note("nothing to repeat yet"))
+                    self._emit(Note("nothing to repeat yet"))
             case KeyCommand("ledger"):
-                self._tell(ShowLedger())
+                self._emit(ShowLedger())
             case KeyCommand("quit"):
                 self.on_quit()
                 return False
         return True
 
-    async def _send(self, text: str, r: PipelineSession) -> None:
+    async def _send(self, text: str, pipeline: PipelineSession) -> None:
         at = self.clock.now()
-        await self._hush(r)
-        self._tell(UserWords(text, final=True, typed=True))
-        handle = r.session.generate_reply(user_input=text)
-        r.ledger.typed(text, at, handle.id)
+        await self._stop_agent(pipeline)
+        self._emit(UserWords(text, final=True, typed=True))
+        handle = pipeline.session.generate_reply(user_input=text)
+        pipeline.ledger.typed(text, at, handle.id)
 
-    async def _hush(self, r: PipelineSession) -> None:
-        """Stop what the agent is saying or about to say."""
+    async def _stop_agent(self, pipeline: PipelineSession) -> None:
+        """Interrupt the agent's reply, whether it is playing or still being generated."""
         with contextlib.suppress(asyncio.TimeoutError, RuntimeError):
-            await asyncio.wait_for(r.session.interrupt(force=True), timeout=2.0)
+            await asyncio.wait_for(pipeline.session.interrupt(force=True), timeout=2.0)
 
     def _mute(self, mic: CallDevices, on: bool) -> None:
         if mic.muted != on:
             mic.muted = on
-            self._tell(Muted(on))
+            self._emit(Muted(on))
 
-    def _ready(self, r: PipelineSession, mic: CallDevices) -> Ready:
+    def _ready(self, pipeline: PipelineSession, mic: CallDevices) -> Ready:
         latency_in, latency_out = mic.latency_ms
         return Ready(
-            model=r.llm.model,
-            provider=r.endpoint.label,
+            model=pipeline.llm.model,
+            provider=pipeline.endpoint.label,
             stt_model=self.config.stt.model,
             voice=self.config.tts.voice,
-            simulated=("language model",) if r.endpoint.simulated else (),
+            simulated=("language model",) if pipeline.endpoint.simulated else (),
             device=mic.description,
             input_latency_ms=round(latency_in, 1),
             output_latency_ms=round(latency_out, 1),
         )
 
     def _follow(self, session: AgentSession[Any], mic: CallDevices, ended: asyncio.Event) -> None:
-        """Tell what the session reports."""
+        """Turn the session's events into ours."""
         final = True
 
         def heard(ev: UserInputTranscribedEvent) -> None:
             nonlocal final
             if ev.transcript.strip():
                 final = ev.is_final
-                self._tell(UserWords(ev.transcript, ev.is_final))
+                self._emit(UserWords(ev.transcript, ev.is_final))
 
         def state(_: AgentStateChangedEvent | UserStateChangedEvent) -> None:
             nonlocal final
-            if session.user_state != "speaking" and not final:  # sound, but no words after all
+            if session.user_state != "speaking" and not final:  # there was sound, but no words
                 final = True
-                self._tell(UserWords("", False))
+                self._emit(UserWords("", False))
             name = status(session.user_state, session.agent_state)
             mic.resting = name == "listening"
-            self._tell(CallStatus(name))
+            self._emit(CallStatus(name))
 
         def closed(ev: CloseEvent) -> None:
             if ev.error is not None:
-                self._tell(Note(f"the call has ended: {ev.error}"))
+                self._emit(Note(f"the call has ended: {ev.error}"))
             ended.set()
 
         session.on("user_input_transcribed", heard)
@@ -244,23 +244,23 @@ class Talk:
     def _turn(self, turn: Turn) -> None:
         if (mic := self._mic) is not None:
             turn = on_recording(turn, mic.timeline)
-        self._tell(TurnDone(turn))
+        self._emit(TurnDone(turn))
 
     async def _watch(self) -> None:
-        """Lost sound and usage are told when they change; the level is only for a screen, which asks for it itself."""
+        """Emit xruns and usage when they change. The level is not emitted: a live screen reads it at each tick."""
         lost = (0, 0)
         while True:
             if (sound := self.sound()) is not None and lost != (sound.input_xruns, sound.output_xruns):
                 lost = sound.input_xruns, sound.output_xruns
-                self._tell(sound)
-            self._tell_usage()
-            await asyncio.sleep(LOOK_S)
+                self._emit(sound)
+            self._emit_usage()
+            await asyncio.sleep(WATCH_S)
 
-    def _tell_usage(self) -> None:
+    def _emit_usage(self) -> None:
         for event in self._usage.events():
-            self._tell(event)
+            self._emit(event)
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         if self._ui is not None:
             self._ui.emit(event)
         if self.save is not None:
@@ -270,18 +270,18 @@ class Talk:
                 save, self.save = self.save, None
                 with contextlib.suppress(VoiceAgentError, OSError):
                     save.close()
-                self._tell(Note(f"the conversation is not saved any more: {e}"))
+                self._emit(Note(f"the conversation is not saved any more: {e}"))
 
 
 def status(user: str, agent: str) -> StateName:
-    """LiveKit's two states as one word: hearing you comes before everything the agent does."""
+    """LiveKit's two states as one: a user who speaks comes before everything the agent does."""
     if user == "speaking":
         return "hearing"
     return "speaking" if agent == "speaking" else "thinking" if agent == "thinking" else "listening"
 
 
 def on_recording(turn: Turn, timeline: Timeline) -> Turn:
-    """The turn with its place on the recording."""
+    """The turn with its positions on the recording's timeline."""
     ended, heard = turn.marks[Mark.SPEECH_ENDED], turn.marks[Mark.FIRST_AUDIBLE]
     return replace(
         turn,

@@ -1,4 +1,4 @@
-"""The meter's readings as events: told when they change; a note once for each limit that is nearly or wholly used."""
+"""Provider usage as events: one at each change, and one note for each limit that is nearly or fully used."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .events import Event, Note, ProviderUsage
 
 
 class UsageWatch:
-    """Call :meth:`events` now and then. ``read``: the last reading, None without a meter; it must not block."""
+    """Call :meth:`events` regularly. ``read`` returns the meter's last snapshot (None: no meter); it must not block."""
 
     def __init__(self, read: Callable[[], Snapshot | None] = meter.snapshot) -> None:
         self._read = read
-        self._told: dict[str, ProviderUsage] = {}
+        self._emitted: dict[str, ProviderUsage] = {}
         self._warned: set[tuple[str, str, str]] = set()
 
     def events(self) -> list[Event]:
-        """What is new since the last call. A provider that was not asked today is not told of."""
+        """The changes since the last call. A provider without requests today is left out, unless it is near a limit."""
         snapshot, out = self._read(), list[Event]()
         for reading in snapshot.providers.values() if snapshot is not None else ():
             usage = usage_of(reading)
-            if usage == self._told.get(reading.provider) or not (usage.requests_today or usage.state != "ok"):
+            if usage == self._emitted.get(reading.provider) or not (usage.requests_today or usage.state != "ok"):
                 continue
-            self._told[reading.provider] = usage
+            self._emitted[reading.provider] = usage
             out.append(usage)
             near = reading.highest
             if near is not None and usage.state != "ok":
@@ -41,7 +41,7 @@ class UsageWatch:
 
 
 def usage_of(reading: Reading) -> ProviderUsage:
-    """A reading as an event."""
+    """A reading of the meter as an event."""
     near = reading.highest
     return ProviderUsage(
         reading.provider,

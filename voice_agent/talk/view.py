@@ -1,6 +1,6 @@
 """A :class:`~.screen_state.ScreenState` as text: the live part of the screen and its entries. Pure; 80 columns.
 
-Without colour nothing is lost: every state, label and stage has its word or letter, provisional words end in ``..``.
+Colour adds no information: every state and stage has a word or letter, and provisional words end in ``..``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .usage import in_words
 KEYS = (("space", "mute"), ("i", "interrupt"), ("r", "repeat"), ("b", "ledger"), ("q", "quit"))
 TYPE_HINT = "/ or type, Enter sends"
 METER_CELLS = 20
-LIVE_LINES = 2  # of each side's words
+LIVE_LINES = 2  # for the words of each side
 _LABEL = 7  # cells: "agent  "
 _STYLE = {"listening": "green", "hearing": "cyan", "thinking": "magenta", "speaking": "yellow"}
 _USED: dict[UsageState, str] = {"ok": "dim", "warn": "bold yellow", "full": "bold red"}
@@ -28,7 +28,7 @@ _USED: dict[UsageState, str] = {"ok": "dim", "warn": "bold yellow", "full": "bol
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The live part: words, state and meter, figures, models, and one line of keys or of what is being typed."""
+    """The live part: words, state and level, figures, models, and one line with the keys or the typed line."""
 
     state: ScreenState
 
@@ -49,7 +49,7 @@ class View:
 
 
 def entry_lines(entry: Entry, budget: Budget, console: Console) -> Group:
-    """An entry as it is printed above the live part: a turn is its words and its bar, after the first legend."""
+    """An entry as it is printed above the live part. A turn: its words and its bar; the first one with the legend."""
     columns = console.width
     match entry:
         case NoteEntry(text):
@@ -82,7 +82,7 @@ def meter(level_dbfs: float, cells: int = METER_CELLS, ascii_only: bool = False)
 
 
 def clean(text: str, console: Console) -> str:
-    """``text`` as this console can show it: no control characters, no letters that its encoding lacks."""
+    """``text`` without control characters and without letters that the console's encoding lacks."""
     visible = "".join(character if character.isprintable() else " " for character in text)
     return visible.encode(console.encoding, "replace").decode(console.encoding)
 
@@ -98,7 +98,7 @@ def _conversation(turn: Turn, console: Console) -> list[Text]:
 
 
 def _words(who: str, text: str, style: str, console: Console, columns: int, lines: int | None = None) -> Text:
-    """Who, and what they said, wrapped beside it; only the newest ``lines`` lines: the live part must not grow."""
+    """The speaker and the wrapped words beside it; at most the last ``lines`` lines (the live part must not grow)."""
     wrapped = [line.plain.rstrip() for line in Text(text).wrap(console, max(1, columns - _LABEL))]
     if lines is not None and len(wrapped) > lines:
         wrapped = wrapped[-lines:]
