@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnxruntime as ort
-
 QUIET = 3  # errors only
 
 
 def session_options(threads: int) -> Any:
     """Options for a model that runs on ``threads`` threads, one run at a time, on shapes that seldom repeat."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -23,6 +23,8 @@ def session_options(threads: int) -> Any:
 
 def open_session(model: bytes, options: Any) -> Any:
     """Raises onnxruntime's exceptions, which share no base class but Exception."""
+    import onnxruntime as ort
+
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     # It keeps the bytes to try other providers with later: 60 MB for a voice, 75 for Whisper base. There are no others.
     if hasattr(session, "_model_bytes"):

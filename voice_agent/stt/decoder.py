@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-
-from faster_whisper.tokenizer import Tokenizer
+from typing import TYPE_CHECKING
 
 from ..clock import SYSTEM, Clock
 from ..errors import ConfigError
@@ -35,6 +34,9 @@ from .guards.plausibility import is_plausible, remove_hallucination, without_mar
 from .guards.repetition import strip_restart
 from .hypothesis import Hypothesis, Word
 from .pcm import SAMPLE_RATE, Float32
+
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
 
 MAX_AUDIO_S = 28.0
 """The longest audio of one pass: Whisper's window of 30 s less a margin."""
@@ -85,6 +87,8 @@ class WhisperEngine:
     def tokenizer(self, language: str) -> Tokenizer:
         """The tokenizer for ``language``. Raises ConfigError if the model does not know it."""
         if language not in self._tokenizers:
+            from faster_whisper.tokenizer import Tokenizer
+
             try:
                 self._tokenizers[language] = Tokenizer(
                     self._backend.hf_tokenizer,

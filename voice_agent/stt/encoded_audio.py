@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from faster_whisper.tokenizer import Tokenizer
+from typing import TYPE_CHECKING, Any
 
 from .backends.base import WhisperBackend
+
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
 
 FRAMES_PER_S = 100  # Whisper's mel frames
 TIMES_PER_S = 50  # its timestamps

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from faster_whisper.tokenizer import Tokenizer
+from typing import TYPE_CHECKING
 
 from ..livekit_compat import faster_whisper as compat
 from .backends.base import MAX_TOKENS, Generated
 from .encoded_audio import EncodedAudio
 from .guards.repetition import strip_restart
 from .hypothesis import Hypothesis
+
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
 
 TOKENS, TOKENS_PER_S = 5, 6
 """Nobody says more tokens than ``TOKENS`` and ``TOKENS_PER_S`` for each second."""

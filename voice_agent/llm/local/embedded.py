@@ -24,8 +24,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
-import xllamacpp
-
 from ...config import Secret
 from ...errors import ModelError
 from ..endpoints import Endpoint
@@ -53,6 +51,8 @@ class EmbeddedModel:
     def __init__(self, path: Path, *, n_ctx: int = 4096, n_batch: int = 16, threads: int = 1) -> None:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; install the embedded model, or use another provider")
+        import xllamacpp
+
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.model_alias = {MODEL_NAME}

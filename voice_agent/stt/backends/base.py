@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from faster_whisper.tokenizer import Tokenizer
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..pcm import Float32
+
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
 
 MAX_TOKENS = 448
 """Whisper's longest text, prompt included."""

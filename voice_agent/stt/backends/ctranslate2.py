@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from faster_whisper import WhisperModel
-from faster_whisper.tokenizer import Tokenizer
 from threadpoolctl import ThreadpoolController
 
 from ...errors import ModelError
@@ -17,11 +15,16 @@ from ...livekit_compat import faster_whisper as compat
 from ..pcm import Float32
 from .base import MAX_TOKENS, Generated
 
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
+
 
 class Ct2Whisper:
     """faster-whisper's model on CTranslate2."""
 
     def __init__(self, path: Path, device: str, compute_type: str, threads: int) -> None:
+        from faster_whisper import WhisperModel
+
         try:
             self._model = WhisperModel(
                 str(path), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True

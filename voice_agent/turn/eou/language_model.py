@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from ...errors import ModelError
 from ...onnx_tools.session import open_session, session_options
@@ -99,8 +98,10 @@ class Reader:
         return [(self._model.text(int(token)), float(p)) for token, p in zip(found, logprobs, strict=True)]
 
 
-def _tokenizer(file: Gguf) -> Tokenizer:
+def _tokenizer(file: Gguf) -> Any:
     """SmolLM2's (``tokenizer.ggml.pre`` = smollm): byte-level BPE, digits apart."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
     kind = file.fact("tokenizer.ggml.model"), file.fact("tokenizer.ggml.pre")
     if kind != ("gpt2", "smollm"):
         raise ModelError(f"its texts are cut in another way ({'/'.join(map(str, kind))}): this is not SmolLM2")

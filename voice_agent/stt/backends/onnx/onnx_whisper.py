@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from faster_whisper.tokenizer import Tokenizer
 
 from ....livekit_compat.faster_whisper import word_times
 from ...pcm import Float32
 from ..base import MAX_TOKENS, Generated
 from .alignment import path
 from .whisper_sessions import Encoded, WhisperSessions
+
+if TYPE_CHECKING:
+    from faster_whisper.tokenizer import Tokenizer
 
 REDRAFT_FROM = 3
 """A draft of at least so many tokens is worth a step over all of them."""

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
 from ....onnx_tools.writer import MICROSOFT, Graph
@@ -110,6 +109,8 @@ def features(g: Graph, pcm: str, silence: str, bins: int) -> str:
     As faster-whisper's ``FeatureExtractor``, a frame every 10 ms. It is part of the graph because numpy would release
     and take Python's lock a dozen times, and OpenBLAS would spin a second thread for 2 ms of work.
     """
+    from faster_whisper.feature_extractor import FeatureExtractor
+
     like = FeatureExtractor(feature_size=bins)
     size = like.n_fft
     angles = 2 * np.pi / size * np.outer(np.arange(size // 2 + 1), np.arange(size))

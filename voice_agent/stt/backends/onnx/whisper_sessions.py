@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as HfTokenizer
 
 from ....errors import ModelError
 from ....onnx_tools.session import open_session, session_options
@@ -57,10 +55,12 @@ class WhisperSessions:
     """The sessions of a CTranslate2 model folder. Raises ModelError if it does not load."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        from tokenizers import Tokenizer
+
         weights = Ct2File(folder / "model.bin")
         try:
             config = json.loads((folder / "config.json").read_text())
-            self.hf_tokenizer = HfTokenizer.from_file(str(folder / "tokenizer.json"))
+            self.hf_tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except (OSError, ValueError) as e:
             raise ModelError(f"{folder} is no Whisper model of CTranslate2 ({e}): convert or fetch it again") from e
         except Exception as e:  # tokenizers raises bare Exception
@@ -167,6 +167,8 @@ def _ints(values: Sequence[int]) -> Any:
 
 
 def _value(array: NDArray[Any]) -> Any:
+    import onnxruntime as ort
+
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
