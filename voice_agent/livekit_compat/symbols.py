@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -17,13 +18,28 @@ from ..errors import DependencyError
 
 log = logging.getLogger("voice_agent")
 
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """From ``first`` on, below ``end``."""
+
+    first: str
+    end: str
+
+    def __contains__(self, version: str) -> bool:
+        return _numbers(self.first) <= _numbers(version) < _numbers(self.end)
+
+    def __str__(self) -> str:
+        return f">={self.first},<{self.end}"
+
+
 TESTED = {
-    "livekit-agents": ">=1.8.9,<1.9",
-    "livekit": ">=1.1.21,<1.2",
-    "livekit-local-inference": ">=0.2.7,<0.3",
-    "httpx2": ">=2.16,<3",
-    "httpcore2": ">=2.16,<3",
-    "faster-whisper": ">=1.2.1,<1.3",
+    "livekit-agents": Versions("1.8.9", "1.9"),
+    "livekit": Versions("1.1.21", "1.2"),
+    "livekit-local-inference": Versions("0.2.7", "0.3"),
+    "httpx2": Versions("2.16", "3"),
+    "httpcore2": Versions("2.16", "3"),
+    "faster-whisper": Versions("1.2.1", "1.3"),
 }
 """Distribution -> the versions whose private names the contract tests (tests/livekit_compat) hold for; pyproject.toml
 has the same bounds."""
@@ -105,3 +121,9 @@ def installed(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release as numbers: (1, 8, 9); what follows it (rc1, .post1) is left out."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()
