@@ -1,17 +1,18 @@
-"""The turn: ``policy`` (pure), ``completeness`` (is the text whole?), ``detector`` (both, with their threads).
+"""Turn detection: when has the user finished, and is speech over the agent an interruption?
 
-``interruption`` (pure): who keeps the floor when both speak.
+Read in this order: ``turn_policy`` (pure: evidence in, decisions out), ``wait_rule`` and ``preflights`` (its parts),
+``eou`` (end-of-turn models), ``barge_in_policy`` (pure), ``detector`` (both policies with their models' threads).
 """
 
-from .barge_in_policy import InterruptionPolicy
+from .barge_in_policy import BargeInPolicy
 from .detector import AgentSound, TurnDetector
-from .eou.completeness import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
-from .policy import TurnPolicy
+from .eou.end_of_turn_models import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
+from .turn_policy import TurnPolicy
 
 __all__ = [
     "AgentSound",
+    "BargeInPolicy",
     "EndOfTurnModel",
-    "InterruptionPolicy",
     "RuleEndOfTurnModel",
     "TextEndOfTurnModel",
     "TurnDetector",

@@ -1,35 +1,34 @@
-"""The user speaks while the agent does: who keeps the floor? A pure policy: evidence in, decisions out, no clock.
+"""The user speaks while the agent does: is it an interruption? A pure policy: evidence in, decisions out, no clock.
 
-The agent falls silent at once, whatever it was, and the doubt is settled while nobody talks over anybody. Words take
-the floor; a cough, a click, a "mhm" or the agent's own echo give it back, and the reply goes on at the very sample.
-Times are seconds of the user's audio, as in :mod:`.policy`.
+The agent's sound is paused at once, so that the question is settled while nobody talks over anybody. Words end the
+reply; a cough, a click, a "mhm" or the agent's own echo do not, and the reply goes on at the sample where it stopped.
+Times are seconds of the user's audio, as in :mod:`.turn_policy`.
 
-What comes in::
+Evidence::
 
     agent_began(now_s), agent_ended(now_s)     the agent's sound starts, is over (or was taken back)
-    window(end_s, probability, hearing)        one VAD window (32 ms); hearing: the ears have an utterance open
-    text(text, covers_s, now_s)                what was heard of the utterance so far, and up to where
-    advance(now_s, hearing)                    time has passed
+    window(end_s, probability, in_turn)        one VAD window (32 ms); in_turn: the STT has an open turn
+    text(text, covers_s, now_s)                a hypothesis of the turn, and the end of the audio it was made from
+    advance(now_s, in_turn)                    time has passed
 
-What comes out: :class:`Pause`, :class:`Resume`, :class:`Yield`, :class:`Drop`.
+Decisions: :class:`Pause`, :class:`Resume`, :class:`Yield`, :class:`Drop`.
 
 The one transition table::
 
-    state   event                                         next    says
-    ------  --------------------------------------------  ------  -------------------------------------------
-    FREE    the agent's sound starts                      HOLDS
-    any     the agent's sound is over                     FREE
-    HOLDS   speech for start_windows (+ false alarms)     DOUBT   Pause
-    HOLDS   words                                         FREE    Yield
-    HOLDS   quiet for resume_after_s, utterance, no words HOLDS   Drop
-    DOUBT   words                                         FREE    Yield
-    DOUBT   quiet for resume_after_s, heard, no words     HOLDS   Resume, Drop (a false alarm)
-    DOUBT   false_interruption_timeout_s without a word   HOLDS   Resume (a false alarm; still listened to)
+    state     event                                           next      decision
+    --------  ----------------------------------------------  --------  --------------------------------
+    SILENT    the agent's sound starts                        SPEAKING
+    any       the agent's sound is over                       SILENT
+    SPEAKING  speech for start_windows (+ false alarms)       PAUSED    Pause
+    SPEAKING  words                                           SILENT    Yield
+    SPEAKING  quiet for resume_after_s, open turn, no words   SPEAKING  Drop
+    PAUSED    words                                           SILENT    Yield
+    PAUSED    quiet for resume_after_s, transcribed, no words SPEAKING  Resume, Drop (a false alarm)
+    PAUSED    false_interruption_timeout_s without a word     SPEAKING  Resume (a false alarm; the turn stays open)
 
-*Words* are texts that :meth:`Words.judge` calls so and that could be said in the time; a lone word of less than half a
-second only if it is a command ("stop"): so short, Whisper makes words of anything. "Quiet, heard" means that the text
-covers all the speech, or that nobody listens (the sound was too short for an utterance). After each false alarm in one
-reply it takes ``false_alarm_windows`` more to pause again: noise makes the agent stumble once, not at every key.
+*Words*: :class:`.speech_kind.SpeechClassifier`. *Transcribed*: the text covers all of the speech, or no turn is open
+(the sound was too short). After each false alarm in one reply it takes ``false_alarm_windows`` more to pause again, so
+that a keyboard pauses the agent once, not at every key.
 """
 
 from __future__ import annotations
@@ -38,41 +37,35 @@ import enum
 from dataclasses import dataclass
 
 from ..config import InterruptionConfig
-from .policy import words_of
+from .speech_kind import SpeechClassifier, SpeechKind
+from .turn_text import words_of
 
-ECHO_SHARE = 0.6  # of the words heard that the agent has just said
-ECHO_WORDS = 8  # a single word is an echo if it is among so many of the agent's last
-SHORT_WORD_S = 0.5  # a lone word shorter than that takes the floor only if it is a command
-FASTEST_WORDS_A_S = 6.0  # more words than that in the sound there was are not heard but made up (Whisper's loops)
-MOST_WINDOWS = 10  # 320 ms: however many false alarms, who speaks longer is listened to
-WHISPERS_NOTHING = frozenset(
-    {"you", "thank you", "thanks", "thank you for watching", "thanks for watching", "bye", "."}
-)
-"""What Whisper writes where nothing was said: texts of its training data's silent ends. Alone they are no words."""
+MOST_WINDOWS = 10
+"""At most so many windows (320 ms) until the agent is paused, after any number of false alarms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence the agent; nothing is lost."""
+    """Pause the agent's sound; nothing of it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on where it stopped. ``reason``: what the interruption turned out to be."""
+    """Go on where it stopped. ``reason``: what the sound turned out to be."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The user has the floor: end the reply; what they say is a turn. ``text``: what told."""
+    """The user interrupts: end the reply; what they say is a turn. ``text``: the words that showed it."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Forget the utterance: it is no turn."""
+    """The present speech is no turn."""
 
     reason: str
 
@@ -80,104 +73,64 @@ class Drop:
 BargeInDecision = Pause | Resume | Yield | Drop
 
 
-class State(enum.Enum):
-    FREE = "free"
-    HOLDS = "holds"
-    DOUBT = "doubt"
+class BargeInState(enum.Enum):
+    """Of the agent's sound."""
+
+    SILENT = "silent"
+    SPEAKING = "speaking"
+    PAUSED = "paused"
 
 
-class Words:
-    """Tells words that take the floor from those that leave it with the speaker."""
+class _UserSpeech:
+    """What the user has said over the agent so far. Times are -1 before there is any."""
 
-    def __init__(self, config: InterruptionConfig) -> None:
-        self._backchannels = {words_of(b) for b in config.backchannels.split(",")} - {""}
-        self._commands = {words_of(c) for c in config.commands.split(",")} - {""}
-        self._longest = max((len(b.split()) for b in self._backchannels), default=1)
+    def __init__(self) -> None:
+        self.began_s = self.ended_s = -1.0
+        self.text = ""
+        self.covers_s = -1.0
+        self.texts_with_words = 0  # in a row
 
-    def is_backchannel(self, text: str) -> bool:
-        """Nothing but back-channels, any number of them: "mhm", "yeah, right", "okay okay"."""
-        words = words_of(text).split()
-        at = 0
-        while at < len(words):
-            for n in range(min(self._longest, len(words) - at), 0, -1):
-                if " ".join(words[at : at + n]) in self._backchannels:
-                    at += n
-                    break
-            else:
-                return False
-        return bool(words)
+    @property
+    def length_s(self) -> float | None:
+        return self.ended_s - self.began_s if self.began_s >= 0 else None
 
-    def is_command(self, text: str) -> bool:
-        """A word that is said to stop somebody: "wait", "no"."""
-        return words_of(text) in self._commands
-
-    def judge(self, text: str, agent_text: str) -> str:
-        """``words``, or what it is instead: ``nothing``, ``back-channel``, ``echo`` (of ``agent_text``)."""
-        key = words_of(text)
-        if not key or key in WHISPERS_NOTHING:
-            return "nothing"
-        if self.is_backchannel(text):
-            return "back-channel"
-        return "echo" if is_echo(key, words_of(agent_text)) else "words"
+    @property
+    def transcribed(self) -> bool:
+        return self.covers_s >= self.ended_s > 0
 
 
-def is_echo(heard: str, said: str) -> bool:
-    """Whether most of the words ``heard`` occur, in this order, in a stretch of what was ``said``.
-
-    The stretch may be half longer than what was heard: an echo is misheard, not reworded.
-    """
-    mine, theirs = heard.split(), said.split()
-    if len(mine) < 2 or len(theirs) < 2:
-        return heard in theirs[-ECHO_WORDS:]
-    span = len(mine) + (len(mine) + 1) // 2
-    return any(_common(mine, theirs[i : i + span]) >= ECHO_SHARE * len(mine) for i in range(max(1, len(theirs) - 1)))
-
-
-def _common(a: list[str], b: list[str]) -> int:
-    """Length of the longest common subsequence."""
-    row = [0] * (len(b) + 1)
-    for x in a:
-        previous = 0
-        for j, y in enumerate(b, 1):
-            previous, row[j] = row[j], previous + 1 if x == y else max(row[j], row[j - 1])
-    return row[-1]
-
-
-class InterruptionPolicy:
-    """The policy for one speaker. Give it evidence in the order of time; act on what it returns."""
+class BargeInPolicy:
+    """The policy for one speaker. Give it evidence in the order of time; act on the decisions."""
 
     def __init__(self, config: InterruptionConfig) -> None:
         self.config = config
-        self.state = State.FREE
-        self._words = Words(config)
-        self._now = 0.0
-        self._run = 0
+        self.state = BargeInState.SILENT
+        self._classifier = SpeechClassifier(config)
+        self._speech = _UserSpeech()
+        self._now_s = 0.0
+        self._run = 0  # consecutive windows with speech
         self._false_alarms = 0
-        self._given_up = False  # the present stretch of sound has been paused for long enough
+        self._ignored = False  # the present stretch of sound has paused the agent for long enough
         self._paused_at_s = 0.0
-        self._speech_began_s = self._speech_ended_s = -1.0
-        self._text = ""
-        self._covers_s = -1.0
-        self._times_heard = 0  # hypotheses in a row that held words
         self._reply_left_s: float | None = None
 
     @property
-    def holding(self) -> bool:
-        """The agent has the floor, for certain or in doubt: no turn may be asked on or committed."""
-        return self.state is not State.FREE
+    def agent_active(self) -> bool:
+        """The agent speaks or is paused: no turn may be preflighted or end."""
+        return self.state is not BargeInState.SILENT
 
     def agent_began(self, now_s: float) -> None:
-        """The agent can be heard. The user's present utterance, if any, is one over it."""
-        self._now = max(self._now, now_s)
-        if self.state is State.FREE:
-            self.state = State.HOLDS
+        """The agent can be heard. Speech of the user from now on is speech over it."""
+        self._now_s = max(self._now_s, now_s)
+        if self.state is BargeInState.SILENT:
+            self.state = BargeInState.SPEAKING
             self._run = self._false_alarms = 0
             self._forget()
 
     def agent_ended(self, now_s: float) -> None:
-        """The reply is over: whatever the user says now is a turn like any other."""
-        self._now = max(self._now, now_s)
-        self.state = State.FREE
+        """The reply is over: what the user says now is a turn like any other."""
+        self._now_s = max(self._now_s, now_s)
+        self.state = BargeInState.SILENT
         self._forget()
 
     def window(
@@ -185,106 +138,95 @@ class InterruptionPolicy:
         end_s: float,
         probability: float,
         *,
-        hearing: bool,
+        in_turn: bool,
         agent_text: str = "",
         reply_left_s: float | None = None,
     ) -> tuple[BargeInDecision, ...]:
         """One VAD window that ends at ``end_s``. ``agent_text``: what the agent has said of late; ``reply_left_s``:
         how much of its reply is left to be heard (None: not known)."""
-        self._now = max(self._now, end_s)
-        speech = probability > self.config.speech_threshold
-        self._run = self._run + 1 if speech else 0
-        self._given_up = self._given_up and speech
-        if self.state is State.FREE:
+        self._now_s = max(self._now_s, end_s)
+        is_speech = probability > self.config.speech_threshold
+        self._run = self._run + 1 if is_speech else 0
+        self._ignored = self._ignored and is_speech
+        if self.state is BargeInState.SILENT:
             return ()
-        if speech:
-            if self._speech_began_s < 0:
-                self._speech_began_s = end_s - 0.032
-            self._speech_ended_s = end_s
-        if self.state is State.HOLDS and not self._given_up and self._run >= self._needed(probability):
-            self.state = State.DOUBT
+        if is_speech:
+            if self._speech.began_s < 0:
+                self._speech.began_s = end_s - 0.032
+            self._speech.ended_s = end_s
+        if self.state is BargeInState.SPEAKING and not self._ignored and self._run >= self._needed(probability):
+            self.state = BargeInState.PAUSED
             self._paused_at_s = end_s
             self._reply_left_s = reply_left_s
-            return (Pause(), *self._settle(hearing, agent_text))
-        return self._settle(hearing, agent_text)
+            return (Pause(), *self._settle(in_turn, agent_text))
+        return self._settle(in_turn, agent_text)
 
     def text(self, text: str, covers_s: float, now_s: float, *, agent_text: str = "") -> tuple[BargeInDecision, ...]:
-        """A hypothesis of the whole utterance, made from the audio up to ``covers_s``."""
-        self._now = max(self._now, now_s)
-        if self.state is State.FREE:
+        """A hypothesis of the whole turn, made from the audio up to ``covers_s``."""
+        self._now_s = max(self._now_s, now_s)
+        if self.state is BargeInState.SILENT:
             return ()
-        self._text, self._covers_s = text, covers_s
-        self._times_heard = self._times_heard + 1 if self._kind(agent_text) == "words" else 0
+        speech = self._speech
+        speech.text, speech.covers_s = text, covers_s
+        speech.texts_with_words = speech.texts_with_words + 1 if self._kind(agent_text) is SpeechKind.WORDS else 0
         return self._settle(True, agent_text)
 
-    def advance(self, now_s: float, *, hearing: bool, agent_text: str = "") -> tuple[BargeInDecision, ...]:
+    def advance(self, now_s: float, *, in_turn: bool, agent_text: str = "") -> tuple[BargeInDecision, ...]:
         """Time has passed."""
-        self._now = max(self._now, now_s)
-        return () if self.state is State.FREE else self._settle(hearing, agent_text)
+        self._now_s = max(self._now_s, now_s)
+        return () if self.state is BargeInState.SILENT else self._settle(in_turn, agent_text)
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
     def _needed(self, probability: float) -> int:
+        """Windows with speech that pause the agent."""
         c = self.config
         windows = 1 if probability >= c.sure_threshold and not self._false_alarms else c.start_windows
         return min(windows + self._false_alarms * c.false_alarm_windows, MOST_WINDOWS)
 
-    def _settle(self, hearing: bool, agent_text: str) -> tuple[BargeInDecision, ...]:
-        c = self.config
+    def _settle(self, in_turn: bool, agent_text: str) -> tuple[BargeInDecision, ...]:
+        c, speech = self.config, self._speech
         kind = self._kind(agent_text)
-        heard_all = self._covers_s >= self._speech_ended_s > 0
-        if kind == "words" and self._is_sure(heard_all):
+        if kind is SpeechKind.WORDS and self._is_sure():
             return self._yield()
-        quiet = self._speech_ended_s >= 0 and self._now - self._speech_ended_s >= c.resume_after_s
-        if quiet and (heard_all or not hearing):
-            if kind == "words":  # one word, heard once, and then nothing: "stop" and "no" are such
+        quiet = speech.ended_s >= 0 and self._now_s - speech.ended_s >= c.resume_after_s
+        if quiet and (speech.transcribed or not in_turn):
+            # One word, transcribed once, and then nothing: "stop" and "no" are such.
+            if kind is SpeechKind.WORDS or (kind is SpeechKind.BACKCHANNEL and self._is_answer()):
                 return self._yield()
-            if kind == "back-channel" and self._answers():
-                return self._yield()
-            return self._false_alarm(kind, drop=hearing)
-        if (
-            self.state is State.DOUBT
-            and self._now - self._paused_at_s >= c.false_interruption_timeout_s
-            and kind != "words"
-        ):
-            self.state = State.HOLDS
+            return self._false_alarm(kind, drop=in_turn)
+        timeout = self._now_s - self._paused_at_s >= c.false_interruption_timeout_s
+        if self.state is BargeInState.PAUSED and timeout and kind is not SpeechKind.WORDS:
+            self.state = BargeInState.SPEAKING
             self._false_alarms += 1
-            self._given_up = True
+            self._ignored = True
             return (Resume("sound without words"),)
         return ()
 
-    def _kind(self, agent_text: str) -> str:
-        kind = self._words.judge(self._text, agent_text)
-        if kind == "words" and self._speech_began_s >= 0:
-            length_s = self._speech_ended_s - self._speech_began_s
-            words = len(words_of(self._text).split())
-            if words > max(1.0, FASTEST_WORDS_A_S * length_s):
-                return "nothing"
-            if words == 1 and length_s < SHORT_WORD_S and not self._words.is_command(self._text):
-                return "a short sound"
-        return kind
+    def _kind(self, agent_text: str) -> SpeechKind:
+        return self._classifier.kind(self._speech.text, agent_text, self._speech.length_s)
 
-    def _is_sure(self, heard_all: bool) -> bool:
-        """Several words, or the same evidence twice, or the utterance's end heard: it is no slip of the ears."""
-        return len(words_of(self._text).split()) >= self.config.min_words or self._times_heard >= 2 or heard_all
+    def _is_sure(self) -> bool:
+        """Several words, or words in two texts in a row, or a text of all of the speech: no error of the STT."""
+        speech = self._speech
+        enough = len(words_of(speech.text).split()) >= self.config.min_words
+        return enough or speech.texts_with_words >= 2 or speech.transcribed
 
-    def _answers(self) -> bool:
-        """The "yes" came over the reply's last word: it was an answer."""
+    def _is_answer(self) -> bool:
+        """A "yes" over the last word of the reply is an answer."""
         return self._reply_left_s is not None and self._reply_left_s <= self.config.last_words_s
 
     def _yield(self) -> tuple[BargeInDecision, ...]:
-        text, self.state = self._text, State.FREE
+        text, self.state = self._speech.text, BargeInState.SILENT
         self._forget()
         return (Yield(text),)
 
-    def _false_alarm(self, kind: str, *, drop: bool) -> tuple[BargeInDecision, ...]:
-        paused, self.state = self.state is State.DOUBT, State.HOLDS
+    def _false_alarm(self, kind: SpeechKind, *, drop: bool) -> tuple[BargeInDecision, ...]:
+        paused, self.state = self.state is BargeInState.PAUSED, BargeInState.SPEAKING
         self._forget()
         self._false_alarms += paused
-        reason = "no words" if kind == "nothing" else kind
-        return (*((Resume(reason),) if paused else ()), *((Drop(reason),) if drop else ()))
+        return (*((Resume(kind.value),) if paused else ()), *((Drop(kind.value),) if drop else ()))
 
     def _forget(self) -> None:
-        self._text, self._covers_s, self._times_heard = "", -1.0, 0
-        self._speech_began_s = self._speech_ended_s = -1.0
+        self._speech = _UserSpeech()
         self._reply_left_s = None

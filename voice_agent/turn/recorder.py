@@ -1,7 +1,7 @@
-"""Keeps what a turn policy was given, so that another policy can be given the same (voice_agent/testing/replay).
+"""Records the evidence of each turn, so that another policy can be replayed on it (voice_agent/testing/replay).
 
-One record a turn, from a little before its speech to the next turn's, or until :data:`AFTER_S` after the commit. All
-times are seconds of audio since the stream began.
+One record for each turn, from a little before its speech to the next turn's, or until :data:`AFTER_S` after its end.
+All times are seconds of audio since the stream began.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_WINDOWS = 4000  # two minutes; a longer turn keeps its beginning
 
 
 class Recorder:
-    """Tell it everything the policy is told, and everything the policy says."""
+    """Give it all evidence and all decisions of the policy."""
 
     def __init__(self, config: TurnConfig) -> None:
         changed = {
@@ -34,12 +34,12 @@ class Recorder:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """The present turn's record: plain JSON types, still growing. None before the first speech.
+        """The present turn's record as plain JSON types, still growing. None before the first speech.
 
-        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability];
-        ``energy_drop``: ends of those in which the voice fades; ``passes``: [heard
-        up to, ready at, whole text]; ``scores``: [words, score, seconds it took]; ``acoustic``: [end of speech,
-        probability]; ``began_s``: start of the speech; ``reopened``: whether the turn was committed before and went on.
+        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends of
+        the windows with an energy drop; ``passes``: [covers, ready at, whole text]; ``scores``: [words, score, seconds
+        it took]; ``acoustic``: [end of speech, probability]; ``began_s``: start of the speech; ``reopened``: whether
+        the turn was reopened after its end.
         """
         return self._record
 
@@ -64,7 +64,7 @@ class Recorder:
             self._record["acoustic"].append([round(speech_ended_s, 3), round(probability, 4)])
 
     def decided(self, decision: TurnEvent) -> None:
-        """The policy says something: a turn begins, goes on, or is committed."""
+        """A decision of the policy: a turn begins, is reopened, or ends."""
         if isinstance(decision, SpeechStarted):
             if self._record is not None:  # the new turn's first windows are not the old one's
                 kept = [pair for pair in self._record["windows"] if pair[0] <= decision.at_s + 1e-3]
