@@ -26,9 +26,9 @@ from voice_agent.stt.pass_scheduler import pass_is_due
 from voice_agent.stt.pcm import to_float
 from voice_agent.testing.replay.recorded import SPEECH, WINDOW_S, Evidence
 from voice_agent.turn import EndOfTurnModel
-from voice_agent.turn.detector import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
+from voice_agent.turn.acoustic import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
 from voice_agent.turn.energy import EnergyDrop
-from voice_agent.turn.policy import words_of
+from voice_agent.turn.turn_text import words_of
 
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
 CONFIRM_SHARE = 0.45  # of a pass's time: what it takes to confirm a text that is known (voice_agent/stt/decoder.py)

@@ -12,7 +12,7 @@ from voice_agent.errors import ModelError
 from voice_agent.llm.local.embedded import EmbeddedModel
 from voice_agent.pipeline.loaded_models import LoadedModels, loaded, reading
 from voice_agent.turn import RuleEndOfTurnModel, TextEndOfTurnModel
-from voice_agent.turn.eou.completeness import PROMPT_HEAD
+from voice_agent.turn.eou.end_of_turn_models import PROMPT_HEAD
 from voice_agent.turn.eou.language_model import Reader
 
 SIMULATED = Config(stt=SttConfig(model="tiny.en"), llm=LlmConfig(spec="sim:ttft=1ms"))

@@ -1,4 +1,4 @@
-"""Who keeps the floor: the policy on paper, in seconds of sound that nobody has to wait for."""
+"""The barge-in policy on a virtual clock: seconds of audio, no waiting."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from voice_agent.config import InterruptionConfig
 from voice_agent.turn.barge_in_policy import (
     MOST_WINDOWS,
     BargeInDecision,
+    BargeInPolicy,
+    BargeInState,
     Drop,
-    InterruptionPolicy,
     Pause,
     Resume,
-    State,
-    Words,
     Yield,
-    is_echo,
 )
 
 WINDOW = 0.032
@@ -25,25 +23,25 @@ AGENT = "well that is a long story so let me tell it from the beginning"
 
 
 class Call:
-    """A policy with the agent speaking, and a pen for what it says."""
+    """A policy with the agent speaking; notes its decisions."""
 
     def __init__(self, **settings: float) -> None:
-        self.policy = InterruptionPolicy(dataclasses.replace(InterruptionConfig(), **settings))  # type: ignore[arg-type]
+        self.policy = BargeInPolicy(dataclasses.replace(InterruptionConfig(), **settings))  # type: ignore[arg-type]
         self.now = 10.0
         self.said: list[BargeInDecision] = []
         self.policy.agent_began(self.now)
 
     def sound(
-        self, windows: int, probability: float = 0.7, *, hearing: bool = True, left_s: float | None = None
+        self, windows: int, probability: float = 0.7, *, in_turn: bool = True, left_s: float | None = None
     ) -> None:
         for _ in range(windows):
             self.now += WINDOW
             self.said += self.policy.window(
-                self.now, probability, hearing=hearing, agent_text=AGENT, reply_left_s=left_s
+                self.now, probability, in_turn=in_turn, agent_text=AGENT, reply_left_s=left_s
             )
 
-    def silence(self, seconds: float, *, hearing: bool = True) -> None:
-        self.sound(round(seconds / WINDOW), 0.0, hearing=hearing)
+    def silence(self, seconds: float, *, in_turn: bool = True) -> None:
+        self.sound(round(seconds / WINDOW), 0.0, in_turn=in_turn)
 
     def heard(self, text: str) -> None:
         self.said += self.policy.text(text, self.now, self.now, agent_text=AGENT)
@@ -81,18 +79,18 @@ class TestPause:
         call.sound(30, 0.99)
         call.heard("What is the capital of France?")
         assert call.taken() == []
-        assert not call.policy.holding
+        assert not call.policy.agent_active
 
 
-class TestWords:
-    def test_several_words_take_the_floor_at_once(self) -> None:
+class TestInterruptions:
+    def test_several_words_interrupt_at_once(self) -> None:
         call = Call()
         call.sound(25)
         call.heard("what is the capital")
         assert call.taken() == [Pause(), Yield("what is the capital")]
-        assert call.policy.state is State.FREE
+        assert call.policy.state is BargeInState.SILENT
 
-    def test_a_word_or_two_are_heard_twice_first(self) -> None:
+    def test_a_word_or_two_interrupt_when_transcribed_twice(self) -> None:
         call = Call()
         call.sound(20)
         call.said += call.policy.text("what about", call.now - 0.2, call.now)  # the user goes on
@@ -125,7 +123,7 @@ class TestWords:
         call.silence(0.4)
         assert [type(d) for d in call.taken()] == [Pause, Yield]
 
-    def test_words_without_a_pause_before_them_take_the_floor_too(self) -> None:
+    def test_words_interrupt_without_a_pause_before_them(self) -> None:
         """A false alarm's utterance may still turn into words, before the next pause is due."""
         call = Call(false_interruption_timeout_s=0.5)
         call.sound(30)
@@ -154,7 +152,7 @@ class TestFalseAlarms:
         call.heard(text)
         call.silence(0.4)
         assert call.taken() == [Pause(), Resume(reason), Drop(reason)]
-        assert call.policy.state is State.HOLDS
+        assert call.policy.state is BargeInState.SPEAKING
 
     def test_it_waits_until_the_sound_has_been_heard(self) -> None:
         call = Call()
@@ -166,8 +164,8 @@ class TestFalseAlarms:
 
     def test_a_sound_too_short_for_an_utterance_has_nothing_to_drop(self) -> None:
         call = Call()
-        call.sound(1, 0.95, hearing=False)
-        call.silence(0.4, hearing=False)
+        call.sound(1, 0.95, in_turn=False)
+        call.silence(0.4, in_turn=False)
         assert call.taken() == [Pause(), Resume("no words")]
 
     def test_noise_without_end_does_not_silence_the_agent_for_ever(self) -> None:
@@ -220,44 +218,11 @@ def test_a_yes_in_the_middle_is_not() -> None:
     assert [type(d) for d in call.taken()] == [Pause, Resume, Drop]
 
 
-def test_the_end_of_the_reply_settles_every_doubt() -> None:
+def test_the_end_of_the_reply_ends_the_policys_work() -> None:
     call = Call()
     call.sound(10)
-    before = call.policy.holding
+    before = call.policy.agent_active
     call.policy.agent_ended(call.now)
-    assert (before, call.policy.holding) == (True, False)
+    assert (before, call.policy.agent_active) == (True, False)
     call.heard("what is the capital")
     assert call.taken() == [Pause()]
-
-
-@pytest.mark.parametrize(
-    ("heard", "echo"),
-    [
-        ("let me tell it", True),
-        ("so let me spell it from", True),  # misheard
-        ("beginning", True),
-        ("what is the capital of france", False),
-        ("tell me about the garden please", False),
-        ("story", False),  # too long ago for a single word
-        ("", False),
-    ],
-)
-def test_echo(heard: str, echo: bool) -> None:
-    assert is_echo(heard, AGENT) is echo
-
-
-@pytest.mark.parametrize("text", ["Mhm", "uh-huh", "I see.", "yeah, I see, okay", "All right!"])
-def test_backchannels(text: str) -> None:
-    assert Words(InterruptionConfig()).is_backchannel(text)
-
-
-@pytest.mark.parametrize("text", ["", "okay but why", "right now", "no", "yes please"])
-def test_no_backchannels(text: str) -> None:
-    assert not Words(InterruptionConfig()).is_backchannel(text)
-
-
-def test_the_words_are_settings() -> None:
-    words = Words(InterruptionConfig(backchannels="genau, na klar", commands="halt"))
-    assert words.is_backchannel("Na klar, genau.")
-    assert not words.is_backchannel("okay")
-    assert words.is_command("Halt!")

@@ -11,20 +11,20 @@ def tone(level: float) -> Int16:
     return pcm
 
 
-def test_speech_far_below_the_loudest_fades() -> None:
+def test_speech_far_below_the_loudest_is_a_drop() -> None:
     energy_drop = EnergyDrop(below_db=12.0)
     assert not energy_drop.window(tone(8000), True)
     assert not energy_drop.window(tone(3000), True)  # 8.5 dB
     assert energy_drop.window(tone(1500), True)  # 14.5 dB
 
 
-def test_silence_is_no_fading() -> None:
+def test_silence_is_no_drop() -> None:
     energy_drop = EnergyDrop(below_db=12.0)
     energy_drop.window(tone(8000), True)
     assert not energy_drop.window(tone(0), False)
 
 
-def test_a_speaker_who_turns_away_is_not_fading_for_ever() -> None:
+def test_a_speaker_who_turns_away_is_not_below_for_ever() -> None:
     energy_drop = EnergyDrop(below_db=12.0)
     energy_drop.window(tone(8000), True)
     seen = [energy_drop.window(tone(1500), True) for _ in range(200)]

@@ -36,7 +36,7 @@ from ..stt.pcm import SAMPLE_RATE
 from ..tts import AudioChunk, Delivery, PiperTTS, Stop, Voice
 from ..tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
 from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
-from ..turn.eou.completeness import PROMPT_HEAD, NextTokens
+from ..turn.eou.end_of_turn_models import PROMPT_HEAD, NextTokens
 from ..turn.eou.language_model import TextModel
 from .fillers import Sound
 

@@ -30,8 +30,8 @@ from ..llm.hedging.hedge import HedgedLLM
 from ..stt import FastWhisperSTT
 from ..testing.harness.faults import Faults
 from ..tts import PiperTTS
-from ..turn import InterruptionPolicy, TurnDetector
-from ..turn.policy import State
+from ..turn import BargeInPolicy, TurnDetector
+from ..turn.turn_policy import TurnState
 from ..turn_events import BaseTurnDetector, UserTurn
 from .agent import VoiceAgent
 from .degradation import SMALLEST_WHISPER, Degradation, room_for_whisper, swaps_of
@@ -153,7 +153,7 @@ async def open_session(
                     present(),
                     end_of_turn_model,
                     acoustic,
-                    barge_in=InterruptionPolicy(config.interruption),
+                    barge_in=BargeInPolicy(config.interruption),
                     on_barge_in=lambda decision: barge_in.decide(decision),
                     agent=lambda: barge_in.sound(),
                 )
@@ -165,7 +165,7 @@ async def open_session(
             language=config.stt.language,
             turn_detector=turn_detector,
             engine=engine,
-            thread=faults.thread(parts.lane(urgent=lambda: any(d.policy.state is State.PAUSED for d in detectors))),
+            thread=faults.thread(parts.lane(urgent=lambda: any(d.policy.state is TurnState.PAUSED for d in detectors))),
             clock=clock,
         )
         endpoint = parts.endpoint

@@ -36,8 +36,8 @@ class Recorder:
     def record(self) -> dict[str, Any] | None:
         """The present turn's record as plain JSON types, still growing. None before the first speech.
 
-        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends of
-        the windows with an energy drop; ``passes``: [covers, ready at, whole text]; ``scores``: [words, score, seconds
+        ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends
+        of windows with an energy drop; ``passes``: [covers, ready at, whole text]; ``scores``: [words, score, seconds
         it took]; ``acoustic``: [end of speech, probability]; ``began_s``: start of the speech; ``reopened``: whether
         the turn was reopened after its end.
         """

@@ -17,7 +17,7 @@ from voice_agent.config import models
 from voice_agent.errors import ModelError
 from voice_agent.llm.local.embedded import EmbeddedModel
 from voice_agent.turn import TextEndOfTurnModel
-from voice_agent.turn.eou.completeness import PROMPT_HEAD
+from voice_agent.turn.eou.end_of_turn_models import PROMPT_HEAD
 from voice_agent.turn.eou.language_model import KEPT_OF_A_LONG_TEXT, Reader, TextModel
 from voice_agent.turn.eou.lm_graph import POSITIONS
 

@@ -1,5 +1,5 @@
 """SmolLM2-135M on this machine as the chat model, and in a conversation with it as the turn's judge too: one load of
-the weights. (In any other conversation the judge reads with :mod:`voice_agent.turn.eou`.)
+the weights. (In other conversations the end-of-turn model runs on :mod:`voice_agent.turn.eou`.)
 
 llama.cpp's server runs inside this process (its threads are C++ and release Python's lock). It has two slots, each
 with its own key-value cache: 0 for the judge, 1 for conversations. A judge's question is decoded in the same batches

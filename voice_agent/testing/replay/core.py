@@ -14,8 +14,9 @@ from typing import Any
 
 from ...budget.stage_times import StageTimes
 from ...config import TurnConfig
-from ...turn.detector import ACOUSTIC_AT_S
-from ...turn.policy import State, TurnPolicy, words_of
+from ...turn.acoustic import ACOUSTIC_AT_S
+from ...turn.turn_policy import TurnPolicy, TurnState
+from ...turn.turn_text import words_of
 from ...turn_events import EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 from .recorded import WINDOW_S, Evidence
 
@@ -86,7 +87,7 @@ class _Replay:
     def _window(self, end: float, probability: float, energy_drop: bool) -> tuple[TurnEvent, ...]:
         out = self.policy.window(end, probability, WINDOW_S, energy_drop)
         p, ended = self.policy, self.policy.speech_ended_s
-        asks = self.acoustic and p.state is State.PAUSED and self._acoustic_for != ended
+        asks = self.acoustic and p.state is TurnState.PAUSED and self._acoustic_for != ended
         if asks and end - ended >= ACOUSTIC_AT_S and p.wait_s() > ACOUSTIC_AT_S:
             self._acoustic_for = ended
             if (said := self.found.acoustic.get(f"{ended:.3f}")) is not None:
@@ -123,7 +124,7 @@ class _Replay:
 
     def _judged(self, words: str, score: float) -> tuple[TurnEvent, ...]:
         self._judging = False
-        out = self.policy.completeness(words, score, self._now)
+        out = self.policy.end_of_turn_score(words, score, self._now)
         if self._wanted:
             wanted, self._wanted = self._wanted, ""
             self._end_of_turn_model(wanted)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...audio.speech_end import SpeechEnd
 from ...budget.ledger import Turn
-from ...turn.policy import words_of
+from ...turn.turn_text import words_of
 
 FACT_LENGTH = 400  # characters of JSON: what the evidence says at more length is in the rows
 

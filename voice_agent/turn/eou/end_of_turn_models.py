@@ -1,8 +1,8 @@
 """End-of-turn models over text: may the sentence end here? They need no pause.
 
 A score is a natural log-probability: how likely a language model finds it that the next token ends the sentence.
-Whisper's own full stop says nothing (it puts one after any fragment). The score separates finished from unfinished texts
-without overlap when the words are right; it cannot tell the end of a list of whole sentences (docs/turns.md).
+Whisper's own full stop says nothing (it puts one after any fragment). The score separates finished from unfinished
+texts without overlap when the words are right; it cannot tell the end of a list of sentences (docs/turns.md).
 """
 
 from __future__ import annotations

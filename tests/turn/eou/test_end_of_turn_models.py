@@ -10,7 +10,7 @@ from voice_agent.config import TurnConfig, models
 from voice_agent.llm.local.embedded import EmbeddedModel
 from voice_agent.pipeline.loaded_models import reading
 from voice_agent.turn import RuleEndOfTurnModel, TextEndOfTurnModel
-from voice_agent.turn.eou.completeness import FLOOR, adjusted, grammar_penalty, without_last_stop
+from voice_agent.turn.eou.english_rules import LEAST_SCORE, adjusted, grammar_penalty, without_last_stop
 
 PAIRS = [
     ("What is the capital of France?", "What is the capital of"),
@@ -84,7 +84,7 @@ class TestRules:
 
     @pytest.mark.parametrize("text", ["", " ... ", "?"])
     def test_no_words_are_no_sentence(self, text: str) -> None:
-        assert RuleEndOfTurnModel().score(text) == FLOOR
+        assert RuleEndOfTurnModel().score(text) == LEAST_SCORE
 
     @pytest.mark.parametrize("pair", PAIRS)
     def test_whispers_stop_and_capitals_say_nothing(self, pair: tuple[str, str]) -> None:
@@ -94,7 +94,7 @@ class TestRules:
 
 
 class Tokens:
-    """Stands where the model does: gives the tokens it was made with and keeps the questions."""
+    """Stands in for the language model: gives fixed tokens and notes the prompts."""
 
     def __init__(self, *tokens: tuple[str, float]) -> None:
         self.tokens = [(token, math.log(p)) for token, p in tokens]
@@ -119,8 +119,8 @@ class TestModel:
     def test_the_probabilities_of_ending_are_summed(self, tokens: list[tuple[str, float]], probability: float) -> None:
         assert TextEndOfTurnModel(Tokens(*tokens)).score("Who wrote it?") == pytest.approx(math.log(probability + 1e-6))
 
-    def test_never_below_the_floor_nor_above_zero(self) -> None:
-        assert TextEndOfTurnModel(Tokens()).score("Who") >= FLOOR
+    def test_never_below_the_least_score_nor_above_zero(self) -> None:
+        assert TextEndOfTurnModel(Tokens()).score("Who") >= LEAST_SCORE
         assert TextEndOfTurnModel(Tokens((".", 1.0))).score("Who") <= 1e-5
 
     def test_the_question_is_the_open_turn_without_the_stop(self) -> None:
@@ -140,7 +140,7 @@ class TestModel:
     @pytest.mark.parametrize("text", ["", " ", "...", "?!"])
     def test_nothing_is_asked_about_nothing(self, text: str) -> None:
         tokens = Tokens((".", 1.0))
-        assert TextEndOfTurnModel(tokens).score(text) == FLOOR
+        assert TextEndOfTurnModel(tokens).score(text) == LEAST_SCORE
         assert tokens.asked == []
 
 
@@ -156,7 +156,7 @@ def end_of_turn_model(request: pytest.FixtureRequest) -> Iterator[TextEndOfTurnM
 def test_the_real_model_tells_finished_from_unfinished(end_of_turn_model: TextEndOfTurnModel) -> None:
     whole = {text: end_of_turn_model.score(text) for text, _ in PAIRS}
     open_ = {text: end_of_turn_model.score(text) for _, text in PAIRS}
-    assert all(FLOOR <= score <= 0.0 for score in (*whole.values(), *open_.values()))
+    assert all(LEAST_SCORE <= score <= 0.0 for score in (*whole.values(), *open_.values()))
     for finished, unfinished in PAIRS:
         assert whole[finished] > open_[unfinished], (finished, unfinished)
     ranked = [a > b for a in whole.values() for b in open_.values()]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from voice_agent.config import TurnConfig
+from voice_agent.turn import EndOfTurnModel
+from voice_agent.turn.acoustic import AcousticModel
+
+from .driven_detector import CONFIG, DrivenDetector
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., DrivenDetector]]:
+    calls: list[DrivenDetector] = []
+
+    def new(
+        end_of_turn_model: EndOfTurnModel, acoustic: AcousticModel | None = None, config: TurnConfig = CONFIG
+    ) -> DrivenDetector:
+        calls.append(DrivenDetector(end_of_turn_model, acoustic, config))
+        return calls[-1]
+
+    yield new
+    for call in calls:
+        await call.detector.aclose()
