@@ -71,7 +71,7 @@ class TestPreflightBudget:
 
 
 def held_until(pace_s: float | None, **settings: float) -> float:
-    """Silence at the commit of a surely whole text, with its preflight 60 ms into the pause, whose reply does not come."""
+    """Silence at the end of a whole text with a preflight 60 ms into the pause and no reply."""
     policy = TurnPolicy(TurnConfig(**settings))  # type: ignore[arg-type]
     policy.reply_takes_s = pace_s
     for n in range(1, 11):
