@@ -26,7 +26,8 @@ from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, LiveKitAccess
 from voice_agent.room.worker import Listen, Worker
-from voice_agent.testing.harness.room_caller import RATE, Caller, token
+from voice_agent.testing.harness.agent_audio import RATE
+from voice_agent.testing.harness.room_caller import Caller, token
 
 __all__ = ["livekit_server"]
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from livekit.agents.voice import RemoteSession
 
@@ -288,17 +287,3 @@ async def test_many_rooms_share_the_models(join: Join, running: Running, clip: C
         replies = await asyncio.gather(*(ask(heard, clip("ask03"), 20) for heard in (one, two, three)))
         assert all(reply is not None for reply in replies)
     assert running.shared.engine("en") is engine
-
-
-async def test_the_recording_has_both_sides_on_one_line() -> None:
-    from voice_agent.testing.harness.room_caller import Caller
-
-    caller = Caller()
-    caller._spoken = [np.full(160, 5, np.int16)] * 4
-    caller._heard = [(0.02, np.full(160, 7, np.int16)), (0.035, np.full(160, 9, np.int16))]
-    both = caller.recording()
-    assert both.shape == (640, 2)
-    assert both[:, 0].tolist() == [5] * 640
-    assert both[:160, 1].tolist() == [0] * 160
-    assert both[160:320, 1].tolist() == [7] * 160
-    assert both[400:560, 1].tolist() == [9] * 160

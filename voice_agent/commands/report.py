@@ -40,9 +40,10 @@ def add(verbs: Verbs) -> None:
 
 def _report(args: argparse.Namespace) -> int:
     from ..config.redaction import redact
-    from ..testing.report.collect import collect, overall
+    from ..testing.report.collect import collect
     from ..testing.report.html import write_page
     from ..testing.report.markdown import markdown
+    from ..testing.report.overall_verdict import overall
     from ..testing.report.read_runs import load
     from ..testing.scenario.junit import junit, write_text
 

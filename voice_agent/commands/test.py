@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,26 +78,14 @@ def _test(args: argparse.Namespace) -> int:
         for script in scripts:
             print(f"{script.scenario.name:20}  {script.scenario.guards}")
         return 0
-    write_html = _html_writer() if args.html is not None else None
     config = read_config(args)
     results = asyncio.run(_run_all(args, scripts, config, tolerance_ms))
     _write_files(args, results)
-    if write_html is not None:
-        write_html([result.folder for result in results], args.html)
     passed = sum(result.passed for result in results)
     print(f"{passed} of {len(scripts)} passed; runs in {args.runs}")
     if any(result.interrupted for result in results):
         return 130
     return 0 if passed == len(scripts) else EXIT_UNANSWERED
-
-
-def _html_writer() -> Callable[[Sequence[Path], Path], None]:
-    try:
-        report = importlib.import_module("voice_agent.testing.report")
-        writer: Callable[[Sequence[Path], Path], None] = report.write_html
-    except (ImportError, AttributeError):
-        raise UsageError("--html: this version has no HTML report; use --markdown, --json or --junit") from None
-    return writer
 
 
 async def _run_all(
@@ -213,12 +199,18 @@ def _show(result: Result) -> None:
 
 
 def _write_files(args: argparse.Namespace, results: list[Result]) -> None:
-    from ..testing.scenario.junit import junit, markdown, summary, write_text
+    from ..testing.report import markdown, report_on
+    from ..testing.report.html import write_page
+    from ..testing.scenario.junit import junit, summary, write_text
     from ..testing.scenario.results import write_json
 
     if args.junit is not None:
         write_text(args.junit, junit(results))
     if args.json is not None:
         write_json(args.json, summary(results))
-    if args.markdown is not None:
-        write_text(args.markdown, markdown(results))
+    if (args.markdown is not None or args.html is not None) and results:
+        report = report_on([result.folder for result in results])
+        if args.markdown is not None:
+            write_text(args.markdown, markdown(report))
+        if args.html is not None:
+            write_page(report, args.html)

@@ -32,6 +32,9 @@ EVERY_S = 4.0
 
 Make: TypeAlias = Callable[..., Path]
 
+HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1> `@octocat` | [a](http://x.y) #1"
+"""A text that tries to be markup in HTML, in Markdown and in XML."""
+
 
 def turn_of(number: int, *, text: str = "", late_ms: float = 0.0, rng: np.random.Generator | None = None) -> Turn:
     """A turn that ends at ``number * EVERY_S`` on the recording, with evidence."""

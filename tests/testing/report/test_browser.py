@@ -11,8 +11,7 @@ import pytest
 
 from voice_agent.testing.report import write_html
 
-from .conftest import Make
-from .test_html import HOSTILE
+from .conftest import HOSTILE, Make
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab

@@ -16,15 +16,14 @@ from voice_agent.cli import main
 from voice_agent.config.redaction import redact_values
 from voice_agent.errors import UsageError
 from voice_agent.testing.report import markdown, write_html
-from voice_agent.testing.report.collect import collect, label, overall
+from voice_agent.testing.report.collect import collect, label
 from voice_agent.testing.report.html import MODULES, PAGE, bundle, data_block
-from voice_agent.testing.report.markdown import LONGEST
+from voice_agent.testing.report.overall_verdict import overall
 from voice_agent.testing.report.read_runs import load
 from voice_agent.testing.scenario.results import AUDIO, RUN
 
-from .conftest import Make
+from .conftest import HOSTILE, Make
 
-HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1> `@octocat` | [a](http://x.y) #1"
 CANARY = "sk-canary1234567890abcdef"
 
 
@@ -200,20 +199,6 @@ def test_the_sides_of_a_comparison_have_names(make: Make) -> None:
     text = markdown(report)
     assert "| hotel (stock) |" in text
     assert "**hotel, stock and ours:**" in text
-
-
-def test_the_markdown_is_short_and_inert(make: Make) -> None:
-    runs = [make(f"script{n}", turns=6, text=HOSTILE + f" {n}", guards=HOSTILE, late_ms=300.0) for n in range(3)]
-    report = collect(load(runs))
-    text = markdown(report)
-    assert text.count("<details>") == text.count("</details>") == 3
-    assert set(re.findall(r"<(\w+)", text)) == {"details", "summary"}
-    assert "@octocat" not in text  # nobody is called
-    assert not re.search(r"(?<!\\)\]\(", text)  # no link
-    assert all(line.count(" | ") == 6 for line in text.splitlines() if line.startswith("| script"))
-    report.runs *= 200
-    assert len(markdown(report)) <= LONGEST + 100
-    assert "more are in the HTML report" in markdown(report)
 
 
 def test_the_modules_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

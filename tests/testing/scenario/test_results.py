@@ -18,7 +18,7 @@ from voice_agent.config import load as load_config
 from voice_agent.errors import ConfigError, UsageError
 from voice_agent.testing.scenario.against_baseline import against, baseline_of
 from voice_agent.testing.scenario.expect import Check
-from voice_agent.testing.scenario.junit import junit, markdown, summary
+from voice_agent.testing.scenario.junit import junit, summary
 from voice_agent.testing.scenario.results import (
     RUN,
     Result,
@@ -154,7 +154,7 @@ def test_turns_of_a_run_are_rows_of_the_ledger(tmp_path: Path) -> None:
     assert by_item(turns)["stt"] == {"1 a": [60.0]}
 
 
-def test_junit_and_markdown(tmp_path: Path) -> None:
+def test_junit_and_json(tmp_path: Path) -> None:
     good = result(tmp_path, step(row(), Check("answered", True, "yes")))
     bad = result(tmp_path, step(row(), Check("answered", True, "yes"), Check("within 1 ms", False, "310 | ms")))
     bad.whole = [Check("cut_offs at most 0", False, "1")]
@@ -167,9 +167,6 @@ def test_junit_and_markdown(tmp_path: Path) -> None:
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
     assert "x.voice.yaml:3" in (failure.text or "")
-    text = markdown([good, bad, broken])
-    assert "| x | **failed** |" in text
-    assert "no model" in text
     found = summary([good, bad, broken])
     assert [entry["passed"] for entry in found["scripts"]] == [True, False, False]
     assert json.dumps(found)

@@ -12,16 +12,18 @@ import contextlib
 import hashlib
 import html
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ...config.redaction import redact, redact_values
 from ...errors import UsageError
-from .collect import RunsReport, by_urgency, collect, index, link_to
+from .collect import RunsReport, by_urgency, report_on
 from .detail import detail, sound
-from .read_runs import Loaded, load
+from .page_index import index
 from .waveform import Recording
 
 PAGE = Path(__file__).with_name("page")
@@ -38,28 +40,15 @@ def write_html(
     audio_mb: float = AUDIO_MB,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write the report on ``folders`` (docs/report.md: which kinds there are) as one page.
-
-    ``audio_mb``: how much of the file may be sound; turns that do not fit have a link to the recording instead.
-    A folder without a run is one that never began: the page names it and is no pass. Raises UsageError if none has
-    one or the page cannot be written, ConfigError for a damaged run.
-    """
-    runs: list[Loaded] = []
-    missing: list[UsageError] = []
-    for folder in folders:
-        try:
-            runs += load([folder])
-        except UsageError as error:
-            missing.append(error)
-    if not runs and missing:
-        raise missing[0]
-    report = collect(runs, on_note)
-    report.missing = [str(error) for error in missing]
-    write_page(report, path, audio_mb=audio_mb)
+    """Write the report on ``folders`` as one page (:func:`~.collect.report_on`; :func:`write_page`)."""
+    write_page(report_on(folders, on_note), path, audio_mb=audio_mb)
 
 
 def write_page(report: RunsReport, path: Path, *, audio_mb: float = AUDIO_MB) -> None:
-    """The page of a report that was collected already; whole or not at all. Raises UsageError."""
+    """Write the page, whole or not at all. Raises UsageError if it cannot be written.
+
+    ``audio_mb``: how much of the file may be sound; turns that do not fit have a link to the recording instead.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".part")
@@ -139,3 +128,11 @@ def _parts(report: RunsReport, path: Path, audio_bytes: int) -> Iterator[str]:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def link_to(recording: Path, page: Path) -> str | None:
+    """The recording's address as seen from the page; None if the two are on different drives."""
+    try:
+        return quote(Path(os.path.relpath(recording.resolve(), page.resolve().parent)).as_posix())
+    except ValueError:
+        return None

@@ -7,7 +7,8 @@ import re
 from ...budget.ledger import Stage, verdict
 from ...budget.stats import SessionStats
 from ...config.redaction import redact_values
-from .collect import UNTRUSTED_MS, RunsReport, label, overall
+from .collect import UNTRUSTED_MS, RunsReport, label
+from .overall_verdict import overall
 from .read_runs import Loaded
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
@@ -37,6 +38,12 @@ def markdown(report: RunsReport) -> str:
         else:
             place = f"{before.name} to {after.name}"
         lines += ["", f"**{_plain(place)}:** {_plain(str(comparison))}"]
+    for number, run in enumerate(report.runs):
+        if run.result.comparison is not None:
+            against = f"{label(report, number)}, against the baseline"
+            lines += ["", f"**{_plain(against)}:** {_plain(str(run.result.comparison))}"]
+    for problem in report.missing:
+        lines += ["", f"**Never began:** {_plain(problem)}"]
     text = "\n".join(lines) + "\n"
     left_out = 0
     for number, run in enumerate(report.runs):
@@ -73,8 +80,6 @@ def _details(report: RunsReport, number: int, run: Loaded) -> str:
     lines = ["", f"<details><summary>{head}</summary>", ""]
     if result.error:
         lines += [f"**{_plain(result.error)}**", ""]
-    if result.comparison is not None:
-        lines += [f"Against the baseline: {_plain(str(result.comparison))}", ""]
     for step, check in result.failures[:FAILURES]:
         place = "whole" if step is None else f"step {step.index + 1} (line {step.line})"
         lines.append(f"- {place}: {_plain(check.what)}: {_plain(check.said)}")

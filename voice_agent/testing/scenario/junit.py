@@ -1,4 +1,4 @@
-"""Results for other programs: JUnit XML, one JSON file, Markdown for a pull request."""
+"""Results for other programs: JUnit XML and one JSON file."""
 
 from __future__ import annotations
 
@@ -114,27 +114,6 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
 def _figure(result: Result, name: str) -> dict[str, float | None] | None:
     found = result.intervals.get(name)
     return None if found is None else {"value": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-
-
-def markdown(results: Sequence[Result]) -> str:
-    """A table for a pull request: short, the failures below it."""
-    lines = ["| script | result | P50 ms | P95 ms | cut off | against the baseline |", "|---|---|---|---|---|---|"]
-    for result in results:
-        mark = "passed" if result.passed else "**failed**"
-        cells = [result.name, mark]
-        for name in ("p50_ms", "p95_ms"):
-            f = result.intervals.get(name)
-            cells.append("-" if f is None else f.short)
-        cells.append(f"{sum(turn.cut_off for turn in result.turns)} of {len(result.turns)}")
-        cells.append("-" if result.comparison is None else str(result.comparison))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    for result in results:
-        if result.error:
-            lines.append(f"\n`{result.name}`: {result.error}")
-        for step, check in result.failures[:20]:
-            place = result.path.name if step is None else f"{result.path.name}:{step.line}"
-            lines.append(f"\n`{place}` {check.what}: {check.said}")
-    return "\n".join(lines) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
