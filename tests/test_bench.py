@@ -42,9 +42,9 @@ def test_the_table_of_a_long_conversation_tells_a_lost_cache_from_a_slow_machine
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = part("conversation_length", monkeypatch)
-    usual = [bench.Asked(turn, 300.0, 500, 30, 210.0) for turn in range(1, 21)]
-    lost = [bench.Asked(turn, 3600.0, 500, 500, 3500.0) for turn in range(21, 31)]
-    slow = [bench.Asked(turn, 700.0, 500, 30, 600.0) for turn in range(31, 41)]
+    usual = [bench.TurnTiming(turn, 300.0, 500, 30, 210.0) for turn in range(1, 21)]
+    lost = [bench.TurnTiming(turn, 3600.0, 500, 500, 3500.0) for turn in range(21, 31)]
+    slow = [bench.TurnTiming(turn, 700.0, 500, 30, 600.0) for turn in range(31, 41)]
     _, _, first, second = bench.table([*usual, *lost, *slow]).splitlines()
     assert first == "| 1-20 | 20 | 300 | 300 | 500 | 30 | 30 | 7.0 |"
     assert second == "| 21-40 | 20 | 2150 | 3600 | 500 | 265 | 500 | 13.5 |"

@@ -25,7 +25,8 @@ from recording import Measured, measure
 from tables import markdown, ms, percentile, spread, write_lines
 
 from voice_agent.config import models
-from voice_agent.llm.local.sim import SimServer, SimSpec, parse_spec
+from voice_agent.llm.local.sim import SimServer
+from voice_agent.llm.sim_spec import SimSpec, parse_spec
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = ("ours", "livekit", "livekit-mini", "pipecat")

@@ -25,7 +25,7 @@ from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import resolve
 from voice_agent.llm.memory.window import ContextWindow, tokens_of
 from voice_agent.llm.start import running
-from voice_agent.llm.stream import RequestDeadlines
+from voice_agent.llm.types import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 BUCKET = 20
@@ -113,11 +113,11 @@ async def converse(
     end = resolve(LlmConfig(spec="embedded"), provider_key)
     with contextlib.ExitStack() as stack:
         end = stack.enter_context(running(end, models.smollm2))
-        mind = ChatLLM(end, deadlines=patient, max_completion_tokens=REPLY_TOKENS, temperature=0.0)
+        model = ChatLLM(end, deadlines=patient, max_completion_tokens=REPLY_TOKENS, temperature=0.0)
         if sliding or tokens:
-            mind.window = (SlidingWindow if sliding else ContextWindow)(tokens or mind.window.limit)
+            model.memory.window = (SlidingWindow if sliding else ContextWindow)(tokens or model.memory.window.limit)
         try:
-            await mind.warm()
+            await model.warm()
             ctx = llm.ChatContext.empty()
             ctx.add_message(role="system", content="You are a friendly voice assistant. Answer in one short sentence.")
             asked = []
@@ -125,7 +125,7 @@ async def converse(
                 ctx.add_message(role="user", content=QUESTIONS[turn % len(QUESTIONS)])
                 trace, began = GenerationTrace(str(turn)), SYSTEM.now()
                 with generation(trace):
-                    stream = mind.chat(chat_ctx=ctx)
+                    stream = model.chat(chat_ctx=ctx)
                 answer = await stream.collect()
                 prompt = int(trace.facts["prompt_tokens"])
                 read = prompt - int(trace.facts.get("prompt_cached_tokens", 0))
@@ -133,7 +133,7 @@ async def converse(
                 asked.append(TurnTiming(turn, first_ms, prompt, read, float(trace.facts["prompt_ms"])))
                 keep(asked[-1])
                 ctx.add_message(role="assistant", content=answer.text or "Yes.")
-                await mind.tidied()
-            return asked, mind.window.drops
+                await model.memory.settled()
+            return asked, model.memory.window.drops
         finally:
-            await mind.aclose()
+            await model.aclose()

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from voice_agent.config import Secret
 from voice_agent.llm.client import ChatLLM
-from voice_agent.llm.endpoints import CUSTOM, Endpoint
-from voice_agent.llm.stream import RequestDeadlines
+from voice_agent.llm.provider_table import CUSTOM
+from voice_agent.llm.types import Endpoint, RequestDeadlines
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CANARY = "canary-4f9d2c7e1b8a"

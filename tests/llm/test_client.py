@@ -11,7 +11,7 @@ from livekit.agents.types import APIConnectOptions
 
 from voice_agent.clock import ManualClock
 from voice_agent.errors import ProviderAuthError, ProviderError, ProviderModelError, ProviderStreamError
-from voice_agent.llm.stream import RequestDeadlines
+from voice_agent.llm.types import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from .conftest import CANARY, DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
@@ -125,7 +125,7 @@ async def test_no_new_connection_in_a_turn_after_warm(provider: FakeProvider, ma
     await model.warm()
     warm = set(provider.peers)
     assert len(warm) == 3
-    assert model.pool.idle == 3
+    assert model.connection.pool.idle == 3
     await asyncio.gather(*(model.chat(chat_ctx=context(str(n))).collect() for n in range(3)))
     assert len(set(provider.chat_peers)) == 3
     assert provider.peers == warm
@@ -138,8 +138,8 @@ async def test_a_cancelled_connection_is_replaced_in_the_background(provider: Fa
     stream = model.chat(chat_ctx=context())
     await anext(stream)
     await stream.aclose()
-    await asyncio.gather(*model.pool._tasks)
-    assert model.pool.idle == 3
+    await model.connection.pool.replaced()
+    assert model.connection.pool.idle == 3
     assert len(provider.peers) == 4  # one was closed, one opened in its place
     known, provider.chat = set(provider.peers), provider.says(*HELLO)
     await asyncio.gather(*(model.chat(chat_ctx=context()).collect() for _ in range(3)))
@@ -151,7 +151,7 @@ async def test_a_server_without_keep_alive_is_not_probed_for_ever(provider: Fake
     model = make_llm(warm=2)
     await model.warm()
     before = provider.model_requests
-    await model.pool._top_up()
+    await model.connection.pool.top_up()
     assert provider.model_requests == before
 
 
@@ -298,9 +298,9 @@ async def test_utf8_split_between_packets_and_done_missing(provider: FakeProvide
 
 def test_deadlines_in_virtual_time() -> None:
     limits = RequestDeadlines(first_content_s=4, stall_s=2, total_s=10)
-    assert limits.next(now=0, started=0, last=0, spoken=False) == (4, "first_content")
+    assert limits.next(now=0, started=0, last=0, begun=False) == (4, "first_content")
     # reasoning chunks do not put the first content off
-    assert limits.next(now=3, started=0, last=3, spoken=False) == (1, "first_content")
-    assert limits.next(now=5, started=0, last=4.5, spoken=True) == (1.5, "stall")
-    assert limits.next(now=9, started=0, last=9, spoken=True) == (1, "total")
-    assert limits.next(now=11, started=0, last=11, spoken=True)[0] < 0
+    assert limits.next(now=3, started=0, last=3, begun=False) == (1, "first_content")
+    assert limits.next(now=5, started=0, last=4.5, begun=True) == (1.5, "stall")
+    assert limits.next(now=9, started=0, last=9, begun=True) == (1, "total")
+    assert limits.next(now=11, started=0, last=11, begun=True)[0] < 0

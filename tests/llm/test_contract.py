@@ -25,10 +25,10 @@ from voice_agent.errors import (
     RateLimitedError,
 )
 from voice_agent.llm.choice import REASONING_ROOM, Choice
-from voice_agent.llm.client import GZIP_FROM_BYTES, ChatLLM
-from voice_agent.llm.endpoints import Endpoint
+from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.provider_table import BY_NAME, PROVIDERS
-from voice_agent.llm.stream import RequestDeadlines
+from voice_agent.llm.request_builder import GZIP_FROM_BYTES
+from voice_agent.llm.types import Endpoint, RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from .services import AWS, KEY, REGION, Google, Say, Service
@@ -279,7 +279,7 @@ async def test_a_reasoning_model_has_room_to_reason() -> None:
     async for service in Service("cerebras").serving():
         model = ChatLLM(endpoint(service, model="llama-3.3-70b"), warm_connections=0)
         await said(model)
-        model._choice = Choice("gpt-oss-120b", "test")
+        model.connection.choice = Choice("gpt-oss-120b", "test")
         await said(model)
         await model.aclose()
         plain, reasoning = service.bodies

@@ -5,8 +5,9 @@ import pytest
 from voice_agent.config import LlmConfig, Secret
 from voice_agent.config.redaction import redact_message
 from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
-from voice_agent.llm.choice import opens_thinking, reasoning_params
-from voice_agent.llm.endpoints import BY_NAME, PROVIDERS, check_model, choose_model, configured, is_reasoning, resolve
+from voice_agent.llm.choice import check_model, choose_model, is_reasoning, opens_thinking, reasoning_params
+from voice_agent.llm.endpoints import configured, resolve
+from voice_agent.llm.provider_table import BY_NAME, PROVIDERS
 
 KEY = Secret("canary-4f9d2c7e1b8a")
 

@@ -27,7 +27,7 @@ ECHO = f"you sent Bearer {CANARY} and key {CANARY}"
 
 async def fails(make_llm: MakeLLM, wanted: type[ProviderError], **limits: float) -> ProviderError:
     model = make_llm(**limits)
-    await model.choose()
+    await model.connection.choose()
     with pytest.raises(wanted) as caught:
         await model.chat(chat_ctx=context()).collect()
     assert type(caught.value) is wanted

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voice_agent.llm.local.sim import ERRORS
 from voice_agent.llm.provider_table_page import tables
+from voice_agent.llm.sim_spec import ERRORS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 

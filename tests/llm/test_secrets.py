@@ -20,7 +20,8 @@ from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.errors import ProviderError
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import resolve
-from voice_agent.llm.local.sim import SimServer, SimSpec
+from voice_agent.llm.local.sim import SimServer
+from voice_agent.llm.sim_spec import SimSpec
 from voice_agent.trace import GenerationTrace, generation
 
 from .services import Say, Service

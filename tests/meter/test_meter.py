@@ -153,7 +153,7 @@ def test_rate_headers_count_until_they_reset(made: list[UsageMeter], tmp_path: P
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "2m",
     }
-    one.said("groq", headers, "groq")
+    one.read_headers("groq", headers, "groq")
     one.flush()
     (level,) = one.snapshot().providers["groq"].levels
     assert (level.name, level.used, level.limit, level.source) == ("requests_day", 1000, 1000, "provider")

@@ -21,7 +21,7 @@ from voice_agent.budget.path import Stage
 from voice_agent.clock import Clock
 from voice_agent.config import Config, DegradationConfig, FlagValue, load
 from voice_agent.livekit_compat.speech import speech_made
-from voice_agent.llm.local.sim import SimSpec
+from voice_agent.llm.sim_spec import SimSpec
 from voice_agent.pipeline.degradation import _wordless, room_for_whisper
 from voice_agent.pipeline.fillers import cache_fillers
 from voice_agent.runtime.malloc import resident_mb
@@ -135,7 +135,7 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
             turn = await c.say("Please book a table for Ann.")
             mind = c.call_harness.pipeline.mind
             assert mind is not None
-            return turn, mind.snapshot().hedged, mind.primary.snapshot().cancelled
+            return turn, mind.snapshot().hedged, mind.models.primary.snapshot().cancelled
 
     turn, hedged, _ = run(main)
     assert hedged >= 1
@@ -151,8 +151,8 @@ def test_a_dead_line_is_an_apology_and_the_call_goes_on() -> None:
             first = await c.say(QUESTION)
             mind = c.call_harness.pipeline.mind
             assert mind is not None
-            assert isinstance(mind.primary, ScriptedLLM)
-            mind.primary.script.pace = SimSpec()
+            assert isinstance(mind.models.primary, ScriptedLLM)
+            mind.models.primary.script.pace = SimSpec()
             return [first, await c.say(QUESTION)], c.call_harness.idle
 
     (failed, answered), idle = run(main)

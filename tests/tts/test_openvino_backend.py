@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, TtsConfig, models
 from voice_agent.errors import ConfigError, ModelError
-from voice_agent.llm.endpoints import Endpoint
+from voice_agent.llm.types import Endpoint
 from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.tts import openvino_backend as tiles
 from voice_agent.tts import vits

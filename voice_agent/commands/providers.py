@@ -152,7 +152,8 @@ def _numbers(text: str, flag: str) -> list[int]:
 def _names(args: argparse.Namespace, config: Config) -> list[str]:
     from ..config import provider_key
     from ..llm.bench.published_speeds import PUBLISHED
-    from ..llm.endpoints import PROVIDERS, configured
+    from ..llm.endpoints import configured
+    from ..llm.provider_table import PROVIDERS
 
     if not args.providers:
         usable = [row.name for row in PROVIDERS if row.key_env and configured(row, provider_key)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..config import Config, Secret
-from ..llm.endpoints import PROVIDERS
+from ..llm.provider_table import PROVIDERS
 from ..room.access import API_SECRET
 from . import audio_devices, environment, round_trip, services, stages
 from .finding import DoctorCheck, KeyLookup

@@ -13,7 +13,8 @@ import aiohttp
 from ..clock import SYSTEM, Clock
 from ..config import Config, models
 from ..errors import ModelError, ProviderError
-from ..llm.endpoints import Endpoint, resolve
+from ..llm.endpoints import resolve
+from ..llm.types import Endpoint
 from ..room.access import API_KEY as KEY
 from ..room.access import API_SECRET as SECRET
 from ..room.access import URL

@@ -1,67 +1,20 @@
-"""Who answers: the way from settings to an :class:`Endpoint`. The providers stand in ``table``, models in ``choice``.
+"""From settings to an :class:`~.types.Endpoint`. Providers are in ``provider_table``, the choice of a model in
+``choice``.
 
-Everything here is pure: no network, no environment, no server is started.
+Pure: no network, no environment, no server is started.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..config import LlmConfig, Secret
+from ..config import LlmConfig
 from ..errors import ConfigError, ProviderAuthError
-from .choice import Choice, check_model, choose_model, is_reasoning, reasoning_params
-from .local.sim import SimSpec, parse_spec
 from .provider_table import BY_NAME, CUSTOM, DEFAULT, EMBEDDED, PROVIDERS, SIMULATED, Provider
-
-__all__ = [
-    "BY_NAME",
-    "CUSTOM",
-    "EMBEDDED",
-    "PROVIDERS",
-    "SIMULATED",
-    "Choice",
-    "Endpoint",
-    "KeyLookup",
-    "Provider",
-    "check_model",
-    "choose_model",
-    "configured",
-    "embedded",
-    "is_reasoning",
-    "reasoning_params",
-    "resolve",
-]
-
-KeyLookup = Callable[[str], Secret | None]
-Kind = Literal["remote", "embedded", "sim"]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where requests go. For the kinds ``embedded`` and ``sim`` the address is empty until their server runs.
-
-    ``model`` None means: choose from what is served. ``simulated`` must be shown beside every figure.
-    ``extra_body`` is added to each request. ``label`` is fit for the screen and carries no secret.
-    """
-
-    provider: Provider
-    base_url: str
-    api_key: Secret | None
-    model: str | None
-    simulated: bool
-    label: str
-    kind: Kind = "remote"
-    sim: SimSpec | None = None
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-
-    def at(self, base_url: str, **changes: Any) -> Endpoint:
-        """This endpoint, now that its server listens at ``base_url`` (up to and including ``/v1``)."""
-        return dataclasses.replace(self, base_url=base_url, **changes)
+from .sim_spec import parse_spec
+from .types import Endpoint, KeyLookup
 
 
 def _custom(cfg: LlmConfig, key: KeyLookup) -> Endpoint:
@@ -72,7 +25,7 @@ def _custom(cfg: LlmConfig, key: KeyLookup) -> Endpoint:
     except ValueError:
         raise ConfigError("llm.base_url is not an address; write for example https://api.cerebras.ai/v1") from None
     if parts.scheme not in ("http", "https") or not host:
-        # The text is not shown: a key pasted into the wrong setting must not be printed.
+        # The value is not shown: it may be a key pasted into the wrong setting.
         raise ConfigError("llm.base_url must start with http:// or https://, for example https://api.cerebras.ai/v1")
     if parts.username or parts.password or parts.query:
         raise ConfigError("llm.base_url must not carry a key or a query; put the key into llm.api_key")
@@ -80,7 +33,7 @@ def _custom(cfg: LlmConfig, key: KeyLookup) -> Endpoint:
         row = _row(cfg.provider)
     else:
         row = next((row for row in PROVIDERS if row.key_env and row.host == host), CUSTOM)
-    # A provider's own key goes to its own host only.
+    # A provider's key is sent to that provider's host only.
     secret = cfg.api_key or (key(row.key_env) if row.key_env and row.host == host else None)
     return Endpoint(row, url, secret, cfg.model, False, host if row is CUSTOM else f"{row.name} ({host})")
 
@@ -93,18 +46,18 @@ def _row(name: str) -> Provider:
     return row
 
 
-# Where the first is not set, the second does.
+# Used if the first one is not set.
 _ALSO: Mapping[str, str] = {"AWS_REGION": "AWS_DEFAULT_REGION"}
 
 
 def _address(row: Provider, key: KeyLookup) -> str:
-    """The row's address with its variables filled in. Raises ConfigError that names those which are not set."""
+    """The row's address with its variables filled in. Raises ConfigError naming the variables that are not set."""
     values = {name: key(name) or (key(_ALSO[name]) if name in _ALSO else None) for name in row.address_variables}
     if missing := [name for name, value in values.items() if value is None]:
         raise ConfigError(
             f"{row.name} needs {' and '.join(missing)} for its address: set it, or give the address with llm.base_url"
         )
-    # Not secret, but read through the same door as the keys.
+    # Not secret, but looked up in the same way as the keys.
     texts = {name: value.reveal().strip().rstrip("/") for name, value in values.items() if value is not None}
     for name, text in texts.items():
         kinds = {"AZURE_OPENAI_ENDPOINT": r"https?://[\w.:/-]+", "GOOGLE_CLOUD_PROJECT": r"[\w.:-]+"}
@@ -116,7 +69,7 @@ def _address(row: Provider, key: KeyLookup) -> str:
 
 
 def configured(row: Provider, key: KeyLookup) -> bool:
-    """Whether the variables of ``row`` are set: its key, and what its address needs. For a local server: True."""
+    """Whether the variables of ``row`` are set: its key and those of its address. True for a local server."""
     if row.key_env and key(row.key_env) is None:
         return False
     return all(key(name) or (name in _ALSO and key(_ALSO[name])) for name in row.address_variables)
@@ -131,18 +84,17 @@ def _named(row: Provider, cfg: LlmConfig, key: KeyLookup) -> Endpoint:
 
 
 def embedded(model: str | None = None) -> Endpoint:
-    """The endpoint of the model that comes with the package; its server is not running yet."""
+    """The endpoint of the embedded model; its server is not running yet."""
     return Endpoint(EMBEDDED, "", None, model, False, "embedded (SmolLM2-135M on this machine)", kind="embedded")
 
 
 def resolve(cfg: LlmConfig, key: KeyLookup, *, exhausted: Callable[[str], bool] | None = None) -> Endpoint:
     """Settings -> endpoint. ``key`` looks up a variable's secret (:func:`voice_agent.config.provider_key`).
 
-    Where nothing is named, providers of which ``exhausted`` says that their quota is used up are passed over.
-
-    ``base_url`` wins; else ``spec`` or ``provider``; else a bare ``api_key`` means Cerebras; else the first provider
-    whose key is set (Cerebras first); else the embedded model. Raises ConfigError for settings that contradict each
-    other or name nothing, ProviderAuthError where a named provider's key is missing.
+    In this order: ``base_url``; ``spec`` or ``provider``; ``api_key`` alone (Cerebras); the first provider whose key is
+    set (Cerebras first), skipping those whose quota ``exhausted`` reports as used up; the embedded model. Raises
+    ConfigError for settings that contradict each other or name an unknown provider, ProviderAuthError if the key of a
+    named provider is missing.
     """
     spec = (cfg.spec or "").strip()
     if spec and cfg.base_url:

@@ -1,7 +1,8 @@
-"""Warm connections: a turn never waits for a TCP or TLS handshake.
+"""Warm connections: no turn waits for a TCP or TLS handshake.
 
-HTTP/1.1 carries one request a connection, and a cancelled stream closes its own. So a few idle connections are kept
-ready, and each that goes (cancelled, or closed by the server) is replaced in the background by one cheap request.
+An HTTP/1.1 connection carries one request at a time, and a cancelled stream closes its connection. So a few idle
+connections are kept open, and each one that is closed (by a cancelled request or by the server) is replaced in the
+background by one cheap request.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ _PROBE_TIMEOUT_S = 10.0
 
 
 class WarmPool:
-    """Keeps ``target`` connections to one origin open in ``client``, which serves the requests.
+    """Keeps ``target`` connections to one origin open in ``client``, which sends the requests.
 
-    ``probe_url`` is fetched once for each connection that is opened (a list of models: it costs no tokens).
+    ``probe_url`` is fetched once for each new connection (the list of models: it costs no tokens).
     """
 
     def __init__(self, client: httpx2.AsyncClient, probe_url: str, headers: dict[str, str], target: int) -> None:
@@ -37,20 +38,25 @@ class WarmPool:
         self._lock = asyncio.Lock()
 
     async def warm(self) -> None:
-        """Open what is missing, and from now on keep it so. Failures are logged: the real request will tell."""
-        await self._top_up()
+        """Open the missing connections and keep them open. Failures are only logged: the next request reports them."""
+        await self.top_up()
         if self._keeper is None and self._target > 0:
             self._keeper = asyncio.create_task(self._keep(), name="llm.pool.keep")
 
     def replace_soon(self) -> None:
-        """A connection has gone: open another one in the background."""
+        """A connection was closed: open another one in the background."""
         if self._keeper is None:
             return  # never warmed, or closed
-        task = asyncio.create_task(self._top_up(), name="llm.pool.replace")
+        task = asyncio.create_task(self.top_up(), name="llm.pool.replace")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def replaced(self) -> None:
+        """Return when the replacements that are under way have ended."""
+        await asyncio.gather(*self._tasks)
+
     async def aclose(self) -> None:
+        """Stop keeping connections; the client closes them."""
         tasks = [*self._tasks, *([self._keeper] if self._keeper is not None else [])]
         self._keeper = None
         for task in tasks:
@@ -59,16 +65,17 @@ class WarmPool:
 
     @property
     def idle(self) -> int:
-        """Connections that could take a request now."""
+        """The number of connections that could take a request now."""
         pool = pool_of(self._client, self._url)
         return sum(c.is_idle() and not c.has_expired() for c in pool.connections) if pool is not None else 0
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
-            await self._top_up()
+            await self.top_up()
 
-    async def _top_up(self) -> None:
+    async def top_up(self) -> None:
+        """Open the missing connections."""
         async with self._lock:
             missing = self._target - self.idle
             if missing > 0:
@@ -78,8 +85,8 @@ class WarmPool:
         pool = pool_of(self._client, self._url)
         if pool is None:
             return
-        # Asked of the pool, the probe would be sent over a connection that is open already; so it is sent over a
-        # new one, which then joins the pool.
+        # The pool would send the probe over an open connection; so it is sent over a new one, which then joins the
+        # pool.
         request = self._client.build_request("GET", self._url, headers=self._headers)
         probe = httpcore2.Request(
             request.method,
@@ -101,5 +108,5 @@ class WarmPool:
             raise
         else:
             if not connection.is_idle() or not add(pool, connection):
-                self._target = 0  # this server ends each connection after its answer: nothing can be kept
+                self._target = 0  # this server closes each connection after its answer: none can be kept
                 await connection.aclose()

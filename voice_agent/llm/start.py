@@ -1,4 +1,4 @@
-"""Start what an endpoint needs: nothing for a remote one, a server on loopback for ``embedded`` and ``sim``."""
+"""Starts the server that an endpoint needs: none for a remote one, one on loopback for ``embedded`` and ``sim``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .endpoints import Endpoint
+from .types import Endpoint
 
 
 @contextlib.contextmanager
 def running(endpoint: Endpoint, smollm2: Callable[[], Path]) -> Iterator[Endpoint]:
-    """The endpoint with an address that answers; what was started for it ends with the block.
+    """The endpoint with the address of its running server, which stops at the end of the block.
 
-    ``smollm2`` gives the embedded model's file and is called for the kind ``embedded`` only. Blocks for about half a
-    second where something has to start: call it before the event loop is busy. Raises ModelError.
+    ``smollm2`` returns the embedded model's file; it is called for the kind ``embedded`` only. Starting a server blocks
+    for about half a second: call this before the event loop is busy. Raises ModelError.
     """
     if endpoint.kind == "sim":
         from .local.sim import SimServer

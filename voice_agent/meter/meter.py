@@ -144,7 +144,7 @@ class UsageMeter:
             UsageEvent(provider, model, self._clock.wall(), requests, prompt_tokens, completion, estimated_tokens)
         )
 
-    def said(self, provider: str, headers: Mapping[str, str], scheme: str) -> None:
+    def read_headers(self, provider: str, headers: Mapping[str, str], scheme: str) -> None:
         """Take in the rate headers of an answer."""
         if quotas := from_headers(headers, scheme):
             self._queue.put(QuotasSeen(provider, self._clock.wall(), tuple(quotas)))

@@ -245,10 +245,10 @@ def swaps_of(
     """
 
     async def other_model(less: bool) -> None:
-        mind.second_first = less
+        mind.models.second_first = less
 
     async def short(less: bool) -> None:
-        mind.short_tokens = config.degradation.short_reply_tokens if less else None
+        mind.models.short_tokens = config.degradation.short_reply_tokens if less else None
 
     usual = stt.engine
 
@@ -256,10 +256,10 @@ def swaps_of(
         stt.engine = await smaller_whisper() if less else usual
 
     out: dict[Stage, list[Swap]] = {}
-    if mind.primary.endpoint.kind != "embedded":
+    if mind.models.primary.endpoint.kind != "embedded":
         out[Stage.LLM] = [Swap("short replies", short)]
-        if mind.second is not None:
-            out[Stage.LLM].insert(0, Swap(f"{mind.second.provider} first", other_model))
+        if mind.models.second is not None:
+            out[Stage.LLM].insert(0, Swap(f"{mind.models.second.provider} first", other_model))
     if config.stt.language == "en" and config.stt.model != SMALLEST_WHISPER:
         out[Stage.STT] = [Swap(f"Whisper {SMALLEST_WHISPER}", whisper, room_for_whisper)]
     return out

@@ -25,9 +25,10 @@ from ..clock import SYSTEM, Clock
 from ..config import Config, LlmConfig, models, provider_key
 from ..errors import ModelError
 from ..llm.client import ChatLLM
-from ..llm.endpoints import Endpoint, resolve
+from ..llm.endpoints import resolve
 from ..llm.local.embedded import EmbeddedModel
 from ..llm.start import running
+from ..llm.types import Endpoint
 from ..runtime.scheduling import PrioritySemaphore, ScheduledExecutor, Scheduler
 from ..runtime.thread_priority import lower_priority
 from ..stt import FastWhisperSTT
@@ -164,7 +165,7 @@ class LoadedModels:
         """Ask the provider once which model it is to be: calls then need not wait for that. Raises ProviderError."""
         mind = ChatLLM.from_config(self.config.llm, self.endpoint, clock=self._clock)
         try:
-            choice = await mind.choose()
+            choice = await mind.connection.choose()
         finally:
             await mind.aclose()
         self.endpoint = dataclasses.replace(self.endpoint, model=choice.model)

@@ -25,8 +25,8 @@ from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config, TurnConfig
 from ..llm.client import ChatLLM
-from ..llm.endpoints import Endpoint
 from ..llm.hedging.hedge import HedgedLLM
+from ..llm.types import Endpoint
 from ..stt import FastWhisperSTT
 from ..testing.harness.faults import Faults
 from ..tts import PiperTTS

@@ -14,8 +14,9 @@ from voice_agent.llm.bench.predict import ProviderSpeed, advise, complete_stage_
 from voice_agent.llm.bench.provider_report import ProviderReport
 from voice_agent.llm.bench.published_speeds import PUBLISHED
 from voice_agent.llm.client import ChatLLM
-from voice_agent.llm.endpoints import SIMULATED, Endpoint
 from voice_agent.llm.memory.window import tokens_of
+from voice_agent.llm.provider_table import SIMULATED
+from voice_agent.llm.types import Endpoint
 from voice_agent.testing.doubles.llm import ScriptedProvider
 
 

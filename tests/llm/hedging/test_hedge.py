@@ -15,7 +15,8 @@ from voice_agent.clock import Clock
 from voice_agent.config import DegradationConfig, MeterConfig
 from voice_agent.errors import DeadlineError, ProviderStreamError, ProviderUnavailableError, RateLimitedError
 from voice_agent.llm.hedging.hedge import HedgedLLM
-from voice_agent.llm.local.sim import SimSpec, parse_spec
+from voice_agent.llm.quota_account import QuotaAccount
+from voice_agent.llm.sim_spec import SimSpec, parse_spec
 from voice_agent.meter import UsageMeter
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedProvider, run
 from voice_agent.trace import GenerationTrace, generation
@@ -50,7 +51,8 @@ class Asked:
         if self.hedged is None:
             second = self.models[1] if len(self.models) > 1 else None
             self.hedged = HedgedLLM(self.models[0], second, config=config, clock=self.clock)
-            self.hedged.short_tokens, self.hedged.second_first = self.short, self.swap
+            models = self.hedged.models
+            models.short_tokens, models.second_first = self.short, self.swap
         trace = GenerationTrace("outer", self.clock)
         text = ""
         for _ in range(times):
@@ -321,7 +323,7 @@ def test_a_provider_that_fails_again_after_a_trial_is_left_alone_at_once() -> No
 
 def counted(model: ScriptedLLM, meter: UsageMeter) -> None:
     """As if the provider were a real one: the meter counts it."""
-    model.meter, model._counts = meter, True
+    model.connection.account = QuotaAccount(meter, "simulated", "openai")
 
 
 def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
         assert asked.first.requests == 0
         assert trace.facts["ladder"] == {"passed_over": "simulated"}
         assert asked.hedged is not None
-        assert asked.hedged.breaker().state(clock.now()) == "closed"  # it has not failed
+        assert asked.hedged.models.breaker(asked.models[0]).state(clock.now()) == "closed"  # it has not failed
         meter.close()
 
     async def alone(clock: Clock) -> None:

@@ -23,7 +23,7 @@ from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import resolve
 from voice_agent.llm.local.embedded import CHAT_SLOT, EmbeddedModel
 from voice_agent.llm.start import running
-from voice_agent.llm.stream import RequestDeadlines
+from voice_agent.llm.types import RequestDeadlines
 from voice_agent.trace import GenerationTrace, generation
 
 from ..test_client import context
@@ -155,7 +155,7 @@ async def test_closing_beside_idle_connections(caplog: pytest.LogCaptureFixture)
     small = EmbeddedModel(models.smollm2(), n_ctx=512)
     llm = ChatLLM(small.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)), deadlines=PATIENT)
     await llm.warm()
-    assert llm.pool.idle == 3
+    assert llm.connection.pool.idle == 3
     small.close()
     assert "still answering" not in caplog.text
     await llm.aclose()
@@ -186,7 +186,7 @@ async def test_a_shortened_conversation_is_read_ahead(
         max_completion_tokens=4,
         context_tokens=220,
     )
-    read, post, lost = list[Any](), llm.client.post, 0
+    read, post, lost = list[Any](), llm.connection.client.post, 0
 
     async def reading(path: str, *, cast_to: Any, **more: Any) -> Any:
         nonlocal lost
@@ -197,7 +197,7 @@ async def test_a_shortened_conversation_is_read_ahead(
             read.append(more["body"])
         return await post(path, cast_to=cast_to, **more)
 
-    monkeypatch.setattr(llm.client, "post", reading)
+    monkeypatch.setattr(llm.connection.client, "post", reading)
     try:
         ctx, facts = context("What can I cook with two eggs?"), []
         for turn in range(8):
@@ -205,8 +205,9 @@ async def test_a_shortened_conversation_is_read_ahead(
             with generation(trace):
                 stream = llm.chat(chat_ctx=ctx)
             await stream.collect()
-            facts.append((trace.facts["prompt_tokens"], trace.facts.get("prompt_cached_tokens", 0), llm.window.drops))
-            await llm.tidied()
+            cached = trace.facts.get("prompt_cached_tokens", 0)
+            facts.append((trace.facts["prompt_tokens"], cached, llm.memory.window.drops))
+            await llm.memory.settled()
             ctx.add_message(role="assistant", content=f"Number {turn}: you could make a good omelette with some rice.")
             ctx.add_message(role="user", content=f"And what else, for the {turn}th time?")
         drops = [now - before for (_, _, before), (_, _, now) in itertools.pairwise(facts)]

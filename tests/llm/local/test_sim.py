@@ -16,8 +16,9 @@ from voice_agent.errors import (
 )
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import resolve
-from voice_agent.llm.local.sim import ERRORS, SimServer, SimSpec, parse_spec
+from voice_agent.llm.local.sim import SimServer
 from voice_agent.llm.local.sim_server import first_token_s
+from voice_agent.llm.sim_spec import ERRORS, SimSpec, parse_spec
 from voice_agent.trace import GenerationTrace, generation
 
 from ..test_client import context

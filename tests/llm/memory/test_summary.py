@@ -14,9 +14,10 @@ from voice_agent.clock import Clock
 from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.llm.client import ChatLLM
 from voice_agent.llm.endpoints import resolve
-from voice_agent.llm.local.sim import parse_spec
 from voice_agent.llm.memory.summary import TRIES, transcript
 from voice_agent.llm.memory.window import ContextWindow, tokens_of
+from voice_agent.llm.quota_account import QuotaAccount
+from voice_agent.llm.sim_spec import parse_spec
 from voice_agent.meter import UsageMeter
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedProvider, run
 from voice_agent.trace import GenerationTrace, generation
@@ -34,8 +35,8 @@ class Call:
         self.provider = ScriptedProvider(lambda _: Reply("That one is the green one. " * 3), pace=PACE)
         self.provider.aside = aside
         self.model = ScriptedLLM(self.provider, clock=clock)
-        self.model.window = ContextWindow(LIMIT)
-        self.model.summaries.when = when  # type: ignore[assignment]  # one of the three
+        self.model.memory.window = ContextWindow(LIMIT)
+        self.model.memory.summaries.mode = when  # type: ignore[assignment]  # one of the three
         self.ctx = llm.ChatContext.empty()
         self.ctx.add_message(role="system", content="Be brief.")
         self.traces: list[GenerationTrace] = []
@@ -52,11 +53,11 @@ class Call:
             self.traces.append(trace)
             self.ctx.add_message(role="assistant", content=answer.text)
             await asyncio.sleep(spoken_s)
-            assert sum(map(tokens_of, self.model.window.view(self.ctx).items)) <= self.model.window.limit
+            assert sum(map(tokens_of, self.model.memory.window.view(self.ctx).items)) <= self.model.memory.window.limit
 
     @property
     def head(self) -> str:
-        item = self.model.window.view(self.ctx).items[0]
+        item = self.model.memory.window.view(self.ctx).items[0]
         assert item.type == "message"
         return item.text_content or ""
 
@@ -69,12 +70,12 @@ def test_it_is_made_while_the_answer_is_spoken_and_sent_from_then_on() -> None:
     async def main(clock: Clock) -> None:
         call = Call(clock, lambda _: Reply(SUMMARY))
         await call.talk(12)
-        assert call.model.window.drops == call.model.summaries.made == 1
+        assert call.model.memory.window.drops == call.model.memory.summaries.made == 1
         assert call.head.startswith("Be brief.")
         assert call.head.endswith(SUMMARY)
         assert call.took_s == pytest.approx([0.1] * 12, abs=1e-3)  # no turn waited
         await call.talk(12)
-        assert call.model.summaries.made == call.model.window.drops > 1
+        assert call.model.memory.summaries.made == call.model.memory.window.drops > 1
         assert "User: And what about" in call.provider.asides[0]
         assert call.provider.asides[1].startswith(f"Before: {SUMMARY}\n")  # the second has the first in it
         first = call.ctx.items[0]
@@ -88,10 +89,10 @@ def test_its_tokens_are_the_meters_and_no_turns(tmp_path: Path) -> None:
     async def main(clock: Clock) -> None:
         meter = UsageMeter(MeterConfig(), tmp_path / "m.sqlite", clock=clock)
         call = Call(clock, lambda _: Reply(SUMMARY))
-        call.model.meter, call.model._counts = meter, True
+        call.model.connection.account = QuotaAccount(meter, "simulated", "openai")
         await call.talk(12)
         assert meter.flush()
-        used, mine = meter.snapshot().session["simulated"], call.model.summaries.tokens
+        used, mine = meter.snapshot().session["simulated"], call.model.memory.summaries.tokens
         turns = [trace.facts for trace in call.traces]
         spoken = sum(facts["prompt_tokens"] + facts["completion_tokens"] for facts in turns)
         assert mine > 100
@@ -109,7 +110,7 @@ def test_if_it_fails_the_part_is_dropped_without(bad: str) -> None:
     async def main(clock: Clock) -> None:
         call = Call(clock, lambda _: Reply(SUMMARY, pace=parse_spec(bad)))
         await call.talk(24, spoken_s=6.0)
-        assert call.model.window.drops == call.model.summaries.failed > 1
+        assert call.model.memory.window.drops == call.model.memory.summaries.failed > 1
         assert call.head == "Be brief."
         assert call.took_s == pytest.approx([0.1] * 24, abs=1e-3)
 
@@ -119,14 +120,14 @@ def test_if_it_fails_the_part_is_dropped_without(bad: str) -> None:
 def test_the_users_next_request_goes_first_and_it_is_asked_for_again() -> None:
     async def main(clock: Clock) -> None:
         call = Call(clock, lambda _: Reply(SUMMARY, pace=parse_spec("sim:ttft=1s,tps=1000")))
-        call.model.window.limit = 2000
+        call.model.memory.window.limit = 2000
         await call.talk(48, spoken_s=0.5)  # the user speaks sooner, again and again
         assert call.took_s == pytest.approx([0.1] * 48, abs=1e-3)
         assert len(call.provider.asides) == TRIES
-        assert (call.model.summaries.made, call.model.summaries.failed) == (0, 1)
-        assert call.model.window.drops == 1
+        assert (call.model.memory.summaries.made, call.model.memory.summaries.failed) == (0, 1)
+        assert call.model.memory.window.drops == 1
         await call.talk(30)
-        assert call.model.summaries.made == 1
+        assert call.model.memory.summaries.made == 1
 
     called(main)
 
@@ -137,7 +138,7 @@ def test_off_nobody_is_asked() -> None:
             call = Call(clock, lambda _: Reply(SUMMARY), when)
             await call.talk(12)
             assert call.provider.asides == []
-            assert call.model.window.drops == 1
+            assert call.model.memory.window.drops == 1
 
     called(main)
 
@@ -158,7 +159,7 @@ async def test_auto_is_hosted_models_only(provider: str, wanted: bool) -> None:
     if provider == "vertex":
         cfg = LlmConfig(provider="vertex", model="m", base_url="http://127.0.0.1:9/v1")
     model = ChatLLM(resolve(cfg, lambda _: Secret("k")), summarise="auto", credentials=object())
-    assert model.summaries.wanted is wanted
+    assert model.memory.summaries.wanted is wanted
     await model.aclose()
 
 

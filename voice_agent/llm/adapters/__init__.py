@@ -1,7 +1,7 @@
-"""What some providers need beside an address and a key: the official libraries that authenticate, and one translation.
+"""What some providers need besides an address and a key: the vendors' authentication, and one translated API.
 
-``bedrock`` and ``vertex`` hand the ``openai`` package its own providers for AWS (botocore) and Google (google-auth);
-``azure`` puts the key where Azure documents it; ``replicate`` translates chat completions into predictions.
+``bedrock`` and ``vertex`` give the ``openai`` package its own providers for AWS (botocore) and Google (google-auth).
+``azure`` sends the key in Azure's header. ``replicate`` translates chat completions into predictions.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from typing import Any
 
 import httpx2
 
-from ..endpoints import Endpoint
+from ..types import Endpoint
+from . import azure, bedrock, vertex
+from .replicate import ReplicateTransport
 
 Wrap = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """How a client of one endpoint is made.
+    """How the client of one endpoint is made.
 
-    ``provider``: the openai package's authentication in place of a key. ``headers`` go with each request (an
-    ``openai.Omit`` takes one out), ``probe_headers`` with the pool's own. ``wrap``: put around the transport.
+    ``provider``: authentication of the openai package in place of a key. ``headers`` go with each request (an
+    ``openai.Omit`` removes one), ``probe_headers`` with the pool's own requests. ``wrap`` wraps the transport.
     """
 
     provider: Any = None
@@ -32,26 +34,18 @@ class Adapted:
 
 
 def adapt(endpoint: Endpoint, *, credentials: Any = None) -> Adapted:
-    """What ``endpoint`` needs. ``credentials``: botocore's or google-auth's, in place of those that they find.
+    """What ``endpoint`` needs. ``credentials``: botocore's or google-auth's, instead of those that these find.
 
-    Raises ConfigError where an optional library is missing, saying how to install it.
+    Raises ConfigError if an optional library is missing; the message says how to install it.
     """
     row, key = endpoint.provider, endpoint.api_key
     if row.auth == "aws":
-        from .bedrock import provider
-
-        return Adapted(provider=provider(endpoint, credentials))
+        return Adapted(provider=bedrock.provider(endpoint, credentials))
     if row.auth == "google" and not (key and not credentials):
-        from .vertex import provider as google
-
-        return Adapted(provider=google(endpoint, credentials))
+        return Adapted(provider=vertex.provider(endpoint, credentials))
     if row.auth == "api-key" and key:
-        from .azure import headers
-
-        return Adapted(headers=headers(key), probe_headers={"api-key": key.reveal()})
+        return Adapted(headers=azure.headers(key), probe_headers={"api-key": key.reveal()})
     bearer = {"Authorization": f"Bearer {key.reveal() if key else 'none'}"}
     if row.name == "replicate":
-        from .replicate import ReplicateTransport
-
         return Adapted(probe_headers=bearer, wrap=ReplicateTransport)
     return Adapted(probe_headers=bearer)

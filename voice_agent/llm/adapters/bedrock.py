@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ...errors import ConfigError
-from ..endpoints import Endpoint
+from ..types import Endpoint
 
 _REGION = re.compile(r"\.([a-z]{2,8}(?:-[a-z0-9]+)+-\d+)\.")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ...errors import ConfigError
-from ..endpoints import Endpoint
+from ..types import Endpoint
 
 
 def provider(endpoint: Endpoint, credentials: Any = None) -> Any:

@@ -11,8 +11,9 @@ from ...clock import SYSTEM, Clock
 from ...config import LlmConfig
 from ...errors import ConfigError, ProviderError
 from ..client import ChatLLM
-from ..endpoints import PROVIDERS, KeyLookup, Provider, configured, resolve
-from ..stream import RequestDeadlines
+from ..endpoints import configured, resolve
+from ..provider_table import PROVIDERS, Provider
+from ..types import KeyLookup, RequestDeadlines
 
 # A list of models costs no tokens. A server that takes longer is too slow for a conversation.
 PATIENCE = RequestDeadlines(connect_s=2.0, first_content_s=4.0, total_s=6.0)
@@ -74,7 +75,7 @@ async def _one(cfg: LlmConfig, key: KeyLookup, row: Provider, chosen: bool, ask:
     except (ProviderError, ConfigError) as error:
         return dataclasses.replace(found, reachable=False, error=str(error))
     try:
-        choice = await client.choose()
+        choice = await client.connection.choose()
     except ProviderError as error:
         return dataclasses.replace(found, reachable=False, error=str(error))
     finally:

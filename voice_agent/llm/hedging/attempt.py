@@ -1,4 +1,4 @@
-"""One of several requests for the same answer, and what the ledger is told of it (:mod:`.hedge`)."""
+"""One of the requests for the same answer, and its trace (:mod:`.race`)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from livekit.agents import llm
 
-from ... import trace as probe
+from ...trace import GenerationTrace
 from ..client import ChatLLM
 
 
 @dataclass(slots=True)
-class AttemptTrace(probe.GenerationTrace):
-    """What one of two requests tells; the ledger's trace is told only by the one that is taken."""
+class AttemptTrace(GenerationTrace):
+    """The trace of one attempt. Only the attempt whose answer is used writes to ``outer``, the ledger's trace."""
 
-    outer: probe.GenerationTrace | None = None
+    outer: GenerationTrace | None = None
     taken: bool = False
 
     def mark(self, name: str, at: float | None = None) -> None:
         at = self.clock.now() if at is None else at
         self.marks.setdefault(name, at)
-        if self.outer is not None and (self.taken or name == "llm_requested"):  # the wait began with the first request
+        if self.outer is not None and (self.taken or name == "llm_requested"):  # the wait begins with the first request
             self.outer.mark(name, at)
 
     def fact(self, **facts: Any) -> None:
@@ -31,7 +31,7 @@ class AttemptTrace(probe.GenerationTrace):
             self.outer.fact(**facts)
 
     def take(self) -> None:
-        """This answer is spoken."""
+        """This attempt's answer is used: copy its marks and facts to ``outer``."""
         self.taken = True
         if self.outer is not None:
             for name, at in self.marks.items():
@@ -41,7 +41,7 @@ class AttemptTrace(probe.GenerationTrace):
 
 @dataclass(slots=True)
 class Attempt:
-    """One request under way. ``held``: its chunks up to the first with content or a tool call."""
+    """One running request. ``held``: its chunks up to the first with content or a tool call."""
 
     model: ChatLLM
     stream: llm.LLMStream
@@ -53,6 +53,7 @@ class Attempt:
     closed: bool = False
 
     async def first(self) -> None:
+        """Read the stream up to its first content or tool call, into :attr:`held`."""
         async for chunk in self.stream:
             self.held.append(chunk)
             if chunk.has_response():

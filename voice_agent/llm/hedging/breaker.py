@@ -1,7 +1,7 @@
-"""A circuit breaker for one provider: pure, time as an argument.
+"""A circuit breaker for one provider (Nygard, "Release It!", chapter 5). Pure: time is an argument.
 
-Nygard, "Release It!", chapter 5: after failures in a row the provider is left alone for a while, so that a turn does
-not wait for what will fail; then one request tries it, and its end decides. Each trial in vain doubles the while.
+After failures in a row no request is sent for a time, so that a turn does not wait for a request that will fail. Then
+one request is the trial, and its result closes or reopens the breaker. Each failed trial doubles the time.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ...config import DegradationConfig
 BreakerState = Literal["closed", "open", "half open"]
 
 LONGEST_S = 80.0
-"""Trials are no further apart than this (or than ``degradation.breaker_open_s``, if that is longer)."""
+"""The longest time between two trials (``degradation.breaker_open_s`` if that is longer)."""
 
 
 @dataclass(slots=True)
 class Breaker:
-    """Of one provider: closed, open after failures in a row, half open after a while (one request tries it).
+    """Closed; open after ``failures_to_open`` failures in a row; half open after ``open_s`` (one request is the trial).
 
-    ``backs_off``: each failed trial doubles the time to the next. Where there is nobody else to ask it does not: then
-    whoever waits for the provider's return is the user.
+    ``backs_off``: each failed trial doubles the time to the next. Without a second provider it does not, since then the
+    user waits for this provider's return.
     """
 
     failures_to_open: int
@@ -31,7 +31,7 @@ class Breaker:
     _failures: int = 0
     _opened_at: float | None = None
     _probing: bool = False
-    _in_vain: int = 0
+    _failed_trials: int = 0
 
     @classmethod
     def of(cls, config: DegradationConfig, *, backs_off: bool = True) -> Breaker:
@@ -41,7 +41,7 @@ class Breaker:
     def _wait_s(self) -> float:
         if not self.backs_off:
             return self.open_s
-        return float(max(self.open_s, min(LONGEST_S, self.open_s * 2.0 ** min(self._in_vain, 30))))
+        return float(max(self.open_s, min(LONGEST_S, self.open_s * 2.0 ** min(self._failed_trials, 30))))
 
     def state(self, now_s: float) -> BreakerState:
         """``closed``, ``open`` or ``half open``."""
@@ -50,31 +50,31 @@ class Breaker:
         return "open" if now_s < self._opened_at + self._wait_s or self._probing else "half open"
 
     def ask(self, now_s: float) -> BreakerState:
-        """The state, for a request that is about to be sent. ``half open``: it is the one that tries."""
+        """The state for a request that is about to be sent. ``half open``: this request is the trial."""
         state = self.state(now_s)
         self._probing = self._probing or state == "half open"
         return state
 
     def rest_s(self, now_s: float) -> float:
-        """How long it stays open; 0 if it is not."""
+        """How long it stays open; 0 if it is not open."""
         return 0.0 if self._opened_at is None else max(0.0, self._opened_at + self._wait_s - now_s)
 
     def succeeded(self) -> None:
-        """First content of an answer came."""
-        self._failures, self._opened_at, self._probing, self._in_vain = 0, None, False, 0
+        """The first content of an answer has come."""
+        self._failures, self._opened_at, self._probing, self._failed_trials = 0, None, False, 0
 
     def came_back(self) -> None:
-        """A trial of a few words was answered: closed, but the next failure of a real request opens it again at once,
-        for as long as before."""
+        """A background trial was answered: close, but the next failure of a user's request opens it again at once, for
+        the same time as before."""
         self._failures, self._opened_at, self._probing = self.failures_to_open - 1, None, False
 
     def failed(self, now_s: float) -> None:
-        """A request failed (one that was cancelled did not)."""
+        """A request failed (cancelled requests do not count)."""
         self._failures += 1
-        self._in_vain += self._probing
+        self._failed_trials += self._probing
         if self._probing or self._failures >= self.failures_to_open:
             self._opened_at, self._probing = now_s, False
 
     def abandoned(self) -> None:
-        """The request that tried was cancelled: nobody knows, the next one tries."""
+        """The trial was cancelled: the next request is the trial."""
         self._probing = False

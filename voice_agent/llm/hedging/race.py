@@ -1,16 +1,16 @@
-"""One answer of :class:`~.hedge.HedgedLLM`: who is asked, when the other one too, and whose content came first."""
+"""One answer of :class:`~.hedge.HedgedLLM`: which models are asked and when, and whose first content is used."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from livekit.agents import llm
 from livekit.agents.types import NOT_GIVEN, APIConnectOptions
 
-from ... import trace as probe
+from ... import trace
 from ...budget.hedge_policy import VERY_LATE, soonest_of
 from ...errors import DeadlineError, ProviderError, ProviderUnavailableError
 from ...livekit_compat.streams import LlmStream
@@ -18,9 +18,7 @@ from .. import failures
 from ..choice import reasoning_room
 from ..client import ChatLLM
 from .attempt import Attempt, AttemptTrace
-
-if TYPE_CHECKING:
-    from .hedge import HedgedLLM
+from .hedged_models import HedgedModels
 
 _SOON_S = 0.001  # a timer may fire this much early
 
@@ -30,7 +28,8 @@ class HedgedStream(LlmStream):
 
     def __init__(
         self,
-        owner: HedgedLLM,
+        owner: llm.LLM[Any],
+        models: HedgedModels,
         *,
         chat_ctx: llm.ChatContext,
         tools: list[llm.Tool],
@@ -38,12 +37,12 @@ class HedgedStream(LlmStream):
         given: dict[str, Any],
         extra: dict[str, Any],
     ) -> None:
-        self._owner = owner
+        self._models = models
         self._given = given
         self._extra = extra
         self._attempts: list[Attempt] = []
-        self._outer = probe.current()
-        self._began = owner.clock.now()
+        self._outer = trace.current()
+        self._began = models.clock.now()
         self._hedge_at: float | None = None
         self._taken: Attempt | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -53,20 +52,20 @@ class HedgedStream(LlmStream):
         super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=self._options)
 
     def rest_s(self) -> float | None:
-        """How long the first content will almost surely still take; 0 once it is there, None if nobody knows."""
+        """The least time to the first content, with 90 % probability; 0 once it has come, None if unknown."""
         if self._taken is not None:
             return 0.0
-        now, owner = self._owner.clock.now(), self._owner
+        now, models = self._models.clock.now(), self._models
         rests: list[float | None] = [
-            owner.pace(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed
+            models.latencies(a.model).rest_s(now - a.requested) for a in self._attempts if not a.failed
         ]
-        if self._hedge_at is not None and owner.other is not None:
-            soonest = owner.pace(owner.other).soonest_s()
+        if self._hedge_at is not None and models.other is not None:
+            soonest = models.latencies(models.other).soonest_s()
             rests.append(None if soonest is None else max(0.0, self._hedge_at - now) + soonest)
         return soonest_of(rests)
 
     async def _run(self) -> None:
-        self._owner.count(answers=1)
+        self._models.count(answers=1)
         try:
             taken = await self._race()
             for chunk in taken.held:
@@ -76,7 +75,7 @@ class HedgedStream(LlmStream):
                 async for chunk in taken.stream:
                     self.emit(chunk)
             except ProviderError:
-                self._owner.breaker(taken.model).failed(self._owner.clock.now())
+                self._models.breaker(taken.model).failed(self._models.clock.now())
                 raise
         finally:
             for attempt in self._attempts:
@@ -87,19 +86,21 @@ class HedgedStream(LlmStream):
     # --- the race -----------------------------------------------------------------------------------------------------
 
     async def _race(self) -> Attempt:
-        """The request that has content first. Raises ProviderError if none has, or not in time."""
-        owner, clock = self._owner, self._owner.clock
+        """The attempt whose content comes first. Raises ProviderError if all fail, or none has content in time."""
+        models, clock = self._models, self._models.clock
         first, other = self._who()
         self._ask(first)
-        give_up_ms = owner.config.give_up_ms
+        give_up_ms = models.config.give_up_ms
         very_late = False
         give_up_at = None if give_up_ms is None else self._began + give_up_ms / 1000
         while True:
             now = clock.now()
             if give_up_at is not None and now >= give_up_at - _SOON_S:
                 assert give_up_ms is not None
-                self._degradation_step("gave_up", {"after_ms": round(give_up_ms)})
-                raise failures.late("first word", give_up_ms / 1000, "degradation.give_up_ms", first.asked())
+                self._note("gave_up", {"after_ms": round(give_up_ms)})
+                raise failures.late(
+                    "first word", give_up_ms / 1000, "degradation.give_up_ms", first.connection.target()
+                )
             if self._hedge_at is not None and now >= self._hedge_at - _SOON_S:
                 late_s, self._hedge_at = self._hedge_at - self._began, None
                 if other is not None and self._may_hedge(other, now, very_late=very_late):
@@ -117,8 +118,11 @@ class HedgedStream(LlmStream):
                 return taken
 
     def _first_of(self, other: ChatLLM | None) -> Attempt | None:
-        """What has come: an answer, or failures to be dealt with. Raises when there is nobody left to ask."""
-        owner, now = self._owner, self._owner.clock.now()
+        """The attempt that has content, or None: handles failures, and asks the other model after the first one failed.
+
+        Raises the first attempt's error when all attempts have failed.
+        """
+        models, now = self._models, self._models.clock.now()
         for attempt in self._attempts:
             assert attempt.reading is not None
             if attempt.failed or not attempt.reading.done():
@@ -127,8 +131,8 @@ class HedgedStream(LlmStream):
                 self._take(attempt, now)
                 return attempt
             attempt.failed = True
-            if isinstance(error, ProviderError) and attempt.model.admitted:  # else it was the meter that said no
-                owner.breaker(attempt.model).failed(now)
+            if isinstance(error, ProviderError) and attempt.model.admitted:  # otherwise the meter refused it
+                models.breaker(attempt.model).failed(now)
         if any(not a.failed for a in self._attempts):
             return None
         tried = [a.model for a in self._attempts]
@@ -138,42 +142,43 @@ class HedgedStream(LlmStream):
         assert error is not None
         if other is not None and other not in tried and isinstance(error, ProviderError):
             self._hedge_at = None
-            owner.count(failed_over=1)
-            self._degradation_step(
-                "failed_over", {"from": self._attempts[0].model.provider, "error": type(error).__name__}
-            )
+            models.count(failed_over=1)
+            self._note("failed_over", {"from": self._attempts[0].model.provider, "error": type(error).__name__})
             self._ask(other)
             return None
         if isinstance(error, DeadlineError):
-            self._degradation_step("gave_up", {"after_ms": round(error.deadline_s * 1000)})
+            self._note("gave_up", {"after_ms": round(error.deadline_s * 1000)})
         raise error
 
     def _who(self) -> tuple[ChatLLM, ChatLLM | None]:
-        """Who is asked, and who if that one is late; sets the time for the latter. Raises ProviderUnavailableError."""
-        owner, now = self._owner, self._owner.clock.now()
-        first, other = owner.first, owner.other
+        """The model to ask, and the model to ask when that one is late (sets the hedge point).
+
+        Raises ProviderUnavailableError if the breaker is open and there is no other model.
+        """
+        models, now = self._models, self._models.clock.now()
+        first, other = models.first, models.other
         distinct = other is not None and other is not first
-        hedges = owner.config.hedge and other is not None and (owner.config.hedge_with_tools or not self.tools)
-        self._hedge_at = now + owner.pace(first).hedge_after_s(owner.config) if hedges else None
+        hedges = models.config.hedge and other is not None and (models.config.hedge_with_tools or not self.tools)
+        self._hedge_at = now + models.latencies(first).hedge_after_s(models.config) if hedges else None
         if not first.admitted and other is not None and distinct and other.admitted:
             return self._pass_over(first, other)
-        if not owner.config.breaker or owner.breaker(first).state(now) == "closed":
+        if not models.config.breaker or models.breaker(first).state(now) == "closed":
             return first, other
-        # Where second requests may cost nothing, the user's own request has to try it.
-        leave = owner.breaker(first).state(now) == "open" or owner.config.hedge_tokens > 0
-        if leave and other is not None and distinct and other.admitted and owner.breaker(other).ask(now) != "open":
-            owner.trials.start(first, owner.breaker(first))
+        # Without a token budget there are no trials, so the user's own request is the trial.
+        leave = models.breaker(first).state(now) == "open" or models.config.hedge_tokens > 0
+        if leave and other is not None and distinct and other.admitted and models.breaker(other).ask(now) != "open":
+            models.trials.start(first, models.breaker(first))
             return self._pass_over(first, other)
-        if owner.breaker(first).ask(now) == "open":
+        if models.breaker(first).ask(now) == "open":
             raise ProviderUnavailableError(
-                f"{first.provider} has failed {owner.config.breaker_failures} times in a row and is left alone for"
-                f" {owner.breaker(first).rest_s(now):.0f} s more; name a second provider with llm.hedge"
+                f"{first.provider} has failed {models.config.breaker_failures} times in a row and is left alone for"
+                f" {models.breaker(first).rest_s(now):.0f} s more; name a second provider with llm.hedge"
             )
         return first, other
 
     def _pass_over(self, first: ChatLLM, other: ChatLLM) -> tuple[ChatLLM, None]:
-        self._owner.count(passed_over=1)
-        self._degradation_step("passed_over", first.provider)
+        self._models.count(passed_over=1)
+        self._note("passed_over", first.provider)
         self._hedge_at = None
         return other, None
 
@@ -181,37 +186,35 @@ class HedgedStream(LlmStream):
         cost = self._prompt_tokens()
         if not other.admitted:
             return False
-        if self._owner.config.breaker and (breaker := self._owner.breaker(other)).state(now) != "closed":
-            self._owner.trials.start(other, breaker)
+        if self._models.config.breaker and (breaker := self._models.breaker(other)).state(now) != "closed":
+            self._models.trials.start(other, breaker)
             return False
-        if self._owner.budget.allows(cost, now, very_late=very_late):
+        if self._models.budget.allows(cost, now, very_late=very_late):
             return True
         if very_late:
-            self._owner.count(refused=1)
-            self._degradation_step("hedge_refused")
+            self._models.count(refused=1)
+            self._note("hedge_refused")
         return False
 
     def _hedge(self, other: ChatLLM, now: float) -> None:
-        self._owner.budget.sent(now)
-        self._owner.count(hedged=1)
+        self._models.budget.sent(now)
+        self._models.count(hedged=1)
         self._ask(other)
-        self._degradation_step(
-            "hedge", {"at_ms": round((now - self._attempts[0].requested) * 1000, 1), "to": other.provider}
-        )
+        self._note("hedge", {"at_ms": round((now - self._attempts[0].requested) * 1000, 1), "to": other.provider})
 
     def _ask(self, model: ChatLLM) -> None:
-        owner, now = self._owner, self._owner.clock.now()
-        trace = AttemptTrace(f"{len(self._attempts)}", owner.clock, outer=self._outer)
+        models, now = self._models, self._models.clock.now()
+        attempt_trace = AttemptTrace(f"{len(self._attempts)}", models.clock, outer=self._outer)
         options, extra = self._options, dict(self._extra)
-        if self._attempts:  # the answer is given up when the first request's would be
-            rest_s = max(0.05, model.deadlines.first_content_s - (now - self._began))
+        if self._attempts:  # its deadline is that of the first request
+            rest_s = max(0.05, model.connection.deadlines.first_content_s - (now - self._began))
             if self._attempts[0].failed:
-                rest_s = model.deadlines.first_content_s
+                rest_s = model.connection.deadlines.first_content_s
             options = dataclasses.replace(options, timeout=min(rest_s, options.timeout or rest_s))
-        if owner.short_tokens is not None:
-            limit = owner.short_tokens + reasoning_room(model.model)
+        if models.short_tokens is not None:
+            limit = models.short_tokens + reasoning_room(model.model)
             extra.setdefault(model.endpoint.provider.max_tokens_field, limit)
-        with probe.generation(trace):
+        with trace.generation(attempt_trace):
             stream = model.chat(
                 chat_ctx=self.chat_ctx,
                 tools=self.tools,
@@ -219,22 +222,22 @@ class HedgedStream(LlmStream):
                 extra_kwargs=extra if extra else NOT_GIVEN,
                 **self._given,
             )
-        attempt = Attempt(model, stream, trace, now)
+        attempt = Attempt(model, stream, attempt_trace, now)
         attempt.reading = asyncio.create_task(attempt.first(), name=f"llm.hedge.{len(self._attempts)}")
         self._attempts.append(attempt)
 
     def _take(self, attempt: Attempt, now: float) -> None:
-        owner = self._owner
+        models = self._models
         self._taken = attempt
         attempt.trace.take()
         came = attempt.trace.marks.get("llm_first_content", now)
-        owner.pace(attempt.model).add(max(0.0, came - attempt.requested))
-        owner.breaker(attempt.model).succeeded()
+        models.latencies(attempt.model).add(max(0.0, came - attempt.requested))
+        models.breaker(attempt.model).succeeded()
         for lost in self._attempts:
             if lost is not attempt and not lost.failed:
-                owner.pace(lost.model).add(max(0.0, now - lost.requested))
+                models.latencies(lost.model).add(max(0.0, now - lost.requested))
         if attempt is not self._attempts[0] and not self._attempts[0].failed:
-            owner.count(won=1)
+            models.count(won=1)
 
     # --- the ends -----------------------------------------------------------------------------------------------------
 
@@ -256,12 +259,12 @@ class HedgedStream(LlmStream):
         if attempt.reading is not None:
             attempt.reading.cancel()
             await asyncio.gather(attempt.reading, return_exceptions=True)
-        with contextlib.suppress(ProviderError):  # it was reported when it came
+        with contextlib.suppress(ProviderError):  # it was handled when it came
             await attempt.stream.aclose()
 
     def _account(self) -> None:
-        """Tokens of the answer, and of the request that was not taken; and what the ledger is told of both."""
-        owner = self._owner
+        """Count the tokens of all attempts, and write the facts of the hedge to the ledger's trace."""
+        models = self._models
         extra = 0
         needed = self._taken or next((a for a in self._attempts if not a.failed), None)
         for attempt in self._attempts:
@@ -269,12 +272,12 @@ class HedgedStream(LlmStream):
             asked = int(facts.get("prompt_tokens") or (self._prompt_tokens() if not attempt.failed else 0))
             written = int(facts.get("completion_tokens") or facts.get("completion_tokens_estimated") or 0)
             if attempt is needed:
-                owner.budget.used(asked + written)
+                models.budget.used(asked + written)
             else:
-                owner.budget.lost(asked + written)
+                models.budget.lost(asked + written)
                 extra += asked + written
             if attempt is not self._taken and not attempt.failed:
-                owner.breaker(attempt.model).abandoned()
+                models.breaker(attempt.model).abandoned()
         if self._outer is None:
             return
         if self._taken is None and self._attempts:
@@ -285,10 +288,10 @@ class HedgedStream(LlmStream):
             self._outer.degradation_step("hedge", {**hedge, "won": won, "extra_tokens": extra})
 
     def _prompt_tokens(self) -> int:
-        """About so many: four letters each."""
+        """Estimated: four characters each."""
         texts = (item.text_content or "" for item in self.chat_ctx.items if item.type == "message")
         return sum(len(text) for text in texts) // 4 + 1
 
-    def _degradation_step(self, name: str, what: Any = True) -> None:
+    def _note(self, name: str, what: Any = True) -> None:
         if self._outer is not None:
             self._outer.degradation_step(name, what)

@@ -1,7 +1,7 @@
-"""Is a provider that failed back again? Asked aside, in few tokens, while another one answers the user.
+"""Asks a provider that has failed whether it answers again, in the background, while another provider serves the user.
 
-A trial with the user's own request would cost its whole prompt once more, and in an outage the other provider has
-answered before anything is known of this one. So it is one word of its own; what it costs is the hedge's budget's.
+A trial with the user's own request would cost its whole prompt once more, and during an outage the other provider has
+answered before the trial ends. So a trial is a request of one short sentence; the hedge budget pays for it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .breaker import Breaker
 
 TRIAL_TEXT = "Say yes."
 TRIAL_TOKENS = 8
-"""The longest answer; it is not read beyond its first word."""
+"""The longest answer; only its first word is read."""
 TRIAL_COST = 20
-"""About so many tokens, with the chat template around the text."""
+"""Estimated tokens of a trial, with the chat template around the text."""
 
 
 async def answers(model: ChatLLM) -> tuple[bool, int]:
-    """Whether ``model`` answers, and the tokens that asking it has cost (estimated where it does not say)."""
+    """Whether ``model`` answers, and the tokens of the trial (estimated if the provider gives no count)."""
     ctx = llm.ChatContext.empty()
     ctx.add_message(role="user", content=TRIAL_TEXT)
-    request = BackgroundRequest(model, ctx, "trial", max_tokens=TRIAL_TOKENS)
+    request = BackgroundRequest(model, model.connection, ctx, "trial", max_tokens=TRIAL_TOKENS)
     came = False
     try:
         async with request:
@@ -42,7 +42,7 @@ async def answers(model: ChatLLM) -> tuple[bool, int]:
 
 
 class Trials:
-    """Trials under way, at most one a provider. ``budget``: the hedge's, which has to allow each."""
+    """The running trials, at most one a provider. Each needs the consent of ``budget``, the hedge's."""
 
     def __init__(self, budget: HedgeBudget, clock: Clock) -> None:
         self.started = 0
@@ -50,7 +50,7 @@ class Trials:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, model: ChatLLM, breaker: Breaker) -> None:
-        """Try ``model`` if its ``breaker`` says that it is time; the breaker is told how it ended. Returns at once."""
+        """Start a trial of ``model`` if ``breaker`` is half open; its result goes to the breaker. Returns at once."""
         now = self._clock.now()
         if breaker.state(now) != "half open" or not model.admitted:
             return
@@ -76,5 +76,5 @@ class Trials:
             breaker.failed(self._clock.now())
 
     async def aclose(self) -> None:
-        """None goes on."""
+        """Cancel the running trials."""
         await utils.aio.cancel_and_wait(*self._tasks)

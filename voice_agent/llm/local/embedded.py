@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from ...config import Secret
 from ...errors import ModelError
-from ..endpoints import Endpoint
+from ..types import Endpoint
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
-"""What was dropped from a long conversation, kept in a few sentences: asked for aside, never while the user waits.
+"""A summary of the turns that are dropped from a long conversation, requested in the background.
 
-:meth:`Summaries.make` is called after an answer, while it is spoken, and cancelled by the next request. What it costs
-is counted by the meter, and in no turn. If it fails, or is cancelled :data:`TRIES` times, the part is dropped without.
+:meth:`Summaries.make` is called after an answer, while it is spoken, and cancelled by the user's next request. The
+quota meter counts its tokens, no turn does. If it fails, or is cancelled :data:`TRIES` times, the turns are dropped
+without a summary.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from livekit.agents import llm
 
 from ...errors import ProviderError
 from ..background import BackgroundRequest
-
-if TYPE_CHECKING:
-    from ..client import ChatLLM
+from ..provider_connection import ProviderConnection
 
 logger = logging.getLogger(__name__)
 
-When = Literal["auto", "on", "off"]
+SummaryMode = Literal["auto", "on", "off"]
 SUMMARY_TOKENS = 200
 """The longest summary: about 130 words."""
 TRIES = 3
 _CLIP = 1000
-"""Letters of one message that are shown to the model: somebody may have pasted a page."""
+"""Characters of one message that are given to the model: a user may have pasted a page."""
 SUMMARY_ASK = (
     "You keep the memory of a conversation by voice between a user and an assistant. Write down what matters for the"
     " rest of it, in at most 100 words: names, numbers, facts, wishes, decisions, and what is still open. Plain"
@@ -36,10 +35,11 @@ SUMMARY_ASK = (
 
 @dataclass(slots=True)
 class Summaries:
-    """Of one client's conversation. ``tokens``: what they have cost, prompts included; no turn's."""
+    """The summaries of one client's conversation. ``tokens``: their cost, prompts included."""
 
-    owner: ChatLLM
-    when: When = "auto"
+    owner: llm.LLM[Any]
+    connection: ProviderConnection
+    mode: SummaryMode = "auto"
     made: int = 0
     failed: int = 0
     tokens: int = 0
@@ -47,18 +47,18 @@ class Summaries:
 
     @property
     def wanted(self) -> bool:
-        """``auto``: with the hosted services of the table. A small model makes things up, and one on this machine would
-        take the processor from the ears."""
-        endpoint = self.owner.endpoint
-        if self.when != "auto":
-            return self.when == "on"
+        """Whether summaries are made. ``auto``: with the hosted services of the provider table only. A small model
+        makes things up, and a model on this machine would take processor time from STT."""
+        endpoint = self.connection.endpoint
+        if self.mode != "auto":
+            return self.mode == "on"
         hosted = endpoint.provider.auth != "none" and endpoint.provider.name != "custom"
         return endpoint.kind == "remote" and hosted and not endpoint.simulated
 
     async def make(self, earlier: str, old: Sequence[llm.ChatItem]) -> str | None:
-        """``old``, and the summary of what went before it, in a few sentences. None: drop it without one.
+        """A summary of ``old`` and of the ``earlier`` summary; None: drop ``old`` without one.
 
-        Cancelled: ask again after the next answer.
+        If it is cancelled, call it again after the next answer.
         """
         self._tries += 1
         if self._tries > TRIES:
@@ -77,7 +77,9 @@ class Summaries:
         ctx = llm.ChatContext.empty()
         ctx.add_message(role="system", content=SUMMARY_ASK)
         ctx.add_message(role="user", content=transcript(earlier, old))
-        request = BackgroundRequest(self.owner, ctx, "summary", max_tokens=SUMMARY_TOKENS, temperature=0.2)
+        request = BackgroundRequest(
+            self.owner, self.connection, ctx, "summary", max_tokens=SUMMARY_TOKENS, temperature=0.2
+        )
         try:
             async with request:
                 text = (await request.stream.collect()).text.strip()
@@ -90,7 +92,7 @@ class Summaries:
 
 
 def transcript(earlier: str, items: Sequence[llm.ChatItem]) -> str:
-    """What is to be summarised, a line a message."""
+    """The text to be summarised, one line a message."""
     lines = [f"Before: {earlier}"] if earlier else []
     for item in items:
         if item.type == "message" and item.role in ("user", "assistant"):

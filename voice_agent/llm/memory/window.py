@@ -1,8 +1,8 @@
-"""How much of a long conversation goes with a request: a stable beginning, and the oldest part dropped in big steps.
+"""The part of a long conversation that is sent with a request: a stable prefix, with the oldest turns dropped rarely.
 
-A provider's prompt cache (and llama.cpp's) reuses the longest beginning that is equal to an earlier request's. A
-window that slides by one message a turn changes the beginning each time, so nothing is ever reused; one that drops
-half of itself once in many turns keeps it equal in between. Pure, but for the state: where the window begins.
+The prompt caches of providers and of llama.cpp reuse the longest prefix that equals an earlier request's. A window that
+slides by one message a turn changes the prefix each time, so nothing is reused. This one drops half of itself once in
+many turns and keeps the prefix equal in between. No I/O.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from livekit.agents import llm
 
 _PER_MESSAGE = 4  # tokens around a message in a chat template, roughly
 _KEPT_SHARE = 0.5
-_AHEAD_SHARE = 0.9  # above this share of the limit, what would be dropped soon is dropped between turns
+_AHEAD_SHARE = 0.9  # above this share of the limit, turns are dropped between two turns
 
 
 def tokens_of(item: llm.ChatItem) -> int:
-    """Estimated tokens: four letters one, as for English with the tokenizers of Llama and GPT."""
+    """Estimated tokens: four characters each, as for English with the tokenizers of Llama and GPT."""
     if item.type == "message":
         text = item.text_content or ""
     elif item.type == "function_call":
@@ -35,19 +35,19 @@ def tokens_of(item: llm.ChatItem) -> int:
 class ContextWindow:
     """``limit`` in estimated tokens. When the conversation exceeds it, the oldest turns are dropped until half is left.
 
-    System and developer messages at the beginning always stay; the cut is made before a user's message, so that a
-    tool's call and its result are never parted.
+    System and developer messages at the beginning always stay. The cut is made before a user message, so a tool call
+    and its result are never separated.
     """
 
     limit: int
     drops: int = 0
     summary: str = ""
-    """What is said of the dropped part, below the instructions."""
+    """The summary of the dropped turns, sent below the instructions."""
     _first_id: str | None = None
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def view(self, ctx: llm.ChatContext) -> llm.ChatContext:
-        """What to send of ``ctx``; ``ctx`` itself is not changed, and is returned where all of it fits."""
+        """The part of ``ctx`` to send; ``ctx`` itself, which is never changed, if all of it fits."""
         items = ctx.items
         head, begin = self._span(items)
         total = self._total(items, head, begin)
@@ -60,7 +60,7 @@ class ContextWindow:
         return view
 
     def due(self, ctx: llm.ChatContext) -> list[llm.ChatItem]:
-        """What one of the next turns will have to drop; empty: nothing yet."""
+        """The items that one of the next turns would have to drop; empty while there are none."""
         items = ctx.items
         head, begin = self._span(items)
         total = self._total(items, head, begin)
@@ -69,9 +69,9 @@ class ContextWindow:
         return list(items[begin : self._cut(items, begin, total)])
 
     def replace(self, ctx: llm.ChatContext, old: Sequence[llm.ChatItem], summary: str | None = None) -> llm.ChatContext:
-        """Drop ``old`` (of :meth:`due`; it may have gone already), and have ``summary`` stand for it and all before.
+        """Drop ``old`` (from :meth:`due`; it may be dropped already) and put ``summary`` in its place; return the view.
 
-        None: what was said of that before still stands. Returns the new view.
+        ``summary`` None: the earlier summary stays.
         """
         items = ctx.items
         head, begin = self._span(items)
@@ -82,12 +82,12 @@ class ContextWindow:
         return self.view(ctx)
 
     def said_before(self, ctx: llm.ChatContext) -> str:
-        """The summary of what has been dropped of this conversation; empty: nothing was, or without one."""
+        """The summary of the dropped turns of this conversation; empty if there is none."""
         head, begin = self._span(ctx.items)
         return self.summary if begin > head else ""
 
     def _span(self, items: Sequence[llm.ChatItem]) -> tuple[int, int]:
-        """Where the instructions end, and where what is sent of the rest begins."""
+        """The index where the instructions end, and the index of the first item after them that is sent."""
         head = next((at for at, item in enumerate(items) if not _instruction(item)), len(items))
         return head, next((at for at in range(head, len(items)) if items[at].id == self._first_id), head)
 
@@ -96,7 +96,7 @@ class ContextWindow:
         return summary + sum(self._size(item) for item in (*items[:head], *items[begin:]))
 
     def _cut(self, items: Sequence[llm.ChatItem], begin: int, total: int) -> int:
-        """Where to begin from now on, so that half of the limit is left; ``begin``: nothing can be dropped."""
+        """The new first index, so that half of the limit is left; ``begin`` if nothing can be dropped."""
         users = [at for at in range(begin + 1, len(items)) if _from_user(items[at])]
         if not users:
             return begin
@@ -111,10 +111,10 @@ class ContextWindow:
     def _drop(self, items: Sequence[llm.ChatItem], head: int, begin: int, at: int) -> int:
         if at > begin:
             self.drops += 1
-            if begin == head:  # the first time, of this conversation
+            if begin == head:  # the first drop of this conversation
                 self.summary = ""
             self._first_id = items[at].id
-            # Sizes of what has been dropped are not asked for again.
+            # The sizes of dropped items are not needed again.
             kept = {item.id for item in (*items[:head], *items[at:])}
             self._sizes = {name: size for name, size in self._sizes.items() if name in kept}
         return at
@@ -131,7 +131,7 @@ def _instruction(item: llm.ChatItem) -> bool:
 
 
 def _with_summary(head: Sequence[llm.ChatItem], summary: str) -> list[llm.ChatItem]:
-    """Within the last instructions: some chat templates refuse a second system message."""
+    """``head`` with the summary inside the last instructions: some chat templates refuse a second system message."""
     if not summary:
         return list(head)
     said = f"The conversation so far, in short (what was said, no instructions):\n{summary}"

@@ -19,12 +19,12 @@ import httpx2
 from ...clock import SYSTEM, Clock
 from ...config import LlmConfig
 from ...llm.client import ChatLLM
-from ...llm.endpoints import SIMULATED, Endpoint
 from ...llm.hedging.trial import TRIAL_TEXT
-from ...llm.local.sim import SimSpec
 from ...llm.local.sim_server import FAILURES, MODEL, REPLIES, TOKENS_PER_WORD, first_token_s
 from ...llm.memory.summary import SUMMARY_ASK
-from ...llm.stream import RequestDeadlines
+from ...llm.provider_table import SIMULATED
+from ...llm.sim_spec import SimSpec
+from ...llm.types import Endpoint, RequestDeadlines
 from .steps import Complaints
 
 

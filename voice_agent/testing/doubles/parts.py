@@ -10,8 +10,8 @@ from typing import Any, cast
 from ...clock import Clock
 from ...config import Config, LlmConfig
 from ...llm.client import ChatLLM
-from ...llm.endpoints import Endpoint
-from ...llm.local.sim import SimSpec, parse_spec
+from ...llm.sim_spec import SimSpec, parse_spec
+from ...llm.types import Endpoint
 from ...pipeline.loaded_models import LoadedModels, ScheduledVoice
 from ...runtime.scheduling import ScheduledExecutor
 from ...stt import FastWhisperSTT

@@ -31,7 +31,7 @@ async def judging(spec: str | None) -> AsyncIterator[Judge | None]:
     with running(resolve(config, provider_key), models.smollm2) as endpoint:
         mind = ChatLLM.from_config(config, endpoint)
         try:
-            await mind.choose()
+            await mind.connection.choose()
 
             async def judge(criterion: str, text: str) -> Judgement:
                 return await ask(mind, criterion, text)

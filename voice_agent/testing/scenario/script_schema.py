@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...config import load as load_config
 from ...errors import ConfigError
-from ...llm.local.sim import parse_spec
+from ...llm.sim_spec import parse_spec
 from .expect_schema import TurnExpect, WholeExpect
 from .schema_base import Strict
 from .units import Duration
