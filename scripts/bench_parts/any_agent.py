@@ -18,17 +18,10 @@ from pathlib import Path
 import rooms
 
 from voice_agent.config import Config, models
-<<<<<<< HEAD
 from voice_agent.llm.local.sim import SimServer
 from voice_agent.llm.sim_spec import parse_spec
 from voice_agent.room.access import LiveKitAccess
 from voice_agent.testing.report.collect import collect
-=======
-from voice_agent.llm.local.sim import SimServer
-from voice_agent.llm.sim_spec import parse_spec
-from voice_agent.room.access import Access
-from voice_agent.testing.report.data import collect
->>>>>>> 1ac2b00 (llm: no circles: types, sim_spec, request_builder, quota_account and provider_connection below client, stream and background; ConversationMemory and HedgedModels hold what was shared by reference; the import contract has no exception for llm)
 from voice_agent.testing.report.html import write_page
 from voice_agent.testing.report.markdown import markdown
 from voice_agent.testing.report.read_runs import load

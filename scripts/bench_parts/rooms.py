@@ -26,15 +26,9 @@ import psutil
 from tables import markdown, spread, write_lines
 
 from voice_agent.config import Config, models
-<<<<<<< HEAD
 from voice_agent.llm.local.sim import SimServer
 from voice_agent.llm.sim_spec import parse_spec
 from voice_agent.room.access import LiveKitAccess
-=======
-from voice_agent.llm.local.sim import SimServer
-from voice_agent.llm.sim_spec import parse_spec
-from voice_agent.room.access import Access
->>>>>>> 1ac2b00 (llm: no circles: types, sim_spec, request_builder, quota_account and provider_connection below client, stream and background; ConversationMemory and HedgedModels hold what was shared by reference; the import contract has no exception for llm)
 from voice_agent.web import livekit_server
 
 HERE = Path(__file__).parent

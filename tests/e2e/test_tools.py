@@ -23,15 +23,9 @@ from voice_agent.budget.ledger import Mark
 from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, LlmConfig
 from voice_agent.llm.client import ChatLLM
-<<<<<<< HEAD
 from voice_agent.llm.provider_table import CUSTOM
 from voice_agent.llm.types import Endpoint
 from voice_agent.testing.harness.items import load_item, speak_items
-=======
-from voice_agent.llm.provider_table import CUSTOM
-from voice_agent.llm.types import Endpoint
-from voice_agent.testing.harness.run import load_item, run
->>>>>>> 1ac2b00 (llm: no circles: types, sim_spec, request_builder, quota_account and provider_connection below client, stream and background; ConversationMemory and HedgedModels hold what was shared by reference; the import contract has no exception for llm)
 
 PATIENCE_S = 20.0
 TOOLS = '''
