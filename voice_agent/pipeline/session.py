@@ -24,6 +24,7 @@ from ..budget.attach import SessionLedger, attach
 from ..budget.ledger import Mark, Turn
 from ..clock import SYSTEM, Clock
 from ..config import Config, TurnConfig
+from ..livekit_compat.startup import check as check_dependencies
 from ..llm.client import ChatLLM
 from ..llm.hedging.hedge import HedgedLLM
 from ..llm.types import Endpoint
@@ -114,8 +115,10 @@ async def open_session(
 
     ``tools`` as LiveKit's Agent takes them; ``mcp``: LiveKit's MCP servers, connected here. ``shared``: what has been
     loaded already (:func:`voice_agent.pipeline.loaded_models.loaded`), for the second and further calls of a machine.
-    Raises ModelError, ConfigError, ToolServerError or ProviderError, each saying what to do, before anything is heard.
+    Raises DependencyError, ModelError, ConfigError, ToolServerError or ProviderError, each saying what to do, before
+    anything is heard.
     """
+    check_dependencies()
     notes: list[str] = []
     async with contextlib.AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ from ..clock import SYSTEM, Clock
 from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..livekit_compat.ffi import route_events, start_library
+from ..livekit_compat.startup import check as check_dependencies
 from ..pipeline.loaded_models import LoadedModels, Progress, loaded
 from ..runtime.gc import startup_objects_frozen
 from .access import LiveKitAccess
@@ -143,8 +144,9 @@ class Worker:
         """Load the models, then take calls until ``ended`` is set: then no new ones, and the running ones come to
         their end (for at most ``room.drain_s``; at once with ``full`` False).
 
-        Raises ModelError, ConfigError, ProviderError before anything is joined.
+        Raises DependencyError, ModelError, ConfigError, ProviderError before anything is joined.
         """
+        check_dependencies()
         ended = ended or asyncio.Event()
         sys.setswitchinterval(SWITCH_S)
         start_library()
