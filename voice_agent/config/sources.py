@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 FlagValue = str | int | float | bool | None
 Values = dict[str, dict[str, Any]]  # section -> key -> accepted value
 
+_warned: set[str] = set()  # variables: the configuration may be read more than once in a process
+
 
 def load(
     file: Path | None = None, env: Mapping[str, str] | None = None, flags: Mapping[str, FlagValue] | None = None
@@ -87,7 +89,8 @@ def _our_variables(env: Mapping[str, str], variables: Iterable[str]) -> dict[str
     starts = tuple(variable(name, "") for name in sections())
     given = {name: value for name, value in env.items() if name.startswith(ENV_PREFIX) and name != ENV_FILE}
     ours = {name: value for name, value in given.items() if name.startswith(starts)}
-    if others := sorted(given.keys() - ours.keys()):
+    if others := sorted(given.keys() - ours.keys() - _warned):
+        _warned.update(others)
         close = [(name, difflib.get_close_matches(name, variables, n=1, cutoff=0.9)) for name in others]
         shown = ", ".join(name + (f" (did you mean {match[0]!r}?)" if match else "") for name, match in close)
         logger.warning("environment variables ignored, since they begin with no section's name: %s", shown)
