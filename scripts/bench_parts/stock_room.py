@@ -34,7 +34,7 @@ from stock_livekit import PlainPiper, PlainWhisper
 
 from voice_agent.budget.attach import attach
 from voice_agent.budget.export import JsonlWriter
-from voice_agent.budget.ledger import Budget
+from voice_agent.budget.turn_verdict import Budget
 
 RATE = 16_000
 options: dict[str, Any] = json.loads(os.environ.get("VOICE_AGENT_BENCH", "{}"))

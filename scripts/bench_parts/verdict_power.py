@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from voice_agent.budget.export import from_row, to_row
-from voice_agent.budget.ledger import Budget, Turn
+from voice_agent.budget.ledger import Turn
 from voice_agent.budget.stats import percentile
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
 from voice_agent.testing.harness.call_harness import call_harness

@@ -15,7 +15,8 @@ import pytest
 from voice_agent import meter
 from voice_agent.agent_setup import mcp_servers
 from voice_agent.budget.export import JsonlWriter, to_row
-from voice_agent.budget.ledger import Budget, TurnBuilder
+from voice_agent.budget.ledger import TurnBuilder
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.config import LlmConfig, MeterConfig, Secret
 from voice_agent.errors import ProviderError
 from voice_agent.llm.client import ChatLLM

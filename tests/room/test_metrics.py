@@ -6,7 +6,8 @@ import pytest
 from livekit.agents.utils import nodename
 from prometheus_client import REGISTRY
 
-from voice_agent.budget.ledger import Budget, Mark, Turn, TurnBuilder
+from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.room import metrics
 
 

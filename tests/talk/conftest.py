@@ -77,7 +77,7 @@ def child(tmp_path: Path) -> Callable[[str], list[str]]:
         path.write_text(
             "import asyncio, os, signal, sys\n"
             "from rich.console import Console\n"
-            "from voice_agent.budget.ledger import Budget\n"
+            "from voice_agent.budget.turn_verdict import Budget\n"
             "from voice_agent.talk.events import *\n"
             "from voice_agent.talk.user_interface import run_call\n"
             "from voice_agent.talk.key_input import KeyCommand, TypedLine\n"

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from voice_agent.budget.ledger import Budget
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.talk.events import CallStatus, Ready, SoundLevel
 from voice_agent.talk.live_screen import ScreenSink
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from voice_agent.budget.export import from_row
-from voice_agent.budget.ledger import Budget, Failure, Turn
+from voice_agent.budget.ledger import Failure, Turn
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.talk.events import (
     AgentFinished,
     AgentWords,

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from voice_agent.budget.export import read_jsonl
-from voice_agent.budget.ledger import Budget, Turn
+from voice_agent.budget.ledger import Turn
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.clock import ManualClock
 from voice_agent.errors import UsageError
 from voice_agent.talk.events import AgentFinished, AgentWords, Note, Ready, SoundLevel, TurnDone, UserWords
@@ -27,7 +28,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from tests.talk.conftest import turn
-from voice_agent.budget.ledger import Budget
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.audio.timeline import Timeline
 from voice_agent.talk.events import Ready, TurnDone
 from voice_agent.talk.save import Saved

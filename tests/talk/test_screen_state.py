@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from voice_agent.budget.ledger import Budget, Turn
+from voice_agent.budget.ledger import Turn
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.talk.events import (
     AgentFinished,
     AgentWords,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from voice_agent.budget.ledger import Budget
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.clock import ManualClock
 from voice_agent.config import MeterConfig
 from voice_agent.meter import Level, Reading, Snapshot, Totals, opened, snapshot

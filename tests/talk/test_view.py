@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from voice_agent.budget.console_report import bar, bar_width
-from voice_agent.budget.ledger import Budget, Failure, Turn, verdict
+from voice_agent.budget.ledger import Failure, Turn
 from voice_agent.budget.stats import SessionStats
+from voice_agent.budget.turn_verdict import Budget, verdict
 from voice_agent.talk.events import Ready, StateName
 from voice_agent.talk.screen_state import LedgerEntry, NoteEntry, ScreenState, SpeechEntry, TurnEntry
 from voice_agent.talk.view import View, entry_lines, meter

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.style import Style
 from rich.text import Text
 
-from .ledger import Budget, Mark, Stage, Turn, Verdict, verdict
+from .ledger import Mark, Stage, Turn
 from .path import NS_PER_MS
 from .stats import SessionStats, Summary
+from .turn_verdict import Budget, Verdict, verdict
 
 _LETTER = {
     Stage.STT: "s",

@@ -16,8 +16,9 @@ from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO
 
 from ..errors import UsageError
-from .ledger import Budget, Failure, Mark, Models, Speculation, Turn, Usage, rebased, verdict
+from .ledger import Failure, Mark, Models, Speculation, Turn, Usage, rebased
 from .path import hidden_ns, spans_ns, to_ns
+from .turn_verdict import Budget, verdict
 
 SCHEMA = 1
 _TENTH_NS = 100_000

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .ledger import Stage, Turn, Verdict
+from .ledger import Stage, Turn
+from .turn_verdict import Verdict
 
 
 def percentile(values: Iterable[float], q: float) -> float:

@@ -83,7 +83,7 @@ def run_items(
 ) -> int:
     """Speak ``items`` to the agent with the table on the screen; returns the exit code."""
     from ..budget.console_report import ConsoleReport
-    from ..budget.ledger import Budget
+    from ..budget.turn_verdict import Budget
     from ..testing.harness.items import ItemsRun, speak_items
 
     report = ConsoleReport(budget=Budget.from_config(config.budget))

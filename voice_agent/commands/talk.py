@@ -20,7 +20,7 @@ from .common import Verbs, add_settings, read_config, require_local, run_items
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..budget.ledger import Budget
+    from ..budget.turn_verdict import Budget
     from ..talk.event_pump import EventSink
     from ..talk.events import SoundLevel
     from ..talk.save import Saved
@@ -65,7 +65,7 @@ def _sound_flags(args: argparse.Namespace) -> dict[str, str | bool | None]:
 def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     from rich.console import Console
 
-    from ..budget.ledger import Budget
+    from ..budget.turn_verdict import Budget
     from ..microphone.open_microphone import open_microphone
     from ..runtime.malloc import set_malloc_thresholds
     from ..talk.live_screen import ScreenSink

@@ -18,8 +18,9 @@ from livekit.agents.voice import SpeechHandle
 from ..budget.attach import SessionLedger
 from ..budget.hedge_policy import LatencyHistory
 from ..budget.latency_policy import Acknowledger, Degrader, TurnDeadlines
-from ..budget.ledger import Budget, Mark, Turn, verdict
+from ..budget.ledger import Mark, Turn
 from ..budget.path import Stage
+from ..budget.turn_verdict import Budget, verdict
 from ..clock import SYSTEM, Clock
 from ..config import Config, DegradationConfig
 from ..livekit_compat.speech import current_speech

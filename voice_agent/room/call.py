@@ -13,7 +13,8 @@ from livekit.agents import AgentSession, JobContext
 from livekit.agents.voice import room_io
 from opentelemetry import context as otel_context
 
-from ..budget.ledger import Budget, Turn
+from ..budget.ledger import Turn
+from ..budget.turn_verdict import Budget
 from ..clock import SYSTEM, Clock
 from ..config import Config
 from ..livekit_compat import output as livekit_output

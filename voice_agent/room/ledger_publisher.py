@@ -11,7 +11,8 @@ from livekit import rtc
 
 from .. import meter
 from ..budget.export import to_row
-from ..budget.ledger import Budget, Turn
+from ..budget.ledger import Turn
+from ..budget.turn_verdict import Budget
 from ..meter import Snapshot
 from .access import LEDGER_ATTRIBUTE, LEDGER_TOPIC, USAGE_TOPIC
 

@@ -13,7 +13,8 @@ from livekit.agents.telemetry import trace_types, tracer
 from livekit.agents.utils import nodename
 from opentelemetry import metrics, trace
 
-from ..budget.ledger import Budget, Mark, Turn
+from ..budget.ledger import Mark, Turn
+from ..budget.turn_verdict import Budget
 from ..clock import SYSTEM, Clock
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.57, 0.7, 0.85, 1.0, 1.5, 2.0, 4.0, 8.0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..budget.export import to_row
-from ..budget.ledger import Budget, Turn
+from ..budget.ledger import Turn
+from ..budget.turn_verdict import Budget
 
 StateName = Literal["listening", "hearing", "thinking", "speaking"]
 UsageState = Literal["ok", "warn", "full"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from ..budget.ledger import Budget
+from ..budget.turn_verdict import Budget
 from .events import Event, SoundLevel
 from .screen_state import SILENT_DBFS, Follower, ScreenState
 from .usage import in_words

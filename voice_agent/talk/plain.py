@@ -6,7 +6,7 @@ import json
 from typing import TextIO
 
 from ..budget.console_report import explain, plain_line
-from ..budget.ledger import Budget
+from ..budget.turn_verdict import Budget
 from .events import CallStatus, Event, Progress, Ready, SoundLevel, to_json
 from .screen_state import Entry, Follower, LedgerEntry, NoteEntry, SpeechEntry, TurnEntry
 from .usage import in_words

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ..budget.export import JsonlWriter
-from ..budget.ledger import Budget, Turn
+from ..budget.ledger import Turn
+from ..budget.turn_verdict import Budget
 from ..clock import SYSTEM, Clock
 from ..errors import UsageError
 from .events import Event, Ready

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from ..budget.ledger import Budget, Turn, Verdict, verdict
+from ..budget.ledger import Turn
 from ..budget.stats import SessionStats, Summary
+from ..budget.turn_verdict import Budget, Verdict, verdict
 from .events import (
     AgentFinished,
     AgentWords,

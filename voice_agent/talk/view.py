@@ -12,7 +12,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from ..budget.console_report import explain, legend, turn_line
-from ..budget.ledger import Budget, Turn
+from ..budget.ledger import Turn
+from ..budget.turn_verdict import Budget
 from .events import UsageState
 from .screen_state import SILENT_DBFS, Entry, LedgerEntry, NoteEntry, ScreenState, SpeechEntry, TurnEntry
 from .usage import in_words

@@ -146,7 +146,7 @@ class ScriptItem(pytest.Item):
 def describe(result: Result) -> str:
     """What went wrong in a script's run: its line, the expectation, the turn's waterfall, the recording."""
     from ..budget.console_report import explain
-    from ..budget.ledger import Budget
+    from ..budget.turn_verdict import Budget
 
     lines = [f"{result.path}: {result.error}"] if result.error else []
     shown: set[int] = set()

@@ -13,7 +13,8 @@ import pytest
 
 from voice_agent.budget.export import JsonlWriter
 from voice_agent.budget.intervals import estimate_percentile
-from voice_agent.budget.ledger import Budget, Failure, Mark, Models, Speculation, Turn, TurnBuilder
+from voice_agent.budget.ledger import Failure, Mark, Models, Speculation, Turn, TurnBuilder
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.testing.scenario.expect import Check
 from voice_agent.testing.scenario.results import (
     AUDIO,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from voice_agent.budget.export import JsonlWriter
-from voice_agent.budget.ledger import Budget
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.errors import ConfigError, UsageError, VoiceAgentError
 from voice_agent.talk.save import RECORDING
 from voice_agent.testing.report.read_runs import compared, comparison_of, load, pairs

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from voice_agent.budget.export import read_jsonl, to_row
-from voice_agent.budget.ledger import Budget, Failure, Mark, Turn, TurnBuilder
+from voice_agent.budget.ledger import Failure, Mark, Turn, TurnBuilder
+from voice_agent.budget.turn_verdict import Budget
 from voice_agent.clock import ManualClock
 from voice_agent.config import load as load_config
 from voice_agent.errors import ConfigError, UsageError

@@ -23,7 +23,8 @@ from ...audio.resampling import resample
 from ...audio.samples import Int16
 from ...audio.timeline import USER_RATE
 from ...budget.export import JsonlWriter
-from ...budget.ledger import Budget, Mark, Turn
+from ...budget.ledger import Mark, Turn
+from ...budget.turn_verdict import Budget
 from ...clock import SYSTEM, Clock
 from ...config import Config
 from ...errors import AudioError, UsageError

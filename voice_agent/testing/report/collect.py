@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...budget.ledger import Turn, verdict
+from ...budget.ledger import Turn
+from ...budget.turn_verdict import verdict
 from ...errors import AudioError, UsageError
 from ..scenario.results import StepResult
 from ..verdict.compare import Comparison

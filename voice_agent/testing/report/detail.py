@@ -6,7 +6,8 @@ import base64
 from dataclasses import asdict
 from typing import Any
 
-from ...budget.ledger import Turn, verdict
+from ...budget.ledger import Turn
+from ...budget.turn_verdict import verdict
 from .collect import Entry, RunsReport
 from .read_runs import Loaded
 from .turn_evidence import evidence_of

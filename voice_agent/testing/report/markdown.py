@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ...budget.ledger import Stage, verdict
+from ...budget.ledger import Stage
 from ...budget.stats import SessionStats
+from ...budget.turn_verdict import verdict
 from ...config.redaction import redact_values
 from .collect import UNTRUSTED_MS, RunsReport, label
 from .overall_verdict import overall

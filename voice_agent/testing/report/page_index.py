@@ -7,7 +7,8 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from ...budget.ledger import Mark, Stage, verdict
+from ...budget.ledger import Mark, Stage
+from ...budget.turn_verdict import verdict
 from ...config import load as load_config
 from ..verdict.baseline import public_config
 from ..verdict.compare import Comparison, Moved

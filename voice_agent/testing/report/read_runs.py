@@ -10,7 +10,8 @@ from typing import Any
 
 from ...budget.export import read_jsonl
 from ...budget.intervals import Interval, Percentile, estimate_percentile
-from ...budget.ledger import Budget, Stage, Turn
+from ...budget.ledger import Stage, Turn
+from ...budget.turn_verdict import Budget
 from ...errors import ConfigError, UsageError
 from ...talk.save import RECORDING
 from ..scenario.expect import Check

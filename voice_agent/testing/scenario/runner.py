@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ...budget.export import JsonlWriter
 from ...budget.intervals import estimate_percentile
-from ...budget.ledger import Budget
+from ...budget.turn_verdict import Budget
 from ...clock import SYSTEM, Clock
 from ...config import Config
 from ...errors import UsageError, VoiceAgentError
