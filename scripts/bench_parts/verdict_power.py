@@ -249,18 +249,18 @@ def _calibration(blocks: Sequence[Block]) -> list[float]:
 
 
 def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -> str:
-    """A line a fault: how often it was found, and the right stage named; for none, how often wolf was cried."""
+    """A line a fault: how often it was found and the right stage named; without a fault, the false alarms."""
     lines = [
         "| late stage | regression called | right stage named | inconclusive | not ours: machine |",
         "|---|---|---|---|---|",
     ]
-    named = cried = 0
+    named = false_alarms = 0
     for fault, expected in FAULTS.items():
         verdicts: list[Comparison] = [decide(blocks, fault, seed, size) for seed in range(seeds)]
         called = [v for v in verdicts if v.outcome is VerdictOutcome.REGRESSION]
         right = sum(v.guilty is not None and v.guilty.measure == expected for v in called)
         named += right
-        cried += len(called) if fault == NONE else 0
+        false_alarms += len(called) if fault == NONE else 0
         cells: list[Any] = [
             fault or "none",
             f"{len(called)} of {seeds}",
@@ -287,8 +287,8 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
             "",
             *lines,
             "",
-            f"The right stage was named in {named} of {late} ({named / late:.0%}); wolf was cried in {cried} of {seeds}"
-            f" ({cried / seeds:.0%}).",
+            f"The right stage was named in {named} of {late} ({named / late:.0%}); false alarms in {false_alarms} of {seeds}"
+            f" ({false_alarms / seeds:.0%}).",
         ]
     )
 

@@ -68,9 +68,14 @@ def test_a_user_who_was_cut_off_and_went_on_is_one_utterance(turns: list[Turn]) 
     said = " ".join(t.user_text for t in last.turns)
     assert said == "I would like a table. For four people please."
     assert len(last.evidence.pauses) == 2
-    eager, patient = (compare([last], {"patience": p})[0].other for p in (0.5, 1.0))
+    (_, resumed), (end, _) = last.evidence.pauses
+    assert resumed is not None
+    assert last.evidence.speech_end_s == pytest.approx(end)
+    eager, patient = (compare([last], {"wait_sure_s": s})[0].other for s in (0.3, 0.6))
     assert eager.cut
-    assert not patient.cut or patient.waited_s is not None
+    assert not patient.cut
+    assert patient.delay_s == pytest.approx(0.458, abs=0.01)  # from the end of the whole utterance
+    assert (eager.asks, patient.asks) == (3, 2)
 
 
 def test_patience_costs_delay_and_saves_cut_offs(turns: list[Turn]) -> None:

@@ -67,7 +67,7 @@ def test_every_fault_is_found_where_nothing_else_differs(power: ModuleType) -> N
             assert verdict.guilty.measure == stage
     text = power.table(blocks, 2, 5)
     assert "| none | 0 of 2 | - |" in text
-    assert "named in 10 of 10 (100%); wolf was cried in 0 of 2 (0%)" in text
+    assert "named in 10 of 10 (100%); false alarms in 0 of 2 (0%)" in text
 
 
 def test_too_few_blocks_are_said(power: ModuleType, tmp_path: Path) -> None:

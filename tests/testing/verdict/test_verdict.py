@@ -9,14 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voice_agent.budget.intervals import (
-    Interval,
-    difference,
-    estimate_percentile,
-    fewest_for,
-    percentile_interval,
-    runs_needed,
-)
 from voice_agent.budget.ledger import Mark, Turn, TurnBuilder
 from voice_agent.testing.verdict.compare import Comparison, VerdictOutcome, compare
 from voice_agent.testing.verdict.work import (
@@ -71,7 +63,7 @@ def test_the_late_stage_is_named(stage: str) -> None:
         assert verdict.guilty.difference.low < 40 < verdict.guilty.difference.high + 5
 
 
-def test_wolf_is_not_cried() -> None:
+def test_no_false_alarm() -> None:
     outcomes = [compare(run(seed), run(seed + 1000), seed=seed).outcome for seed in range(30)]
     assert outcomes.count(VerdictOutcome.REGRESSION) == 0
     assert outcomes.count(VerdictOutcome.PASSED) >= 27
@@ -85,15 +77,15 @@ def test_a_delay_behind_the_wait_is_found_all_the_same() -> None:
     assert any("hidden" in note for note in verdict.notes)
 
 
-def shared(seed: int, *, repeats: int = 5, late: str = "", by_ms: float = 40.0, crowd: float = 1.0) -> list[Turn]:
+def shared(seed: int, *, repeats: int = 5, late: str = "", by_ms: float = 40.0, load: float = 1.0) -> list[Turn]:
     """Turns on a machine whose other programs double or treble what is computed, for whole repeats at a time.
 
-    ``late``: stt is hidden behind the wait for the end of the turn, tts is heard. ``crowd``: how busy the others are.
+    ``late``: stt is hidden behind the wait for the end of the turn, tts is heard. ``load``: how busy the others are.
     """
     rng = np.random.default_rng(seed)
     found: list[Turn] = []
     for _ in range(repeats):
-        busy = float(rng.uniform(0.0, 3.0)) * crowd
+        busy = float(rng.uniform(0.0, 3.0)) * load
         for place, item in enumerate(ITEMS):
             own = {name: BASE[name] * (1 + 0.1 * place) + float(rng.exponential(4.0)) for name in ("stt", "tts")}
             if late:
@@ -136,21 +128,21 @@ def test_what_computes_late_is_found_on_a_shared_machine(late: str) -> None:
     assert all(v.guilty is not None and 30 < v.guilty.difference.estimate < 50 for v in named)
 
 
-def test_wolf_is_not_cried_on_a_shared_machine() -> None:
+def test_no_false_alarm_on_a_shared_machine() -> None:
     outcomes = [verdict_on(seed).outcome for seed in range(40)]
     assert outcomes.count(VerdictOutcome.REGRESSION) <= 2
 
 
 def test_a_busier_machine_is_not_the_code() -> None:
     """The user waits for longer, and no stage does more: the other programs took it."""
-    verdicts = [verdict_on(seed, crowd=4.0) for seed in range(10)]
+    verdicts = [verdict_on(seed, load=4.0) for seed in range(10)]
     assert all(v.outcome in (VerdictOutcome.MACHINE, VerdictOutcome.INCONCLUSIVE) for v in verdicts)
     blamed = next(v for v in verdicts if v.outcome is VerdictOutcome.MACHINE)
     assert any(note.startswith("other programs took +") for note in blamed.notes)
 
 
 def test_a_late_pass_that_the_wait_hides_is_called_hidden() -> None:
-    quiet = by_item(shared(1, crowd=0.0)), by_item(shared(2, crowd=0.0, late="stt"))
+    quiet = by_item(shared(1, load=0.0)), by_item(shared(2, load=0.0, late="stt"))
     verdict = compare(*quiet, calibration=(calibration(1), calibration(2)))
     assert (verdict.outcome, verdict.guilty and verdict.guilty.measure) == (VerdictOutcome.REGRESSION, "stt")
     assert verdict.total is not None
@@ -158,7 +150,7 @@ def test_a_late_pass_that_the_wait_hides_is_called_hidden() -> None:
     assert "hidden behind the wait: the user hardly hears it yet" in verdict.notes
 
 
-def test_nobody_passes_with_a_stage_under_suspicion() -> None:
+def test_a_run_with_a_stage_that_may_be_slower_does_not_pass() -> None:
     before, after = run(3), run(4)
     after["tts"] = {item: [ms + 30.0 * (place % 2) for place, ms in enumerate(v)] for item, v in after["tts"].items()}
     assert compare(before, run(4)).outcome is VerdictOutcome.PASSED
@@ -198,7 +190,7 @@ def test_slower_code_on_a_slower_machine_is_still_the_code() -> None:
     assert verdict.guilty.measure == "tts"
 
 
-def test_an_unsteady_machine_clears_nobody_and_blames_no_stage_that_computes() -> None:
+def test_an_unsteady_machine_passes_nothing_and_blames_no_stage_that_computes() -> None:
     shaky = [20.0, 30.0, 60.0, 25.0, 45.0, 22.0, 80.0, 35.0]
     slower = compare(run(1), run(2, late="tts"), calibration=(shaky, shaky))
     assert slower.outcome is VerdictOutcome.INCONCLUSIVE
@@ -241,21 +233,6 @@ def test_a_latency_bought_with_cut_offs_does_not_pass() -> None:
     assert any("cut-offs" in note for note in verdict.notes)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    before=st.lists(st.floats(50, 2000), min_size=5, max_size=20),
-    shift=st.floats(-300, 300),
-    seed=st.integers(0, 1000),
-)
-def test_a_shift_is_found_where_it_is(before: list[float], shift: float, seed: int) -> None:
-    step = difference({"a": before}, {"a": [ms + shift for ms in before]}, seed=seed)
-    assert step is not None
-    assert step.low - 1e-6 <= shift <= step.high + 1e-6
-    assert step.estimate == pytest.approx(shift, abs=1e-6)
-    again = difference({"a": before}, {"a": [ms + shift for ms in before]}, seed=seed)
-    assert again == step  # seeded
-
-
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.2, 3.0))
 def test_verdicts_are_the_same_in_other_units_of_noise(seed: int, scale: float) -> None:
@@ -263,66 +240,6 @@ def test_verdicts_are_the_same_in_other_units_of_noise(seed: int, scale: float) 
     before, after = run(seed), run(seed + 1, late="llm", by_ms=30 * scale)
     turned: Samples = {m: dict(reversed(items.items())) for m, items in after.items()}
     assert compare(before, after).outcome is compare(before, turned).outcome
-
-
-def test_intervals_cover_what_they_promise() -> None:
-    rng = np.random.default_rng(5)
-    hit = 0
-    for number in range(200):
-        pair = [{item: rng.gamma(4, 20, 6).tolist() for item in ITEMS} for _ in range(2)]
-        step = difference(pair[0], pair[1], seed=number)
-        assert step is not None
-        hit += step.low <= 0 <= step.high
-    assert hit >= 184  # 95 % of 200, less two standard deviations
-
-
-def test_more_values_make_it_narrower_and_the_forecast_is_about_right() -> None:
-    rng = np.random.default_rng(7)
-
-    def pair(n: int) -> Interval:
-        step = difference({"a": rng.normal(400, 40, n).tolist()}, {"a": rng.normal(407, 40, n).tolist()})
-        assert step is not None
-        return step
-
-    few, many = pair(20), pair(320)
-    assert many.half_width < few.half_width / 2
-    assert runs_needed(Interval(5.0, -10.0, 20.0, 20), 15.0) == 25  # 20 * (15/10)^2 = 45
-    assert runs_needed(Interval(15.0, 0.0, 30.0, 20), 15.0) is None
-
-
-def test_percentiles_lie_in_their_intervals() -> None:
-    values = np.random.default_rng(0).gamma(3, 100, 50).tolist()
-    for q in (50.0, 95.0):
-        found = percentile_interval(values, q)
-        assert found.low <= found.estimate <= found.high
-        assert found.estimate == pytest.approx(float(np.percentile(values, q)))
-    alone = percentile_interval([3.0], 50)
-    assert (alone.low, alone.high) == (3.0, 3.0)
-
-
-@pytest.mark.parametrize(("q", "fewest"), [(50.0, 6), (95.0, 59), (99.0, 299)])
-def test_too_few_values_have_no_interval(q: float, fewest: int) -> None:
-    assert fewest_for(q) == fewest
-    values = np.random.default_rng(0).gamma(3, 100, fewest).tolist()
-    enough, few = estimate_percentile(values, q), estimate_percentile(values[1:], q)
-    assert enough.low is not None
-    assert enough.high is not None
-    assert enough.low <= enough.estimate <= enough.high
-    assert f"[{enough.low:.0f}, {enough.high:.0f}]" in enough.short
-    assert (few.low, few.high, few.n) == (None, None, fewest - 1)
-    assert few.short == f"{few.estimate:.0f}"
-
-
-def test_what_is_too_few_would_miss_too_often() -> None:
-    """Even the smallest and the largest of 14 values enclose P95 only every second time; those of 59 nearly always."""
-    rng = np.random.default_rng(1)
-    truth = float(np.log(20))  # P95 of the exponential distribution
-    inside = {}
-    for n in (14, 59):
-        drawn = rng.exponential(size=(40_000, n))
-        inside[n] = float(np.mean((drawn.min(axis=1) <= truth) & (truth <= drawn.max(axis=1))))
-    assert inside[14] < 0.6
-    assert 0.945 < inside[59] < 0.97
 
 
 def test_the_verdict_reads_as_a_sentence() -> None:

@@ -1,11 +1,14 @@
-"""Two runs of the same script: slower, not slower, or not known yet; and which stage it was. Pure, seeded.
+"""Compare two runs of the same script: slower, not slower, or undecided; and which stage. Pure, seeded.
 
-A *regression* is called where the interval of a difference lies wholly above the tolerance: of the voice-to-voice
-time, or of a stage's own work (work.py). Total below it, and no stage under suspicion: *passed*. Else *inconclusive*,
-with the number of turns that would decide. Where the calibration moved as well, the stages that compute are compared at
-equal speed, and what the machine or other programs on it explain is not held against the code: *not ours: machine*.
-By as much as the calibration may have moved (the upper end of its interval), the tolerance of these stages grows: turns
-of one minute resemble each other, and resampling them cannot know that the processor was slow in that minute.
+- *regression*: the interval of a difference lies wholly above its tolerance, either of the voice-to-voice time or of a
+  stage's own work (work.py).
+- *passed*: the voice-to-voice interval lies below the tolerance, and no stage may be slower.
+- *inconclusive*: neither; the comparison names the number of turns that would decide.
+- *not ours: machine*: the calibration moved, or other programs took the time.
+
+Where the calibration moved, the stages that compute are compared at equal speed. Their tolerance grows by as much as
+the calibration may have moved (the upper end of its interval): turns of one minute resemble each other, and resampling
+them cannot know that the processor was slow in that minute.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from enum import StrEnum
 import numpy as np
 
 from ...budget.intervals import Interval, difference, runs_needed
-from ...budget.ledger import Stage
 from ...budget.stats import percentile
 from .work import OF_THE_MACHINE, OTHERS, STAGES, TOTAL
 
@@ -109,83 +111,142 @@ def compare(
 
     The tolerance of a measure is ``tolerance_ms``, or ``tolerance_share`` of its median before if that is more.
     """
-    machine = _machine(*calibration, seed=seed)
-    moved_machine = machine is not None and (machine.low > 1 + MACHINE_MOVED or machine.high < 1 - MACHINE_MOVED)
-
-    wobble = max(_wobble(calibration[0]), _wobble(calibration[1]))
-    slack = 0.0 if machine is None else max(0.0, machine.high / (machine.estimate if moved_machine else 1.0) - 1)
-    computing = sum(_usual(before, str(stage)) for stage in OF_THE_MACHINE)
-
-    def held(measure: str, now: Samples) -> Moved | None:
-        step = difference(before.get(measure, {}), now.get(measure, {}), seed=seed)
-        if step is None:
-            return None
-        usual = _usual(before, measure)
-        of_machine = usual if measure in OF_THE_MACHINE else computing if measure == TOTAL else 0.0
-        return Moved(measure, usual, step, max(tolerance_ms, tolerance_share * abs(usual)) + slack * of_machine)
-
-    raw_total = held(TOTAL, after)
+    machine = _MachineChange.of(calibration, seed)
+    held = _Held(before, machine, tolerance_ms, tolerance_share, seed)
+    total = held.moved(TOTAL, after)
     notes: list[str] = []
-    if cut_offs[1] > cut_offs[0]:
+    more_cut_offs = cut_offs[1] > cut_offs[0]
+    if more_cut_offs:
         notes.append(f"cut-offs {cut_offs[0]} before, {cut_offs[1]} now: a latency bought with them is none")
-    if raw_total is None or raw_total.difference.n < FEWEST:
-        n = 0 if raw_total is None else raw_total.difference.n
+    if total is None or total.difference.n < FEWEST:
+        n = 0 if total is None else total.difference.n
         notes.append(f"only {n} turns in both: fewer than {FEWEST} decide nothing")
         return Comparison(
             VerdictOutcome.INCONCLUSIVE,
-            raw_total,
-            machine=machine,
+            total,
+            machine=machine.ratio,
             more=FEWEST - n,
             cut_offs=cut_offs,
             notes=tuple(notes),
         )
-    now: Samples = after
-    judged: tuple[Stage, ...] = STAGES
-    if moved_machine and machine is not None:
-        now = {m: _at_speed(v, machine.estimate) if m in OF_THE_MACHINE else v for m, v in after.items()}
-        notes.append(f"the machine took {machine.estimate:.2f} times as long for the same work")
-        if not COMPARABLE[0] <= machine.estimate <= COMPARABLE[1]:
-            judged = tuple(stage for stage in STAGES if stage not in OF_THE_MACHINE)
-            notes.append("too different to compare the stages that compute")
-    if wobble > MACHINE_MOVED:
-        notes.append(f"the machine was unsteady (its fixed work varied by {wobble:.0%})")
-    stages = tuple(moved for stage in judged if (moved := held(str(stage), now)) is not None)
+    notes += machine.notes()
+    stages = held.stages(after)
     slower = [moved for moved in stages if moved.slower]
     guilty = max(slower, key=lambda moved: moved.difference.low - moved.tolerance_ms, default=None)
-    suspect = max((m for m in stages if m.suspect), key=lambda m: m.difference.estimate - m.tolerance_ms, default=None)
-    more: int | None = None
+    others: Interval | None = None
+    if total.slower and guilty is None:
+        others = difference(before.get(OTHERS, {}), after.get(OTHERS, {}), seed=seed)
+    outcome, more, reasons = _outcome(total, stages, guilty, machine, others)
+    if outcome is VerdictOutcome.PASSED and more_cut_offs:
+        outcome = VerdictOutcome.INCONCLUSIVE
+    return Comparison(outcome, total, stages, guilty, machine.ratio, more, cut_offs, (*notes, *reasons))
+
+
+def _outcome(
+    total: Moved, stages: Sequence[Moved], guilty: Moved | None, machine: _MachineChange, others: Interval | None
+) -> tuple[VerdictOutcome, int | None, list[str]]:
+    """The outcome, the turns still needed, and notes. ``others``: how much more other programs took of a turn."""
     if guilty is not None:
-        outcome = VerdictOutcome.REGRESSION
-        if raw_total.settled:
-            notes.append("hidden behind the wait: the user hardly hears it yet")
-        elif not raw_total.slower:
-            notes.append("whether the user hears it is not certain")
-    elif raw_total.slower:
-        taken = difference(before.get(OTHERS, {}), after.get(OTHERS, {}), seed=seed)
-        robbed = (
-            taken is not None
-            and taken.estimate > raw_total.tolerance_ms
-            and raw_total.difference.low - taken.high <= raw_total.tolerance_ms
-        )
-        outcome = VerdictOutcome.MACHINE if moved_machine or robbed else VerdictOutcome.REGRESSION
-        if robbed:
-            notes.append(f"other programs took {taken} more of a turn")
-        elif not moved_machine:
-            notes.append("no single stage moved for certain")
-    elif raw_total.settled and wobble <= UNSTEADY and suspect is None:
-        outcome = VerdictOutcome.PASSED
-    elif moved_machine:
-        outcome = VerdictOutcome.MACHINE
-    else:
-        outcome = VerdictOutcome.INCONCLUSIVE
-        if not raw_total.settled:
-            more = runs_needed(raw_total.difference, raw_total.tolerance_ms)
-        elif suspect is not None:
-            more = runs_needed(suspect.difference, suspect.tolerance_ms)
-            notes.append(f"{suspect.measure} may be slower: {suspect.difference}")
-    if outcome is VerdictOutcome.PASSED and cut_offs[1] > cut_offs[0]:
-        outcome = VerdictOutcome.INCONCLUSIVE
-    return Comparison(outcome, raw_total, stages, guilty, machine, more, cut_offs, tuple(notes))
+        if total.settled:
+            return VerdictOutcome.REGRESSION, None, ["hidden behind the wait: the user hardly hears it yet"]
+        return VerdictOutcome.REGRESSION, None, [] if total.slower else ["whether the user hears it is not certain"]
+    if total.slower:
+        limit = total.tolerance_ms
+        if others is not None and others.estimate > limit and total.difference.low - others.high <= limit:
+            return VerdictOutcome.MACHINE, None, [f"other programs took {others} more of a turn"]
+        if machine.moved:
+            return VerdictOutcome.MACHINE, None, []
+        return VerdictOutcome.REGRESSION, None, ["no single stage moved for certain"]
+    suspect = max((m for m in stages if m.suspect), key=lambda m: m.difference.estimate - m.tolerance_ms, default=None)
+    if total.settled and machine.wobble <= UNSTEADY and suspect is None:
+        return VerdictOutcome.PASSED, None, []
+    if machine.moved:
+        return VerdictOutcome.MACHINE, None, []
+    if not total.settled:
+        return VerdictOutcome.INCONCLUSIVE, runs_needed(total.difference, total.tolerance_ms), []
+    if suspect is not None:
+        more = runs_needed(suspect.difference, suspect.tolerance_ms)
+        return VerdictOutcome.INCONCLUSIVE, more, [f"{suspect.measure} may be slower: {suspect.difference}"]
+    return VerdictOutcome.INCONCLUSIVE, None, []
+
+
+@dataclass(frozen=True, slots=True)
+class _MachineChange:
+    """What the fixed work says of the machine. ``ratio``: how many times as long it takes now (None: not known).
+
+    ``wobble``: how unsteady the machine was in the worse of the two runs, as a share of the median.
+    """
+
+    ratio: Interval | None
+    wobble: float
+
+    @classmethod
+    def of(cls, calibration: tuple[Sequence[float], Sequence[float]], seed: int) -> _MachineChange:
+        return cls(_machine(*calibration, seed=seed), max(map(_wobble, calibration)))
+
+    @property
+    def moved(self) -> bool:
+        """The machine is certainly slower or faster by more than :data:`MACHINE_MOVED`."""
+        return self.ratio is not None and (self.ratio.low > 1 + MACHINE_MOVED or self.ratio.high < 1 - MACHINE_MOVED)
+
+    @property
+    def speed(self) -> float:
+        """What the stages that compute are divided by: the ratio, if the machine moved."""
+        return self.ratio.estimate if self.moved and self.ratio is not None else 1.0
+
+    @property
+    def comparable(self) -> bool:
+        """Dividing by :attr:`speed` explains something."""
+        return COMPARABLE[0] <= self.speed <= COMPARABLE[1]
+
+    @property
+    def slack(self) -> float:
+        """By how much more the machine may have slowed, as a share: tolerances of what computes grow by it."""
+        return 0.0 if self.ratio is None else max(0.0, self.ratio.high / self.speed - 1)
+
+    def notes(self) -> list[str]:
+        """What the verdict says of the machine."""
+        found = []
+        if self.moved:
+            found.append(f"the machine took {self.speed:.2f} times as long for the same work")
+            if not self.comparable:
+                found.append("too different to compare the stages that compute")
+        if self.wobble > MACHINE_MOVED:
+            found.append(f"the machine was unsteady (its fixed work varied by {self.wobble:.0%})")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a run is held to: the samples before, and the tolerances."""
+
+    before: Samples
+    machine: _MachineChange
+    tolerance_ms: float
+    tolerance_share: float
+    seed: int
+
+    def moved(self, measure: str, now: Samples) -> Moved | None:
+        """The measure's difference; None if either run has too little of it."""
+        step = difference(self.before.get(measure, {}), now.get(measure, {}), seed=self.seed)
+        if step is None:
+            return None
+        usual = _usual(self.before, measure)
+        of_machine = usual if measure in OF_THE_MACHINE else 0.0
+        if measure == TOTAL:
+            of_machine = sum(_usual(self.before, str(stage)) for stage in OF_THE_MACHINE)
+        tolerance = max(self.tolerance_ms, self.tolerance_share * abs(usual)) + self.machine.slack * of_machine
+        return Moved(measure, usual, step, tolerance)
+
+    def stages(self, after: Samples) -> tuple[Moved, ...]:
+        """The stages' own work, what computes at equal speed; without it where the machines are too different."""
+        now, measures = after, [str(stage) for stage in STAGES]
+        if self.machine.moved:
+            speed = self.machine.speed
+            now = {m: _at_speed(v, speed) if m in OF_THE_MACHINE else v for m, v in after.items()}
+            if not self.machine.comparable:
+                measures = [measure for measure in measures if measure not in OF_THE_MACHINE]
+        return tuple(moved for measure in measures if (moved := self.moved(measure, now)) is not None)
 
 
 def _machine(before: Sequence[float], after: Sequence[float], *, seed: int) -> Interval | None:
