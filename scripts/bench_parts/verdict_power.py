@@ -287,8 +287,8 @@ def table(blocks: Sequence[Block], seeds: int, size: int, *, disturb: int = 0) -
             "",
             *lines,
             "",
-            f"The right stage was named in {named} of {late} ({named / late:.0%}); false alarms in {false_alarms} of {seeds}"
-            f" ({false_alarms / seeds:.0%}).",
+            f"The right stage was named in {named} of {late} ({named / late:.0%});"
+            f" false alarms in {false_alarms} of {seeds} ({false_alarms / seeds:.0%}).",
         ]
     )
 
