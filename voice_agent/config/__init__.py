@@ -7,24 +7,11 @@ Read ``setting`` (one setting and its checks), ``sections`` (all settings), ``so
 from __future__ import annotations
 
 from .secret import Secret
-from .sections import (
-    AgentConfig,
-    AudioConfig,
-    BudgetConfig,
-    Config,
-    DebugConfig,
-    DegradationConfig,
-    InterruptionConfig,
-    LivekitConfig,
-    LlmConfig,
-    MeterConfig,
-    RoomConfig,
-    SttConfig,
-    TtsConfig,
-    TurnConfig,
-    WebConfig,
-    sections,
-)
+from .sections import Config, sections
+from .sections.ends import AudioConfig, LivekitConfig, RoomConfig, WebConfig
+from .sections.latency import BudgetConfig, DebugConfig, DegradationConfig
+from .sections.stt_llm_tts import AgentConfig, LlmConfig, MeterConfig, SttConfig, TtsConfig
+from .sections.turn_taking import InterruptionConfig, TurnConfig
 from .setting import setting
 from .sources import FlagValue, load
 from .variables import (

@@ -130,7 +130,9 @@ def test_smollm2_that_is_not_here_names_the_command(tmp_path: Path) -> None:
 def test_each_file_of_the_table_is_in_its_package(model: KnownModel, tmp_path: Path) -> None:
     """The table agrees with the installed packages."""
     folders = {known.package: package_folder(known.package) for known in model.files}
-    files = {folder / known.path: known for known in model.files if (folder := folders[known.package]) is not None}
+    files = {
+        folder / known.in_package: known for known in model.files if (folder := folders[known.package]) is not None
+    }
     assert len(files) == len(model.files), f"install the model: {model.install}"
     verify(files, tmp_path, "")
     assert len(list(tmp_path.iterdir())) == 1
@@ -159,7 +161,7 @@ def test_a_changed_file_is_refused_each_time(tmp_path: Path) -> None:
 def test_a_changed_join_says_how_to_make_it_again(tmp_path: Path) -> None:
     packages = {known.package: tmp_path / known.package for known in WHISPER_BASE.files}
     for known in WHISPER_BASE.files:
-        path = packages[known.package] / known.path
+        path = packages[known.package] / known.in_package
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(known.name.encode())
     with pytest.raises(

@@ -14,7 +14,7 @@ WEIGHTS = b"weights" * 1000
 
 
 def known(content: bytes = WEIGHTS) -> KnownFile:
-    return KnownFile("package", "data/w.bin", len(content), hashlib.sha256(content).hexdigest())
+    return KnownFile("package/data/w.bin", len(content), hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture

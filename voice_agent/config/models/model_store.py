@@ -147,7 +147,7 @@ class ModelStore:
             folder = self.find_package(known.package)
             if folder is None:
                 return None
-            paths.append(folder / known.path)
+            paths.append(folder / known.in_package)
         return tuple(paths)
 
     def _checked(self, model: KnownModel) -> tuple[Path, ...] | None:

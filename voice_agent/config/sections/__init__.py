@@ -17,25 +17,6 @@ from .latency import BudgetConfig, DebugConfig, DegradationConfig
 from .stt_llm_tts import AgentConfig, LlmConfig, MeterConfig, SttConfig, TtsConfig
 from .turn_taking import InterruptionConfig, TurnConfig
 
-__all__ = [
-    "AgentConfig",
-    "AudioConfig",
-    "BudgetConfig",
-    "Config",
-    "DebugConfig",
-    "DegradationConfig",
-    "InterruptionConfig",
-    "LivekitConfig",
-    "LlmConfig",
-    "MeterConfig",
-    "RoomConfig",
-    "SttConfig",
-    "TtsConfig",
-    "TurnConfig",
-    "WebConfig",
-    "sections",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Config:
