@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.budget import Budget, Failure, Mark, Models, Stage, Turn, TurnBuilder, Usage, Verdict, verdict
-from voice_agent.budget.ledger import rebased
+from voice_agent.budget.export import rebased
 from voice_agent.budget.path import NS_PER_MS, spans_ns
 from voice_agent.clock import ManualClock
 from voice_agent.config import BudgetConfig

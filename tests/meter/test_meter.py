@@ -107,8 +107,11 @@ def test_what_was_counted_outlives_a_killed_process(made: list[UsageMeter], tmp_
 def _killed(path: Path) -> None:
     store = Store(path)
     store.write([UsageEvent("cerebras", "m", NOW, requests=3)])
-    store._db.execute("BEGIN IMMEDIATE")
-    store._used(UsageEvent("cerebras", "m", NOW, requests=100))
+    store.write(_killed_in_the_transaction())
+
+
+def _killed_in_the_transaction() -> Iterator[UsageEvent]:
+    yield UsageEvent("cerebras", "m", NOW, requests=100)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,11 +1,12 @@
-"""Turns as JSON lines: one object a turn, on disk as soon as the turn is over, readable after a crash.
+"""Turns as JSON lines: one object a turn, written when the turn ends, readable after a crash.
 
-``docs/ledger.md`` describes the row. Its figures are in tenths of a millisecond and derived from marks rounded to the
-same grid, so the spans as printed sum to the total as printed.
+``docs/ledger.md`` describes the row. Its figures are tenths of a millisecond and derive from marks rounded to the same
+grid, so the printed spans sum to the printed total.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import numbers
@@ -16,8 +17,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO
 
 from ..errors import UsageError
-from .ledger import Failure, Mark, Models, Speculation, Turn, Usage, rebased
-from .path import hidden_ns, spans_ns, to_ns
+from .ledger import Failure, Mark, Models, Speculation, Turn, Usage
+from .path import NS_PER_MS, NS_PER_S, hidden_ns, spans_ns, to_ns
 from .turn_verdict import Budget, verdict
 
 SCHEMA = 1
@@ -25,7 +26,7 @@ _TENTH_NS = 100_000
 
 
 def to_row(turn: Turn, budget: Budget, *, item: str | None = None) -> dict[str, Any]:
-    """The turn as a JSON object. ``item`` says which item of a script it was, if the turn does not say so itself."""
+    """The turn as a JSON object. ``item``: the item of the script, instead of the turn's own."""
     turn = rebased(turn)
     judged = verdict(turn, budget)
     path = turn.path
@@ -79,10 +80,28 @@ def to_row(turn: Turn, budget: Budget, *, item: str | None = None) -> dict[str, 
     }
 
 
-def from_row(row: Mapping[str, Any]) -> Turn:
-    """The turn of a row, its marks in seconds after ``speech_ended``. Keys that it does not know are passed over.
+def rebased(turn: Turn, grid_ns: int = NS_PER_MS // 10) -> Turn:
+    """The turn with its marks relative to ``speech_ended`` (or to its first mark) and rounded to ``grid_ns``
+    nanoseconds.
 
-    ValueError, naming the key, for a row of another schema or one that lacks what :func:`to_row` writes.
+    All figures of the result derive from the rounded marks, so printed figures agree to the last digit.
+    """
+    at = {mark: to_ns(seconds) for mark, seconds in turn.marks.items() if seconds is not None}
+    origin = at.get(Mark.SPEECH_ENDED, min(at.values(), default=0))
+    marks = {
+        mark: ((at[mark] - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S if mark in at else None
+        for mark in Mark
+    }
+    acknowledged = turn.acknowledged
+    if acknowledged is not None:
+        acknowledged = ((to_ns(acknowledged) - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S
+    return dataclasses.replace(turn, marks=MappingProxyType(marks), acknowledged=acknowledged)
+
+
+def from_row(row: Mapping[str, Any]) -> Turn:
+    """The turn of a row, its marks in seconds after ``speech_ended``. Unknown keys are ignored.
+
+    Raises ValueError for a row of another schema, a missing key (named in the message) or a value of the wrong type.
     """
     if row.get("schema") != SCHEMA:
         raise ValueError(f"schema {row.get('schema')!r}: this version reads schema {SCHEMA}")
@@ -126,11 +145,11 @@ def from_row(row: Mapping[str, Any]) -> Turn:
 
 
 class JsonlWriter:
-    """Appends one line a turn. Each line goes to the operating system in one write before :meth:`write` returns.
+    """Appends one line a turn. Each line is handed to the operating system before :meth:`write` returns.
 
-    So a crash of the program loses nothing; only a power failure may lose the last seconds. Waiting for the disk
-    after every turn (fsync) would guard against that too, but can hold up the audio by tens of milliseconds: it is
-    done once, on :meth:`close`. Usable as a context manager. UsageError if the file cannot be opened or written.
+    So a crash of the program loses nothing; only a power failure may lose the last seconds. An fsync after each turn
+    would prevent that, but can delay the audio by tens of milliseconds: it is done once, in :meth:`close`. A context
+    manager. Raises UsageError if the file cannot be opened or written.
     """
 
     def __init__(self, path: str | Path, budget: Budget | None = None) -> None:
@@ -146,7 +165,7 @@ class JsonlWriter:
     def write(self, turn: Turn, *, item: str | None = None) -> None:
         """Append one turn."""
         line = json.dumps(to_row(turn, self._budget, item=item), ensure_ascii=False, allow_nan=False)
-        # Half a surrogate pair cannot be encoded; its escape means the same in JSON.
+        # A lone surrogate cannot be encoded; its escape is the same in JSON.
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         try:
             while data:
@@ -155,13 +174,13 @@ class JsonlWriter:
             raise self._cannot(error) from error
 
     def close(self) -> None:
-        """Bring everything to the disk and close. More than once does nothing."""
+        """Sync the file to the disk and close it. A second call does nothing."""
         if self._file.closed:
             return
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            if self.path.is_file():  # a pipe or /dev/stdout has no disk to wait for
+            if self.path.is_file():  # a pipe or /dev/stdout cannot be synced
                 raise self._cannot(error) from error
         finally:
             self._file.close()
@@ -175,7 +194,8 @@ class JsonlWriter:
         self.close()
 
     def _end_torn_line(self) -> None:
-        """If an earlier run died in mid-line, keep its rest from spoiling the first line of this one."""
+        """End the last line if an earlier run was killed while writing it, so that this run's first line stays
+        intact."""
         if self._file.seekable() and self._file.seek(0, os.SEEK_END) > 0:
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
@@ -188,14 +208,14 @@ class JsonlWriter:
 
 
 def read_jsonl(path: str | Path) -> tuple[list[Turn], list[str]]:
-    """All turns of a file, and a note for each line that is none. UsageError if the file cannot be read."""
+    """All turns of a file, and a note for each line that is not a turn. Raises UsageError if it cannot be read."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read turns from {path}: {error.strerror}") from error
     turns: list[Turn] = []
     problems: list[str] = []
-    # Not splitlines(): a line of JSON may contain other characters that Python takes for the end of a line.
+    # Not splitlines(): it also splits at characters that may occur inside a line of JSON.
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -221,17 +241,17 @@ def read_jsonl(path: str | Path) -> tuple[list[Turn], list[str]]:
 
 
 def _tenths(ns: int | None) -> float | None:
-    """Nanoseconds to milliseconds in whole tenths."""
+    """Nanoseconds to milliseconds, in tenths."""
     return None if ns is None else ((ns + _TENTH_NS // 2) // _TENTH_NS) / 10
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
-    """A finite number rounded; None for one that is not finite, since JSON has no word for it."""
+    """``value`` rounded; None if it is not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
 def _json(value: Any) -> Any:
-    """``value`` in JSON's types. What is none of them leaves only its type's name: its ``repr`` might tell too much."""
+    """``value`` in JSON's types. Of any other object only the type's name: its ``repr`` could contain a secret."""
     match value:
         case None | bool() | str():
             return value

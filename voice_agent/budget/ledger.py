@@ -16,9 +16,9 @@ from typing import Any
 
 from ..config.redaction import redact
 from ..trace import GenerationTrace
-from .path import NS_PER_MS, NS_PER_S, Mark, Marks, PathStep, Stage, critical_path, hidden_ns, spans_ns, to_ns
+from .path import NS_PER_MS, Mark, Marks, PathStep, Stage, critical_path, hidden_ns, spans_ns, to_ns
 
-__all__ = ["Failure", "Mark", "Models", "Speculation", "Stage", "Turn", "TurnBuilder", "Usage", "rebased"]
+__all__ = ["Failure", "Mark", "Models", "Speculation", "Stage", "Turn", "TurnBuilder", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,21 +291,3 @@ class TurnBuilder:
             acknowledged=self.acknowledged,
             degradation=MappingProxyType(dict(self.degradation)),
         )
-
-
-def rebased(turn: Turn, grid_ns: int = NS_PER_MS // 10) -> Turn:
-    """The turn with its marks relative to ``speech_ended`` (or to its first mark) and rounded to ``grid_ns``
-    nanoseconds.
-
-    All figures of the result derive from the rounded marks, so printed figures agree to the last digit.
-    """
-    at = {mark: to_ns(seconds) for mark, seconds in turn.marks.items() if seconds is not None}
-    origin = at.get(Mark.SPEECH_ENDED, min(at.values(), default=0))
-    marks = {
-        mark: ((at[mark] - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S if mark in at else None
-        for mark in Mark
-    }
-    acknowledged = turn.acknowledged
-    if acknowledged is not None:
-        acknowledged = ((to_ns(acknowledged) - origin + grid_ns // 2) // grid_ns) * grid_ns / NS_PER_S
-    return dataclasses.replace(turn, marks=MappingProxyType(marks), acknowledged=acknowledged)

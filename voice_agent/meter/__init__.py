@@ -1,6 +1,8 @@
-"""What the providers' quotas have left: counted, kept in one file for all processes, and held to the settings.
+"""The usage meter: requests and tokens by provider, in one file for all processes, compared with the quotas.
 
-``with opened(config.meter): ...`` makes a meter current for this process; :func:`snapshot` is what to show.
+``with opened(config.meter): ...`` opens the meter of this process; :func:`snapshot` returns what to show. Read
+``quota`` (limits, rate headers, prices), ``store`` (the SQLite file), ``readings`` (what is shown), ``meter`` (the
+thread).
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from pathlib import Path
 
 from ..clock import SYSTEM, Clock
 from ..config import MeterConfig
-from .meter import FILE, Level, Reading, Snapshot, UsageMeter
+from .meter import FILE, UsageMeter
 from .quota import Price, Quota, from_headers, parse_limits, parse_prices
+from .readings import Level, Reading, Snapshot
 from .store import Totals
 
 __all__ = [
@@ -38,22 +41,22 @@ _open: list[UsageMeter] = []
 
 
 def current() -> UsageMeter | None:
-    """The meter of this process; None: nobody opened one."""
+    """The meter of this process; None if none is open."""
     return _open[-1] if _open else None
 
 
 def snapshot() -> Snapshot | None:
-    """What the current meter reads; None: nobody opened one."""
+    """The current meter's snapshot; None if none is open."""
     meter = current()
     return meter.snapshot() if meter is not None else None
 
 
 @contextlib.contextmanager
 def opened(config: MeterConfig, path: Path | None = None, *, clock: Clock = SYSTEM) -> Iterator[UsageMeter | None]:
-    """A meter for the block, current in this process; None if ``meter.enabled`` is false.
+    """Open the meter of this process for the block; yields None if ``meter.enabled`` is false.
 
-    ``path``: the file, in place of the one in the cache folder. Raises ConfigError for limits or prices that cannot
-    be read.
+    ``path``: the file, instead of the one in the cache folder. Raises ConfigError for limits or prices that cannot be
+    parsed.
     """
     if not config.enabled:
         yield None

@@ -1,7 +1,7 @@
-"""Requests and tokens a minute and a day, by provider, held to what is allowed.
+"""Counts requests and tokens a minute and a day, by provider, and compares them with the quotas.
 
-The road only puts events into a queue and looks at the last :class:`Snapshot`; a thread writes them to the file and
-makes the next one. If the file cannot be used, the meter says so once and counts in memory: a call goes on.
+Callers only put events into a queue and read the last :class:`Snapshot`; a thread writes the events to the file and
+makes the next snapshot. If the file cannot be used, the meter warns once and counts in memory, and calls go on.
 """
 
 from __future__ import annotations
@@ -11,96 +11,29 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from ..clock import SYSTEM, Clock
 from ..config import MeterConfig, cache_dir
 from ..errors import RateLimitedError
-from .quota import WINDOW_S, QuotaName, from_headers, parse_limits, parse_prices
+from .quota import WINDOW_S, from_headers, parse_limits, parse_prices
+from .readings import QuotaRules, Reading, Snapshot
 from .store import QuotasSeen, Store, Totals, UsageEvent, day_start
 
 logger = logging.getLogger(__name__)
 
 FILE = "meter.sqlite"
-_READ_EVERY_S = 2.0  # what other processes have used is seen this late
+_READ_EVERY_S = 2.0  # the use of other processes is seen this late
 _CLOSE_WAIT_S = 5.0
-QuotaState = Literal["ok", "warn", "full"]
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One quota now. ``used`` of ``limit``; ``source``: ``configured``, or ``provider`` (its headers)."""
-
-    name: QuotaName
-    used: int
-    limit: int
-    source: str
-    resets_s: float | None = None
-
-    @property
-    def share(self) -> float:
-        """0 (nothing used) to 1 (nothing left), and above."""
-        return self.used / self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One provider: the last minute, today (UTC), its limits, and money where prices are configured."""
-
-    provider: str
-    minute: Totals
-    day: Totals
-    levels: tuple[Level, ...] = ()
-    cost_today: float | None = None
-    state: QuotaState = "ok"
-
-    @property
-    def highest(self) -> Level | None:
-        """The limit that is nearest."""
-        return max(self.levels, key=lambda level: level.share, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All providers at one moment (``at``: seconds since the epoch), and what this process has used since it began.
-
-    ``cost_per_hour``: of this process's conversations, where prices are configured; None: no price or no time yet.
-    """
-
-    at: float
-    providers: Mapping[str, Reading] = field(default_factory=lambda: MappingProxyType({}))
-    session: Mapping[str, Totals] = field(default_factory=lambda: MappingProxyType({}))
-    cost_per_hour: float | None = None
-
-    def warnings(self) -> list[str]:
-        """One line for each limit that is nearly or wholly used."""
-        return [
-            f"{name}: {near.share:.0%} of {near.name.replace('_', ' a ')} used ({near.used:,} of {near.limit:,})"
-            for name, one in self.providers.items()
-            if one.state != "ok" and (near := one.highest) is not None
-        ]
-
-    def line(self) -> str:
-        """For the screen: ``cerebras 12 requests, 3,400 tokens today (1 % of tokens_day)``; empty without use."""
-        parts = []
-        for name, one in self.providers.items():
-            if not one.day.requests:
-                continue
-            near = one.highest
-            share = f" ({near.share:.0%} of {near.name})" if near else ""
-            parts.append(f"{name} {one.day.requests} requests, {one.day.tokens:,} tokens today{share}")
-        return "; ".join(parts)
 
 
 class UsageMeter:
-    """Open it with :func:`opened`. All methods return at once and may be called from any thread, but :meth:`close`
-    and :meth:`flush`, which wait for the thread.
+    """Open it with :func:`opened`. All methods may be called from any thread and return at once, except :meth:`close`
+    and :meth:`flush`, which wait for the meter's thread.
 
-    ``on_warning(text)`` is called on the thread, once for each quota, window and state.
+    ``on_warning(text)`` is called on the meter's thread, once for each quota, window and state.
     """
 
     def __init__(
@@ -112,21 +45,20 @@ class UsageMeter:
         on_warning: Callable[[str], None] = logger.warning,
     ) -> None:
         self.config = config
-        self._limits = parse_limits(config.limits)
-        self._prices = parse_prices(config.prices)
+        self._rules = QuotaRules(parse_limits(config.limits), parse_prices(config.prices), config.warn_at)
         self._clock = clock
         self._path = path or cache_dir() / FILE
         self._on_warning = on_warning
         self._began = clock.wall()
         self._session: dict[str, list[int]] = {}
-        self._memory: list[UsageEvent] = []  # without a file
+        self._memory: list[UsageEvent] = []  # while the file cannot be used
         self._warned: set[tuple[str, str, int, str]] = set()
         self._queue: queue.SimpleQueue[UsageEvent | QuotasSeen | threading.Event | None] = queue.SimpleQueue()
         self._snapshot = Snapshot(self._began)
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
 
-    # --- the road -------------------------------------------------------------------------------------------------
+    # --- for callers ----------------------------------------------------------------------------------------------
 
     def used(
         self,
@@ -138,19 +70,19 @@ class UsageMeter:
         completion_tokens: int = 0,
         estimated_tokens: int = 0,
     ) -> None:
-        """Count. ``estimated_tokens`` are completion tokens that nobody has counted exactly."""
+        """Count a request or its tokens. ``estimated_tokens``: completion tokens without a provider's count."""
         completion = completion_tokens + estimated_tokens
         self._queue.put(
             UsageEvent(provider, model, self._clock.wall(), requests, prompt_tokens, completion, estimated_tokens)
         )
 
     def read_headers(self, provider: str, headers: Mapping[str, str], scheme: str) -> None:
-        """Take in the rate headers of an answer."""
+        """Read the rate headers of an answer. ``scheme``: see :func:`.quota.from_headers`."""
         if quotas := from_headers(headers, scheme):
             self._queue.put(QuotasSeen(provider, self._clock.wall(), tuple(quotas)))
 
     def admit(self, provider: str) -> None:
-        """Raise RateLimitedError if ``provider`` has nothing left and the settings say not to ask it then."""
+        """Raise RateLimitedError if the quota of ``provider`` is used up and ``meter.at_limit`` is not ``warn``."""
         if self.config.at_limit == "warn":
             return
         reading = self._snapshot.providers.get(provider)
@@ -167,7 +99,7 @@ class UsageMeter:
         )
 
     def exhausted(self, provider: str) -> bool:
-        """Whether to go to another provider: nothing is left, and ``meter.at_limit`` is ``route``."""
+        """Whether to use another provider: the quota is used up, and ``meter.at_limit`` is ``route``."""
         try:
             self.admit(provider)
         except RateLimitedError:
@@ -175,19 +107,19 @@ class UsageMeter:
         return False
 
     def snapshot(self) -> Snapshot:
-        """The last reading."""
+        """The last snapshot."""
         return self._snapshot
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def flush(self, wait_s: float = _CLOSE_WAIT_S) -> bool:
-        """Wait until everything counted so far is in the file and in the snapshot; False: not in time."""
+        """Wait until everything counted so far is in the file and in the snapshot. False: not within ``wait_s``."""
         done = threading.Event()
         self._queue.put(done)
         return done.wait(wait_s)
 
     def close(self) -> None:
-        """Write what is left; then the meter is over."""
+        """Write the remaining events and end the thread."""
         self._queue.put(None)
         self._thread.join(_CLOSE_WAIT_S)
 
@@ -248,29 +180,18 @@ class UsageMeter:
         now = self._clock.wall()
         try:
             minute, day = self._totals(store, now - 60, now), self._totals(store, day_start(now), now)
-            said = store.quotas() if store is not None else {}
+            seen = store.quotas() if store is not None else {}
         except (sqlite3.Error, OSError) as error:
             logger.debug("the meter could not be read: %s", error)
             return
         readings = {}
-        for name in sorted({*minute, *day, *said, *self._limits}):
-            levels = dict(self._configured(name, minute.get(name, Totals()), day.get(name, Totals()), now))
-            for quota, seen_at in said.get(name, []):
-                age = now - seen_at
-                full_again = quota.resets_s if quota.resets_s is not None else WINDOW_S[quota.name]
-                if age < full_again and quota.name not in levels:
-                    used = quota.limit - quota.remaining
-                    levels[quota.name] = Level(quota.name, used, quota.limit, "provider", full_again - age)
-            price, today = self._prices.get(name), day.get(name, Totals())
-            cost = price.of(today.prompt_tokens, today.completion_tokens) if price else None
-            reading = Reading(name, minute.get(name, Totals()), today, tuple(levels.values()), cost)
-            state = self._state(reading)
-            readings[name] = Reading(name, reading.minute, today, reading.levels, cost, state)
+        for name in sorted({*minute, *day, *seen, *self._rules.limits}):
+            totals = minute.get(name, Totals()), day.get(name, Totals())
+            readings[name] = self._rules.reading(name, *totals, seen.get(name, ()), now)
             self._warn(readings[name], now)
         session = {name: Totals(*sums) for name, sums in self._session.items()}
-        self._snapshot = Snapshot(
-            now, MappingProxyType(readings), MappingProxyType(session), self._cost_per_hour(session, now)
-        )
+        cost_per_hour = self._rules.cost_per_hour(session, (now - self._began) / 3600)
+        self._snapshot = Snapshot(now, MappingProxyType(readings), MappingProxyType(session), cost_per_hour)
 
     def _totals(self, store: Store | None, since: float, until: float) -> dict[str, Totals]:
         if store is not None and not self._memory:
@@ -286,20 +207,6 @@ class UsageMeter:
                 )
         return found
 
-    def _configured(self, provider: str, minute: Totals, day: Totals, now: float) -> Iterator[tuple[QuotaName, Level]]:
-        for name, limit in self._limits.get(provider, {}).items():
-            if limit > 0:
-                window = day if name.endswith("day") else minute
-                used = window.requests if name.startswith("requests") else window.tokens
-                resets_s = day_start(now) + 86_400 - now if window is day else 60.0
-                yield name, Level(name, used, limit, "configured", resets_s)
-
-    def _state(self, reading: Reading) -> QuotaState:
-        near = reading.highest
-        if near is None or near.share < self.config.warn_at:
-            return "ok"
-        return "full" if near.share >= 1 else "warn"
-
     def _warn(self, reading: Reading, now: float) -> None:
         for level in reading.levels:
             if level.share < self.config.warn_at:
@@ -312,10 +219,3 @@ class UsageMeter:
                     f"{reading.provider}: {level.share:.0%} of {level.name.replace('_', ' a ')} used"
                     f" ({level.used:,} of {level.limit:,})"
                 )
-
-    def _cost_per_hour(self, session: Mapping[str, Totals], now: float) -> float | None:
-        hours = (now - self._began) / 3600
-        priced = [(self._prices[name], totals) for name, totals in session.items() if name in self._prices]
-        if not priced or hours <= 0:
-            return None
-        return sum(price.of(t.prompt_tokens, t.completion_tokens) for price, t in priced) / hours

@@ -1,10 +1,10 @@
-"""What a provider allows, and how much of it is used: rate headers and configured limits, as values. Pure.
+"""Quotas as values: rate headers, configured limits and prices are parsed here. Pure.
 
-Four names of quota: requests and tokens, a minute and a day. Providers name their headers differently; which header
-means what is documented at console.groq.com/docs/rate-limits (requests are a day's, tokens a minute's),
-inference-docs.cerebras.ai/support/rate-limits (the window stands in the name), docs.sambanova.ai (``-day`` for a
-day's), and OpenAI's guide (both a minute's). Fireworks' are tokens a second and say nothing of what remains
-(docs.fireworks.ai/serverless/rate-limits): they are not read.
+There are four quotas: requests and tokens, a minute and a day. Providers name their rate headers differently, as
+documented at console.groq.com/docs/rate-limits (requests a day, tokens a minute),
+inference-docs.cerebras.ai/support/rate-limits (the window is part of the name), docs.sambanova.ai (``-day`` for a day),
+and OpenAI's guide (both a minute). Those of Fireworks are tokens a second without a remaining amount
+(docs.fireworks.ai/serverless/rate-limits); they are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WINDOW_S: Mapping[QuotaName, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One limit as the provider said it. ``resets_s``: seconds until it is full again; None: not said."""
+    """One limit from rate headers. ``resets_s``: seconds until all of it is available again; None if unknown."""
 
     name: QuotaName
     limit: int
@@ -43,7 +43,7 @@ _ENDINGS: Mapping[str, Mapping[str, QuotaName]] = {
     "sambanova": {"requests": "requests_minute"},
     "cerebras": {},
 }
-# Those with the window in the name mean the same everywhere.
+# Endings with the window in their name mean the same for all providers.
 _PLAIN: Mapping[str, QuotaName] = {
     "requests-minute": "requests_minute",
     "requests-day": "requests_day",
@@ -59,7 +59,7 @@ def duration_s(text: str) -> float | None:
     text = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         value = float(text)
-        return value if value < 86_400 * 31 else None  # larger: a moment since the epoch, not a duration
+        return value if value < 86_400 * 31 else None  # larger: seconds since the epoch, not a duration
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
@@ -72,7 +72,7 @@ def _whole(headers: Mapping[str, str], name: str) -> int | None:
 
 
 def from_headers(headers: Mapping[str, str], scheme: str) -> list[Quota]:
-    """The quotas that ``headers`` (any case that the mapping finds) carry. Unknown schemes: only what needs none."""
+    """The quotas in ``headers``. For an unknown ``scheme`` only the endings that name their window are read."""
     found: dict[QuotaName, Quota] = {}
     for ending, name in (*_ENDINGS.get(scheme, {}).items(), *_PLAIN.items()):
         limit = _whole(headers, f"x-ratelimit-limit-{ending}")
@@ -113,13 +113,13 @@ def parse_limits(text: str) -> dict[str, dict[QuotaName, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Money for a million tokens, in whatever currency the setting is written in."""
+    """The price of a million tokens, in the currency of the setting."""
 
     prompt: float
     completion: float
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What these tokens cost."""
+        """The cost of these tokens."""
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
 
 

@@ -1,8 +1,8 @@
-"""The meter's file: one SQLite database that several processes share, written on a thread of its own.
+"""The meter's file: one SQLite database that all processes share, written by the meter's thread.
 
-WAL with ``synchronous=NORMAL``: a crash of the program loses nothing that was committed, a power cut at most the last
-commits, and neither spoils the file (sqlite.org/wal.html). A row is one minute of one provider and model, so a day is
-a sum over at most 1,440 rows a model.
+WAL with ``synchronous=NORMAL``: a crash of the program loses no commit, a power failure at most the last ones, and
+neither corrupts the file (sqlite.org/wal.html). A row is one minute of one provider and model, so a day is a sum over
+at most 1,440 rows a model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS quota (
 
 @dataclass(frozen=True, slots=True)
 class UsageEvent:
-    """What one request used. ``requests`` is 0 for tokens that become known later; ``estimated``: of them, guessed."""
+    """The use of one request. ``requests`` is 0 for tokens that are known later; ``estimated_tokens``: without a
+    count."""
 
     provider: str
     model: str
@@ -43,7 +44,7 @@ class UsageEvent:
 
 @dataclass(frozen=True, slots=True)
 class QuotasSeen:
-    """Quotas that a provider's headers said at ``at`` (seconds since the epoch)."""
+    """Quotas from a provider's rate headers at ``at`` (seconds since the epoch)."""
 
     provider: str
     at: float
@@ -52,7 +53,7 @@ class QuotasSeen:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Requests and tokens of one provider in a window."""
+    """Requests and tokens of one provider in a time window."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -79,17 +80,17 @@ class Store:
         self._db.executescript(_SCHEMA)
 
     def write(self, events: Iterable[UsageEvent | QuotasSeen]) -> None:
-        """All events, or none, in one transaction."""
+        """Write all events in one transaction, or none."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for event in events:
-                self._used(event) if isinstance(event, UsageEvent) else self._said(event)
+                self._write_usage(event) if isinstance(event, UsageEvent) else self._write_quotas(event)
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
-    def _used(self, e: UsageEvent) -> None:
+    def _write_usage(self, e: UsageEvent) -> None:
         self._db.execute(
             "INSERT INTO usage VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET requests=requests+excluded.requests,"
             " prompt=prompt+excluded.prompt, completion=completion+excluded.completion,"
@@ -105,10 +106,10 @@ class Store:
             ),
         )
 
-    def _said(self, e: QuotasSeen) -> None:
+    def _write_quotas(self, e: QuotasSeen) -> None:
         for q in e.quotas:
             resets_at = None if q.resets_s is None else e.at + q.resets_s
-            # Two processes may commit in another order than the answers came.
+            # Two processes may commit in another order than that of the answers.
             self._db.execute(
                 "INSERT INTO quota VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET allowed=excluded.allowed,"
                 " remaining=excluded.remaining, resets_at=excluded.resets_at, seen_at=excluded.seen_at"
@@ -126,7 +127,7 @@ class Store:
         return {provider: Totals(*counts) for provider, *counts in rows}
 
     def quotas(self) -> dict[str, list[tuple[Quota, float]]]:
-        """By provider: what was last said, and when."""
+        """By provider: the last quotas, each with its time."""
         found: dict[str, list[tuple[Quota, float]]] = {}
         known = {str(name): name for name in NAMES}
         for provider, name, allowed, remaining, resets_at, seen_at in self._db.execute("SELECT * FROM quota"):
@@ -136,7 +137,7 @@ class Store:
         return found
 
     def forget_before(self, at: float) -> None:
-        """Drop what is older than ``KEEP_DAYS`` before ``at``."""
+        """Delete rows that are older than ``KEEP_DAYS`` before ``at``."""
         self._db.execute("DELETE FROM usage WHERE minute < ?", (int((at - KEEP_DAYS * 86_400) // 60),))
 
     def close(self) -> None:
