@@ -18,6 +18,7 @@ import pytest
 from livekit import rtc
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
+from tests.support.likeness import share_found
 from tests.support.pulse import RATE, Pulse, place, running
 from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.e2e
 
 Int16 = npt.NDArray[np.int16]
 STT_RATE = 16_000
+WHOLE = 0.75  # of a signal's pieces: virtual devices without real-time rights drop some on a busy machine
 PLAIN = AudioConfig(input="microphone", output="speaker", aec=False, noise_suppression=False, gain_control=False)
 
 
@@ -85,24 +87,6 @@ async def speak(mic: Microphone, pcm: Int16, rate: int = STT_RATE) -> None:
     mic.output.flush()
 
 
-def alike(needle: Int16, hay: Int16, rate: int) -> float:
-    """How much alike ``needle`` and its place in ``hay`` are, but for the level (1: the same).
-
-    The upper quartile over pieces of 0.4 s, each looked for by itself: a virtual device on a busy machine, without
-    real-time rights, leaves something out now and then. What was never there is below 0.5.
-    """
-    found, piece = [], round(0.4 * rate)
-    for at in range(0, len(needle) - piece, piece):
-        mine = needle[at : at + piece].astype(float)
-        if mine.std() < 100:
-            continue
-        where = place(needle[at : at + piece], hay)
-        there = hay[where : where + piece].astype(float)
-        mine = mine[: len(there)]
-        found.append(float(mine @ there / (np.linalg.norm(mine) * np.linalg.norm(there) + 1e-9)))
-    return float(np.quantile(found, 0.75))
-
-
 def raw(path: Path) -> Int16:
     data = path.read_bytes()
     return np.frombuffer(data[: len(data) // 2 * 2], np.int16)
@@ -117,14 +101,15 @@ async def test_the_input_is_what_was_said(pulse: Pulse, speech: Path) -> None:
         await asyncio.sleep(len(said) / STT_RATE + 1.5)
         lost = mic.input_xruns
     heard = call.heard()
-    same, energy = alike(said, heard, STT_RATE), np.sum(heard.astype(float) ** 2) / np.sum(said.astype(float) ** 2)
+    share = share_found(said, heard, STT_RATE)
+    energy = np.sum(heard.astype(float) ** 2) / np.sum(said.astype(float) ** 2)
     loud = np.flatnonzero(np.abs(heard.astype(int)) > 300)
     length, true = (
         (int(loud[-1] - loud[0]) / STT_RATE),
         np.ptp(np.flatnonzero(np.abs(said.astype(int)) > 300)) / STT_RATE,
     )
-    print(f"alike {same:.3f}, level {10 * np.log10(energy):+.2f} dB, {length:.2f} s of {true:.2f} s, lost {lost}")
-    assert same > 0.9
+    print(f"found {share:.0%}, level {10 * np.log10(energy):+.2f} dB, {length:.2f} s of {true:.2f} s, lost {lost}")
+    assert share >= WHOLE
     assert energy == pytest.approx(1.0, abs=0.2)
     assert length == pytest.approx(true, rel=0.25)  # a busy machine stretches it
     captured = [f.userdata[CAPTURED_AT] for f in call.frames]
@@ -155,9 +140,9 @@ async def test_what_the_agent_says_is_what_is_heard_and_when(pulse: Pulse, speec
     assert not played.interrupted
     assert played.playback_position == pytest.approx(len(said) / 22_050, abs=0.001)
     heard = raw(tmp_path / "speaker.raw")
-    same = alike(resample(said, 22_050, RATE), heard, RATE)
-    print(f"the loudspeaker's monitor: alike {same:.3f}")
-    assert same > 0.9
+    share = share_found(resample(said, 22_050, RATE), heard, RATE)
+    print(f"the loudspeaker's monitor: found {share:.0%}")
+    assert share >= WHOLE
     onset = int(np.flatnonzero(np.abs(agent.astype(int)) > 300)[0]) / RECORD_RATE
     assert onset == pytest.approx(call.audible[0] - started_at, abs=0.02)
     clip = resample(said, 22_050, RECORD_RATE)
@@ -241,9 +226,9 @@ async def test_both_devices_are_unplugged_in_mid_reply(pulse: Pulse, speech: Pat
     assert event.playback_position == pytest.approx(len(said) / STT_RATE, abs=0.001)
     # The end of the reply, from what was not heard before it went, came out of the new device.
     end = resample(said[3 * STT_RATE :], STT_RATE, RATE)
-    same = alike(end, raw(tmp_path / "again.raw"), RATE)
-    print(f"the rest of the reply, on the device that came back: alike {same:.3f}")
-    assert same > 0.9
+    share = share_found(end, raw(tmp_path / "again.raw"), RATE)
+    print(f"the rest of the reply, on the device that came back: found {share:.0%}")
+    assert share >= WHOLE
 
 
 async def test_a_name_that_fits_nothing(pulse: Pulse) -> None:
