@@ -167,84 +167,109 @@ async def test_a_connection_that_comes_back_is_the_same_call(
         await child.stop(0.5)
 
 
+async def states_are_shown(tab: Tab, agent: Agent) -> None:
+    """The agent's state, in words."""
+    for state, shown in (("listening", "Listening"), ("thinking", "Thinking"), ("speaking", "Speaking")):
+        await agent.state(state)
+        await tab.locator("#state-words", has_text=shown).wait_for()
+
+
+async def words_are_shown(tab: Tab, agent: Agent) -> None:
+    """Both sides' words; markup in them is text."""
+    await agent.says("what is the", of_caller=True, segment="s1", final=False)
+    await tab.locator(".line.you.interim").wait_for()
+    await agent.says(HOSTILE, of_caller=True, segment="s1", final=True)
+    await tab.locator(".line.you:not(.interim)").wait_for()
+    await agent.says("It is noon.", of_caller=False, segment="s2", final=False)
+    await tab.locator(".line.agent:not(.interim)").wait_for()
+    assert await tab.locator(".line .words").all_inner_texts() == [HOSTILE, "It is noon."]
+    assert await tab.locator("#words-spoken p").all_inner_texts() == [f"You: {HOSTILE}", "Agent: It is noon."]
+
+
+async def requests_reach_the_agent(tab: Tab, agent: Agent) -> None:
+    """The button and the key that interrupt, and typed text."""
+    await tab.locator("#interrupt").click()
+    await until(lambda: agent.interrupts == 1, agent.asked)
+    await tab.keyboard.press("Escape")
+    await until(lambda: agent.interrupts == 2, agent.asked)
+    await tab.locator("#chat-text").fill("  typed words ")
+    await tab.keyboard.press("Enter")
+    await until(lambda: agent.chats == ["typed words"], agent.asked)
+
+
+async def usage_is_shown(tab: Tab, agent: Agent) -> None:
+    """What the provider has counted, and the nearest limit."""
+    assert not await tab.locator("#usages").is_visible()
+    quota = {"quota": "tokens_day", "used": 850_000, "limit": 1_000_000, "source": "configured"}
+    counts = {"provider": HOSTILE, "requests_today": 12, "tokens_today": 3400}
+    await agent.usage({"provider": "groq"}, {**counts, **quota, "state": "ok"})
+    await tab.locator("#usages").wait_for()
+    assert await tab.locator("#usages > li").count() == 1, "a row without figures is none"
+    assert await tab.locator(".usage-words").inner_text() == f"{HOSTILE} today: 12 requests, 3,400 tokens"
+    assert await tab.locator(".usage-quota").inner_text() == "850,000 of 1,000,000 tokens a day"
+    assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "85%"
+    await agent.usage({**counts, **quota, "used": 1_200_000, "state": "full"})
+    await tab.locator(".usage.full .usage-state", has_text="Used up").wait_for()
+    assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "100%"
+
+
+async def turns_are_counted(tab: Tab, agent: Agent) -> None:
+    """Turns as bars; a turn that is sent again replaces the first; the figures above them."""
+    await agent.turn("not JSON")
+    await agent.turn(json.dumps({"schema": 1, "turn": 9}))
+    totals = [400.0, 650.0, 460.0]
+    for number, (total, llm) in enumerate(zip(totals, (250.0, 480.0, 300.0), strict=True), 1):
+        await agent.turn(row(number, total, llm))
+    await agent.turn(row(4, 300.0, 150.0, cut_off=True))
+    await agent.turn(row(4, 310.0, 160.0, cut_off=True))  # told again: it takes the place of the first
+    await tab.locator("#bars > li").nth(3).wait_for()
+    await tab.locator("#bars .total", has_text="310 ms").wait_for()
+    assert await tab.locator("#bars > li").count() == 4
+    ordered = sorted(totals)
+    for name, value in (
+        ("P50", f"{percentile(ordered, 50):.0f} ms"),
+        ("P95", f"{percentile(ordered, 95):.0f} ms"),
+        ("Turns", "3 of 4"),
+        ("Cut off", "1 of 4"),
+        ("Over budget", "1 of 3"),
+    ):
+        figure = tab.locator(".figure", has=tab.get_by_text(name, exact=True)).locator("dd")
+        assert " ".join((await figure.inner_text()).split()) == value, name
+
+
+async def a_late_turn_names_its_stage(tab: Tab) -> None:
+    """The bars' lengths, and the stage that exceeds its share."""
+    late = tab.locator("#bars > li", has_text="question 2")
+    assert await late.locator(".piece.guilty.llm").count() == 1
+    assert await late.locator(".tag.bad").inner_text() == "Thinking +280 ms"
+    assert await tab.locator(".piece.guilty").count() == 1
+    widths = await tab.locator("#bars > li").evaluate_all(
+        "rows => rows.map(r => [...r.querySelectorAll('.piece')]"
+        "  .reduce((sum, piece) => sum + parseFloat(piece.style.width), 0))"
+    )
+    assert widths == pytest.approx([31000 / 800, 46000 / 800, 65000 / 800, 40000 / 800], abs=0.05)
+    assert await late.locator("button").get_attribute("aria-label") == (
+        "Turn 2, 650 milliseconds of a budget of 500, over because of thinking, 280 over its share. question 2"
+    )
+    await late.locator("button").hover()
+    assert "model asked" in await tab.locator("#tip").inner_text()
+    await late.locator("button").click()
+    assert not await tab.locator("#tip").is_visible()
+    assert "+650 ms" in await late.locator(".marks").inner_text()
+
+
 async def test_what_the_agent_sends_is_seen(browse: Browse, serve: Serve, livekit: LiveKitAccess) -> None:
     async with serve(livekit, agent_timeout_s=60.0) as address, browse(*FAKE_MICROPHONE) as tab:
         await tab.goto(address)
         await tab.locator("#call").click()
         await tab.locator("#state[data-state=waiting]").wait_for()
         async with agent_in_the_only_room(livekit) as agent:
-            for state, shown in (("listening", "Listening"), ("thinking", "Thinking"), ("speaking", "Speaking")):
-                await agent.state(state)
-                await tab.locator("#state-words", has_text=shown).wait_for()
-
-            await agent.says("what is the", of_caller=True, segment="s1", final=False)
-            await tab.locator(".line.you.interim").wait_for()
-            await agent.says(HOSTILE, of_caller=True, segment="s1", final=True)
-            await tab.locator(".line.you:not(.interim)").wait_for()
-            await agent.says("It is noon.", of_caller=False, segment="s2", final=False)
-            await tab.locator(".line.agent:not(.interim)").wait_for()
-            assert await tab.locator(".line .words").all_inner_texts() == [HOSTILE, "It is noon."]
-            assert await tab.locator("#words-spoken p").all_inner_texts() == [f"You: {HOSTILE}", "Agent: It is noon."]
-
-            await tab.locator("#interrupt").click()
-            await until(lambda: agent.interrupts == 1, agent.asked)
-            await tab.keyboard.press("Escape")
-            await until(lambda: agent.interrupts == 2, agent.asked)
-            await tab.locator("#chat-text").fill("  typed words ")
-            await tab.keyboard.press("Enter")
-            await until(lambda: agent.chats == ["typed words"], agent.asked)
-
-            assert not await tab.locator("#usages").is_visible()
-            quota = {"quota": "tokens_day", "used": 850_000, "limit": 1_000_000, "source": "configured"}
-            counts = {"provider": HOSTILE, "requests_today": 12, "tokens_today": 3400}
-            await agent.usage({"provider": "groq"}, {**counts, **quota, "state": "ok"})
-            await tab.locator("#usages").wait_for()
-            assert await tab.locator("#usages > li").count() == 1, "a row without figures is none"
-            assert await tab.locator(".usage-words").inner_text() == f"{HOSTILE} today: 12 requests, 3,400 tokens"
-            assert await tab.locator(".usage-quota").inner_text() == "850,000 of 1,000,000 tokens a day"
-            assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "85%"
-            await agent.usage({**counts, **quota, "used": 1_200_000, "state": "full"})
-            await tab.locator(".usage.full .usage-state", has_text="Used up").wait_for()
-            assert await tab.locator(".usage-level").evaluate("level => level.style.width") == "100%"
-
-            await agent.turn("not JSON")
-            await agent.turn(json.dumps({"schema": 1, "turn": 9}))
-            totals = [400.0, 650.0, 460.0]
-            for number, (total, llm) in enumerate(zip(totals, (250.0, 480.0, 300.0), strict=True), 1):
-                await agent.turn(row(number, total, llm))
-            await agent.turn(row(4, 300.0, 150.0, cut_off=True))
-            await agent.turn(row(4, 310.0, 160.0, cut_off=True))  # told again: it takes the place of the first
-            await tab.locator("#bars > li").nth(3).wait_for()
-            await tab.locator("#bars .total", has_text="310 ms").wait_for()
-            assert await tab.locator("#bars > li").count() == 4
-            ordered = sorted(totals)
-            for name, value in (
-                ("P50", f"{percentile(ordered, 50):.0f} ms"),
-                ("P95", f"{percentile(ordered, 95):.0f} ms"),
-                ("Turns", "3 of 4"),
-                ("Cut off", "1 of 4"),
-                ("Over budget", "1 of 3"),
-            ):
-                figure = tab.locator(".figure", has=tab.get_by_text(name, exact=True)).locator("dd")
-                assert " ".join((await figure.inner_text()).split()) == value, name
-
-            late = tab.locator("#bars > li", has_text="question 2")
-            assert await late.locator(".piece.guilty.llm").count() == 1
-            assert await late.locator(".tag.bad").inner_text() == "Thinking +280 ms"
-            assert await tab.locator(".piece.guilty").count() == 1
-            widths = await tab.locator("#bars > li").evaluate_all(
-                "rows => rows.map(r => [...r.querySelectorAll('.piece')]"
-                "  .reduce((sum, piece) => sum + parseFloat(piece.style.width), 0))"
-            )
-            assert widths == pytest.approx([31000 / 800, 46000 / 800, 65000 / 800, 40000 / 800], abs=0.05)
-            assert await late.locator("button").get_attribute("aria-label") == (
-                "Turn 2, 650 milliseconds of a budget of 500, over because of thinking, 280 over its share. question 2"
-            )
-            await late.locator("button").hover()
-            assert "model asked" in await tab.locator("#tip").inner_text()
-            await late.locator("button").click()
-            assert not await tab.locator("#tip").is_visible()
-            assert "+650 ms" in await late.locator(".marks").inner_text()
+            await states_are_shown(tab, agent)
+            await words_are_shown(tab, agent)
+            await requests_reach_the_agent(tab, agent)
+            await usage_is_shown(tab, agent)
+            await turns_are_counted(tab, agent)
+            await a_late_turn_names_its_stage(tab)
             assert await tab.locator("#bars img, #words img, #usages img").count() == 0
         await tab.locator("#notice", has_text="The agent left the call").wait_for()
         assert await tab.locator("#state-words").inner_text() == "The agent is gone"
