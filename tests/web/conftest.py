@@ -20,7 +20,7 @@ from voice_agent.errors import UsageError
 from voice_agent.room.access import LiveKitAccess
 from voice_agent.web import livekit_server
 from voice_agent.web.server import Page
-from voice_agent.web.tokens import TicketOffice
+from voice_agent.web.tokens import TokenIssuer
 
 if TYPE_CHECKING:
     from playwright.async_api import Page as Tab
@@ -93,8 +93,8 @@ def serve() -> Serve:
     @contextlib.asynccontextmanager
     async def go(access: LiveKitAccess, **settings: Any) -> AsyncIterator[str]:
         config = WebConfig(**settings)
-        office = TicketOffice(access, agent_name="nobody", ttl_s=config.token_ttl_s)
-        runner = web.AppRunner(Page(config, office, access.url).application(), access_log=None)
+        issuer = TokenIssuer(access, agent_name="nobody", ttl_s=config.token_ttl_s)
+        runner = web.AppRunner(Page(config, issuer, access.url).application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:

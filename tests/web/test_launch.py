@@ -65,11 +65,11 @@ async def test_everything_comes_up_and_goes_down() -> None:
                 assert "voice-agent" in await answer.text()
             headers = {"Origin": r.address.rstrip("/"), "Content-Type": "application/json"}
             async with http.post(f"{r.address}api/token", data="{}", headers=headers) as answer:
-                ticket = await answer.json()
+                issued = await answer.json()
         server = api.LiveKitAPI(r.access.url, r.access.api_key, r.access.api_secret.reveal())
         assert list((await server.room.list_rooms(api.ListRoomsRequest())).rooms) == []
         await server.aclose()
-        verified = api.TokenVerifier(r.access.api_key, r.access.api_secret.reveal()).verify(ticket["token"])
+        verified = api.TokenVerifier(r.access.api_key, r.access.api_secret.reveal()).verify(issued["token"])
         assert verified.room_config is not None
         (agent,) = verified.room_config.agents
         assert command_line(r.children[1].pid)[-2:] in ([], ["--agent-name", agent.agent_name])

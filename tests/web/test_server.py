@@ -12,7 +12,7 @@ from voice_agent.clock import ManualClock
 from voice_agent.config import Secret, WebConfig
 from voice_agent.room.access import LiveKitAccess
 from voice_agent.web.server import Page
-from voice_agent.web.tokens import TicketOffice
+from voice_agent.web.tokens import TokenIssuer
 
 ACCESS = LiveKitAccess("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
 Client = TestClient[Any, Any]
@@ -21,8 +21,8 @@ Client = TestClient[Any, Any]
 @asynccontextmanager
 async def client(clock: ManualClock | None = None, **settings: Any) -> AsyncIterator[Client]:
     config = WebConfig(**settings)
-    office = TicketOffice(ACCESS, agent_name="agent-1", ttl_s=config.token_ttl_s)
-    page = Page(config, office, ACCESS.url, clock or ManualClock())
+    issuer = TokenIssuer(ACCESS, agent_name="agent-1", ttl_s=config.token_ttl_s)
+    page = Page(config, issuer, ACCESS.url, clock or ManualClock())
     async with TestClient(TestServer(page.application())) as made:
         yield made
 
@@ -34,7 +34,7 @@ def headers(c: Client, **more: str) -> dict[str, str]:
     }
 
 
-async def test_the_page_gets_a_ticket() -> None:
+async def test_the_page_gets_a_token() -> None:
     async with client() as c:
         answer = await c.post("/api/token", data="{}", headers=headers(c))
         assert answer.status == 200
@@ -47,7 +47,7 @@ async def test_the_page_gets_a_ticket() -> None:
         assert ACCESS.api_secret.reveal() not in await answer.text()
 
 
-async def test_nothing_a_stranger_sends_ends_up_in_the_ticket() -> None:
+async def test_nothing_a_stranger_sends_ends_up_in_the_token() -> None:
     async with client() as c:
         wish = {"room": "other", "identity": "boss", "metadata": "x-wish", "agent_name": "x-wish", "roomAdmin": True}
         answer = await c.post("/api/token?room=other&metadata=x-wish", json=wish, headers=headers(c))
@@ -57,7 +57,7 @@ async def test_nothing_a_stranger_sends_ends_up_in_the_ticket() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_a_ticket_is_had_by_post_only(method: str) -> None:
+async def test_a_token_is_had_by_post_only(method: str) -> None:
     async with client() as c:
         assert (await c.request(method, "/api/token", headers=headers(c))).status == 405
 

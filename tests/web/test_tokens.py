@@ -7,13 +7,13 @@ from livekit import api
 from voice_agent.clock import ManualClock
 from voice_agent.config import Secret
 from voice_agent.room.access import LiveKitAccess
-from voice_agent.web.tokens import RateLimit, TicketOffice
+from voice_agent.web.tokens import RateLimit, TokenIssuer
 
 ACCESS = LiveKitAccess("ws://127.0.0.1:7880", "key", Secret("a secret that is thirty-two bytes"))
 
 
-def office(agent_name: str = "agent-1", ledger: bool = True) -> TicketOffice:
-    return TicketOffice(ACCESS, agent_name=agent_name, ttl_s=300, ledger=ledger)
+def issuer(agent_name: str = "agent-1", ledger: bool = True) -> TokenIssuer:
+    return TokenIssuer(ACCESS, agent_name=agent_name, ttl_s=300, ledger=ledger)
 
 
 def claims(token: str) -> dict[str, object]:
@@ -21,13 +21,13 @@ def claims(token: str) -> dict[str, object]:
     return found
 
 
-def test_a_ticket_grants_one_room_a_microphone_and_nothing_more() -> None:
-    ticket = office().issue()
-    found = claims(ticket.token)
-    assert found["sub"] == ticket.identity
+def test_a_token_grants_one_room_a_microphone_and_nothing_more() -> None:
+    issued = issuer().issue()
+    found = claims(issued.token)
+    assert found["sub"] == issued.identity
     assert found["video"] == {
         "roomJoin": True,
-        "room": ticket.room,
+        "room": issued.room,
         "canPublish": True,
         "canPublishSources": ["microphone"],
         "canSubscribe": True,
@@ -38,8 +38,8 @@ def test_a_ticket_grants_one_room_a_microphone_and_nothing_more() -> None:
     assert not {"metadata", "sip", "kind", "agent", "inference"} & set(found)
 
 
-def test_a_ticket_is_short_lived() -> None:
-    found = claims(office().issue().token)
+def test_a_token_is_short_lived() -> None:
+    found = claims(issuer().issue().token)
     expires, begins = found["exp"], found["nbf"]
     assert isinstance(expires, int)
     assert isinstance(begins, int)
@@ -47,28 +47,28 @@ def test_a_ticket_is_short_lived() -> None:
 
 
 def test_the_agent_is_dispatched_by_the_name_of_the_configuration() -> None:
-    verified = api.TokenVerifier("key", ACCESS.api_secret.reveal()).verify(office("front-desk").issue().token)
+    verified = api.TokenVerifier("key", ACCESS.api_secret.reveal()).verify(issuer("front-desk").issue().token)
     assert verified.room_config is not None
     assert [agent.agent_name for agent in verified.room_config.agents] == ["front-desk"]
     assert [agent.metadata for agent in verified.room_config.agents] == [""]
-    unnamed = api.TokenVerifier("key", ACCESS.api_secret.reveal()).verify(office("").issue().token)
+    unnamed = api.TokenVerifier("key", ACCESS.api_secret.reveal()).verify(issuer("").issue().token)
     assert unnamed.room_config is not None
     assert not unnamed.room_config.agents
 
 
-def test_every_ticket_has_a_room_and_an_identity_of_its_own() -> None:
-    tickets = [office().issue() for _ in range(50)]
-    assert len({ticket.room for ticket in tickets}) == len({ticket.identity for ticket in tickets}) == 50
-    assert all(len(ticket.room) >= 32 for ticket in tickets)
+def test_every_token_has_a_room_and_an_identity_of_its_own() -> None:
+    tokens = [issuer().issue() for _ in range(50)]
+    assert len({issued.room for issued in tokens}) == len({issued.identity for issued in tokens}) == 50
+    assert all(len(issued.room) >= 32 for issued in tokens)
 
 
 def test_the_ledger_can_be_kept_from_callers() -> None:
-    assert "attributes" not in claims(office(ledger=False).issue().token)
+    assert "attributes" not in claims(issuer(ledger=False).issue().token)
 
 
-def test_the_secret_is_in_no_ticket_and_no_repr() -> None:
-    ticket = office().issue()
-    assert ACCESS.api_secret.reveal() not in f"{ticket!r} {claims(ticket.token)} {ACCESS!r}"
+def test_the_secret_is_in_no_token_and_no_repr() -> None:
+    issued = issuer().issue()
+    assert ACCESS.api_secret.reveal() not in f"{issued!r} {claims(issued.token)} {ACCESS!r}"
 
 
 def test_a_client_may_start_so_many_calls_a_minute() -> None:

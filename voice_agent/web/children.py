@@ -1,4 +1,4 @@
-"""Processes beside this one: started together, watched, and all ended when the first of them ends."""
+"""A child process: started in a group of its own, its output read, ended with everything that it has started."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ChildError(VoiceAgentError):
 
 
 class Child:
-    """One process, in a group of its own: Ctrl-C in a terminal reaches this process, which then ends its children.
+    """One child process. Its own group: Ctrl-C in a terminal reaches only this process, which then ends its children.
 
-    ``on_line`` is called with every line that it prints; :attr:`ready` is set by the first line that ``ready`` finds.
-    Nothing of what it prints is shown unless it fails.
+    ``on_line`` gets every line that it prints; :attr:`ready` is set by the first line that matches ``ready``. Its
+    output is shown only if it fails.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Child:
         on_line: Callable[[str], None] = lambda _: None,
         ready: re.Pattern[str] | None = None,
     ) -> Child:
-        """Run ``command``; secrets belong into ``env`` or a private file, since all users can list commands."""
+        """Run ``command``. Put secrets into ``env`` or a private file: every user can list the commands that run."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -79,18 +79,18 @@ class Child:
         return await self._process.wait()
 
     def failure(self) -> ChildError:
-        """What to say of its having ended."""
+        """The error to raise because it has ended, with its last lines."""
         said = "".join(f"\n  {line}" for line in self.tail) or " It printed nothing."
         return ChildError(f"{self.name} ended with code {self._process.returncode}. Its last lines:{said}")
 
     async def stop(self, grace_s: float) -> None:
-        """Ask it to end, wait ``grace_s`` for that, then end it and whatever it has started."""
+        """Terminate it, wait ``grace_s``, then kill it and everything that it has started."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace_s)
-        # It leads its group, so this also ends grandchildren that outlived it and would hold the pipe open.
+        # It leads its group, so this also kills grandchildren, which would hold the pipe open.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()

@@ -1,10 +1,10 @@
-"""Who may talk to the page's server: names it answers to, pages that may call it, the secret, the headers. Pure.
+"""Who may use the page's server: host names, origins, the secret, the security headers. Pure.
 
-The rules, and against what each stands:
+The rules, and the attack that each one prevents:
 
-- the ``Host`` of a request is one the server was started for (DNS rebinding: a stranger's name that leads here);
-- a ticket is asked for by a page of the same origin, or of one that is listed (another site using a visitor's browser);
-- bound to anything but loopback, a secret is asked for, or the operator says that their own proxy does that.
+- the ``Host`` of a request must be a name of this server (DNS rebinding: a foreign name that points here);
+- only a page of the same origin, or of a listed one, may request a token (another site that uses a visitor's browser);
+- a server that is not on loopback requires a secret, unless the operator's own proxy authenticates (strangers).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_binding(settings: WebConfig) -> None:
-    """Raise ConfigError for settings that would open the server to strangers."""
+    """Raise ConfigError for settings that would let strangers call."""
     if settings.secret is not None and len(settings.secret.reveal()) < SHORTEST_SECRET:
         raise ConfigError(f"web.secret is too short: take {SHORTEST_SECRET} characters or more, such as a random word")
     if is_loopback(settings.host) or settings.secret is not None or settings.behind_auth:
@@ -45,7 +45,7 @@ def check_binding(settings: WebConfig) -> None:
 
 
 def host_name(host: str) -> str:
-    """The name in a ``Host`` header, in lower case, without port and brackets; empty if it makes no sense."""
+    """The name in a ``Host`` header, in lower case, without port and brackets; empty if it is invalid."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -53,7 +53,7 @@ def host_name(host: str) -> str:
 
 
 def _origin(text: str) -> str:
-    """An origin in its one spelling (no default port, lower case); empty if it is none."""
+    """The normalized origin (lower case, no default port); empty if ``text`` is not one."""
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -68,7 +68,7 @@ def _origin(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules for one server. ``hosts``: names it answers to; ``origins``: other sites whose pages may call."""
+    """The rules of one server. ``hosts``: its own names; ``origins``: other sites whose pages may call."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
@@ -77,7 +77,7 @@ class Guard:
 
     @classmethod
     def of(cls, settings: WebConfig) -> Guard:
-        """The rules of these settings. Raises ConfigError for an origin that is none."""
+        """The rules that ``settings`` make. Raises ConfigError for an invalid origin."""
         origins = {entry: _origin(entry) for entry in settings.allow_origins.split()}
         for entry, known in origins.items():
             if not known:
@@ -96,18 +96,18 @@ class Guard:
         return host_name(host) in self.hosts
 
     def origin_allowed(self, origin: str, host: str, fetch_site: str) -> bool:
-        """Whether a page of ``origin`` may ask for a ticket; browsers send it with every POST, so it must be there."""
+        """Whether a page of ``origin`` may request a token. Browsers send it with every POST: it must be there."""
         known = _origin(origin)
         if not known:
             return False
         if known in self.origins:
             return True
-        # Behind a proxy the server does not know whether the page came by http or https; the name and port decide.
+        # Behind a proxy the server does not know whether the page came by http or https: compare name and port.
         same = known in (_origin(f"http://{host}"), _origin(f"https://{host}"))
         return same and fetch_site in ("", "same-origin")
 
     def knows_secret(self, authorization: str) -> bool:
-        """Whether the ``Authorization`` header carries the secret; True if none is asked for."""
+        """Whether the ``Authorization`` header holds the secret; True if none is required."""
         if self.secret is None:
             return True
         scheme, _, given = authorization.partition(" ")
@@ -115,31 +115,31 @@ class Guard:
         return right and scheme.lower() == "bearer"
 
     def client(self, peer: str | None, forwarded_for: str) -> str:
-        """Whom to count a request against. Only the operator's own proxy is believed about who stands behind it."""
+        """The client that a request counts for. ``X-Forwarded-For`` is trusted only behind the operator's own proxy."""
         last = forwarded_for.rpartition(",")[2].strip()
         for text in (last, peer) if self.behind_auth else (peer,):
             try:
                 address = ipaddress.ip_address(text or "")
             except ValueError:
                 continue
-            if address.version == 6:  # whoever has one IPv6 address has the 2^64 beside it as well
+            if address.version == 6:  # who has one IPv6 address has its whole /64 network
                 return str(ipaddress.ip_network((address, 64), strict=False))
             return str(address)
         return "unknown"
 
 
 def connect_sources(livekit_url: str) -> list[str]:
-    """What the page may connect to besides its own server: LiveKit, by WebSocket and by http (it asks why)."""
+    """What the page may connect to besides its own server: LiveKit by WebSocket and by http (for error reasons)."""
     parts = urlsplit(livekit_url)
     secure = parts.scheme in ("wss", "https")
     schemes = ("wss", "https") if secure else ("ws", "http")
-    # LiveKit Cloud answers with the address of the nearest region, another name under the same domain.
+    # LiveKit Cloud redirects to the nearest region, another name under the same domain.
     names = [parts.netloc, *(["*.livekit.cloud"] if parts.netloc.endswith(".livekit.cloud") else [])]
     return [f"{scheme}://{name}" for name in names for scheme in schemes]
 
 
 def security_headers(connect: Iterable[str]) -> dict[str, str]:
-    """Headers for every answer. Scripts and styles come from this server only, none stand in the page itself."""
+    """Headers for every response. Scripts and styles come from this server only; none are inline."""
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

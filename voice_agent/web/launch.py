@@ -1,4 +1,4 @@
-"""``voice-agent web``: a LiveKit server (ours or theirs), the worker, the page; all up together, all down together."""
+"""``voice-agent web``: starts a LiveKit server (unless one is set), the worker and the page; ends all together."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from . import livekit_server
 from .children import Child
 from .guard import check_binding, is_loopback
 from .server import Page
-from .tokens import TicketOffice
+from .tokens import TokenIssuer
 
 WORKER = (sys.executable, "-m", "voice_agent.cli", "room", "start", "--port", "0")
-WORKER_READY = re.compile(r"^registered as ")  # what `voice-agent room` prints once the server knows it
+WORKER_READY = re.compile(r"^registered as ")  # printed by `voice-agent room` when the server has accepted it
 WORKER_READY_S = 120.0
-STOP_WORKER_S, STOP_SERVER_S = 8.0, 2.0  # the server would wait for browsers to leave
+STOP_WORKER_S, STOP_SERVER_S = 8.0, 2.0  # the server alone would wait until the browsers leave
 
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Running:
-    """What is up. ``address`` is where the page is; ``children`` in the order in which they were started."""
+    """What runs. ``address``: of the page; ``children``: in the order in which they were started."""
 
     address: str
     access: LiveKitAccess
     children: list[Child] = field(default_factory=list)
 
     async def child_ended(self) -> Child:
-        """Wait until one of the children has ended; returns it. Without children, wait for ever."""
+        """Wait until one of the children has ended; returns it. Without children, wait forever."""
         if not self.children:
             await asyncio.Event().wait()
         waiting = {asyncio.ensure_future(child.ended()): child for child in self.children}
@@ -64,11 +64,11 @@ async def running(
     worker: Sequence[str] | None = WORKER,
     clock: Clock = SYSTEM,
 ) -> AsyncIterator[Running]:
-    """Everything up; leaving the block takes it down in the opposite order.
+    """Start everything; the end of the block stops it in the reverse order.
 
-    ``worker``: the command that takes the calls, to which the agent's name is added; None: one that runs elsewhere
-    (``web.agent_name``). ``say`` is told what happens, ``log`` what the children print. Raises ConfigError or
-    UsageError for what is missing, ChildError for a child that does not start.
+    ``worker``: the command of the worker, to which the agent's name is added; None: the worker runs elsewhere
+    (``web.agent_name``). ``say`` gets messages for the user, ``log`` the output of the children. Raises ConfigError or
+    UsageError for a missing setting or program, ChildError for a child that does not start.
     """
     settings = config.web
     check_binding(settings)
@@ -93,7 +93,7 @@ async def running(
             say(f"using the LiveKit server at {access.url}")
         agent_name = settings.agent_name
         if worker is not None:
-            # A name nobody else knows: on a shared server this worker gets the calls of this page and no others.
+            # A random name: on a shared server this worker gets the calls of this page and no others.
             agent_name = agent_name or f"voice-agent-web-{secrets.token_hex(4)}"
             say("starting the agent (it loads its models)")
             child = await _start_worker([*worker, "--agent-name", agent_name], config, access, log)
@@ -103,8 +103,8 @@ async def running(
         seen_by_browsers = (
             websocket_url(settings.livekit_url, "web.livekit_url") if settings.livekit_url else access.url
         )
-        office = TicketOffice(access, agent_name=agent_name, ttl_s=settings.token_ttl_s, ledger=settings.ledger)
-        page = Page(settings, office, seen_by_browsers, clock)
+        issuer = TokenIssuer(access, agent_name=agent_name, ttl_s=settings.token_ttl_s, ledger=settings.ledger)
+        page = Page(settings, issuer, seen_by_browsers, clock)
         address = await _serve(stack, page.application(), settings.host, settings.port)
         yield Running(address, access, children)
 
@@ -134,17 +134,17 @@ async def _run(config: Config, say: Say, log: Say, worker: Sequence[str] | None)
 
 
 async def _start_worker(command: Sequence[str], config: Config, access: LiveKitAccess, log: Say) -> Child:
-    # Callers of a page that goes away are not waited for, as those of a worker among many are.
+    # When the page ends, its calls end too: no waiting as in a worker among many.
     room = dataclasses.replace(config.room, drain_s=0)
     env = child_environment(
-        dataclasses.replace(config, room=room, web=WebConfig()),  # the page's secret is none of its business
+        dataclasses.replace(config, room=room, web=WebConfig()),  # the worker does not need the page's secret
         {**access.environment(), "PYTHONUNBUFFERED": "1"},
     )
     return await Child.start("the agent's worker", command, env, on_line=log, ready=WORKER_READY)
 
 
 async def _ready(child: Child, say: Say) -> None:
-    """Wait until the worker takes calls. One that does not say so in time may still come: the page explains."""
+    """Wait until the worker takes calls. If it is late, go on: the page explains that the agent is missing."""
     ended, ready = asyncio.ensure_future(child.ended()), asyncio.ensure_future(child.ready.wait())
     try:
         await asyncio.wait({ended, ready}, timeout=WORKER_READY_S, return_when=asyncio.FIRST_COMPLETED)

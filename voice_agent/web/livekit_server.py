@@ -1,6 +1,6 @@
-"""A ``livekit-server`` on loopback, for someone who has none: found, configured in a private file, started.
+"""Finds, configures and starts a ``livekit-server`` on loopback, for users who have none.
 
-Only this machine reaches it. Its key is made anew for each run and stands in a file that only this user can read.
+Only this machine reaches it. Each run makes a new key, in a file that only this user can read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import ConfigError, UsageError
 from ..room.access import LiveKitAccess
 from .children import Child, ChildError
 
-VERSION = "1.13.5"  # the release that the tests run against
+VERSION = "1.13.5"  # the release that the tests use
 START_S = 20.0
 MISSING = f"""no livekit-server found: it carries the sound between the browser and the agent. One of these gets it:
   Go:       go install github.com/livekit/livekit-server/cmd/server@v{VERSION}
@@ -51,7 +51,7 @@ def find(configured: str = "") -> Path:
 
 
 def configuration(*, port: int, udp_port: int, api_key: str, api_secret: str) -> str:
-    """The server's configuration for loopback, as JSON (which is YAML): no address outside this machine is used."""
+    """The server's configuration for loopback, as JSON (a subset of YAML). It contacts no other machine."""
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     rtc = {
         "tcp_port": 0,
@@ -59,7 +59,7 @@ def configuration(*, port: int, udp_port: int, api_key: str, api_secret: str) ->
         "use_external_ip": False,
         "node_ip": "127.0.0.1",
         "enable_loopback_candidate": True,
-        "stun_servers": ["127.0.0.1:3478"],  # else it asks public ones on every start
+        "stun_servers": ["127.0.0.1:3478"],  # otherwise it asks public servers at every start
         **({"interfaces": {"includes": [loopback]}} if loopback else {}),
     }
     return json.dumps(
@@ -76,9 +76,9 @@ def configuration(*, port: int, udp_port: int, api_key: str, api_secret: str) ->
 async def start(
     binary: Path, folder: Path, *, on_line: Callable[[str], None] = lambda _: None
 ) -> tuple[Child, LiveKitAccess]:
-    """Start the server with a fresh key and wait until it answers. ``folder``: private, for the configuration.
+    """Start the server with a new key and wait until it answers. ``folder``: private, for the configuration.
 
-    Raises ChildError with its last words if it ends or does not answer within 20 s.
+    Raises ChildError, with its last lines, if it ends or does not answer within 20 s.
     """
     port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
     key, secret = f"local{secrets.token_hex(6)}", secrets.token_urlsafe(48)

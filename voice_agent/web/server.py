@@ -1,4 +1,4 @@
-"""The web application: the page, its files, and the ticket office behind :mod:`guard`'s rules."""
+"""The web application: the page, its files, and ``/api/token``, under the rules of :mod:`~.guard`."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from aiohttp import web
 from ..clock import SYSTEM, Clock
 from ..config import WebConfig
 from .guard import Guard, connect_sources, security_headers
-from .tokens import RateLimit, TicketOffice
+from .tokens import RateLimit, TokenIssuer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATIC = Path(str(resources.files(__package__) / "static"))
-BODY_LIMIT = 1024  # bytes; a request for a ticket carries nothing
+BODY_LIMIT = 1024  # bytes; a request for a token has no content
 
 
 class Page:
-    """The application's state and handlers. ``livekit_url`` is where browsers reach LiveKit."""
+    """The application's state and handlers. ``livekit_url``: LiveKit's address for browsers."""
 
-    def __init__(self, settings: WebConfig, office: TicketOffice, livekit_url: str, clock: Clock = SYSTEM) -> None:
+    def __init__(self, settings: WebConfig, issuer: TokenIssuer, livekit_url: str, clock: Clock = SYSTEM) -> None:
         self._settings = settings
-        self._office = office
+        self._issuer = issuer
         self._url = livekit_url
         self._guard = Guard.of(settings)
         self._headers = security_headers(connect_sources(livekit_url))
         self._limit = RateLimit(
             client_per_minute=settings.calls_per_minute, total_per_minute=settings.total_calls_per_minute, clock=clock
         )
-        # Wrong secrets are counted apart, or a stranger who guesses could keep everybody else from calling.
-        self._strikes = RateLimit(client_per_minute=5, total_per_minute=1_000_000, clock=clock)
+        # Wrong secrets count separately; otherwise a stranger who guesses could block all callers.
+        self._wrong_secrets = RateLimit(client_per_minute=5, total_per_minute=1_000_000, clock=clock)
 
     def application(self) -> web.Application:
         """An aiohttp application, ready to serve."""
@@ -84,23 +84,23 @@ class Page:
             raise web.HTTPForbidden(
                 text="Calls come from this server's own page, or one listed in web.allow_origins.\n"
             )
-        if request.content_type != "application/json":  # a form of another site could send anything else unasked
+        if request.content_type != "application/json":  # a form of another site could send any other type
             raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
         client = self._guard.client(request.remote, request.headers.get("X-Forwarded-For", ""))
-        _refuse_for(self._strikes.wait(client))
+        _refuse_for(self._wrong_secrets.wait(client))
         authorization = request.headers.get("Authorization", "")
         if not self._guard.knows_secret(authorization):
             if authorization:
-                self._strikes.take(client)
+                self._wrong_secrets.take(client)
             raise web.HTTPUnauthorized(text="The secret is missing or wrong.\n", headers={"WWW-Authenticate": "Bearer"})
         _refuse_for(self._limit.take(client))
-        ticket = self._office.issue()
+        issued = self._issuer.issue()
         return web.json_response(
             {
                 "url": self._url,
-                "token": ticket.token,
-                "room": ticket.room,
-                "identity": ticket.identity,
+                "token": issued.token,
+                "room": issued.room,
+                "identity": issued.identity,
                 "agent_timeout_s": self._settings.agent_timeout_s,
             },
             headers={"Cache-Control": "no-store"},

@@ -1,8 +1,7 @@
-"""Tickets for one call each, and how often they are given out.
+"""LiveKit tokens for one call each, and a limit on how many are issued.
 
-A ticket is a LiveKit token: it names one room that nobody else has, lets its holder publish a microphone there and
-nothing more, and ends after minutes. Room, identity, attributes and the agent's dispatch all come from here; no
-word of the caller's is in it.
+A token names a new room, lets its holder publish a microphone there and nothing more, and expires after minutes. The
+server makes room, identity, attributes and the agent's dispatch; nothing in the token comes from the caller.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from ..room.access import LEDGER_ATTRIBUTE, LiveKitAccess
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class CallToken:
     """What a browser needs to join its call."""
 
     token: str
@@ -27,8 +26,8 @@ class Ticket:
     identity: str
 
 
-class TicketOffice:
-    """Makes tickets. ``agent_name``: the worker that is sent to the room; empty: whichever joins every room."""
+class TokenIssuer:
+    """Issues tokens. ``agent_name``: the worker to dispatch to the room; empty: a worker that joins every room."""
 
     def __init__(self, access: LiveKitAccess, *, agent_name: str, ttl_s: float, ledger: bool = True) -> None:
         self._access = access
@@ -36,8 +35,8 @@ class TicketOffice:
         self._ttl = datetime.timedelta(seconds=ttl_s)
         self._ledger = ledger
 
-    def issue(self) -> Ticket:
-        """A new room, a new identity, and the right to meet the agent there."""
+    def issue(self) -> CallToken:
+        """A token for a new room, with a new identity."""
         room, identity = f"call-{secrets.token_hex(16)}", f"caller-{secrets.token_hex(8)}"
         grants = api.VideoGrants(
             room_join=True,
@@ -48,7 +47,7 @@ class TicketOffice:
             can_publish_data=True,  # typed words, and the request to interrupt
             can_update_own_metadata=False,
         )
-        # An abandoned room is gone after half a minute; that long a caller may be away and come back.
+        # An abandoned room is closed after half a minute; until then a caller may come back.
         config = api.RoomConfiguration(empty_timeout=30, departure_timeout=30)
         if self._agent_name:
             config.agents.append(api.RoomAgentDispatch(agent_name=self._agent_name))
@@ -62,7 +61,7 @@ class TicketOffice:
         )
         if self._ledger:
             token = token.with_attributes({LEDGER_ATTRIBUTE: "1"})
-        return Ticket(token.to_jwt(), room, identity)
+        return CallToken(token.to_jwt(), room, identity)
 
 
 @dataclass(slots=True)
@@ -72,10 +71,10 @@ class _Bucket:
 
 
 class RateLimit:
-    """So many a minute for each client and for all together; a burst of as many is allowed.
+    """A token bucket for each client and one for all: a rate per minute, and a burst of as many requests.
 
-    It remembers at most ``remembered`` clients, the least recently seen is forgotten first. Who makes it forget by
-    coming from many addresses is still held by the limit for all.
+    It remembers at most ``remembered`` clients and forgets the least recently seen one first. The limit for all also
+    holds for a caller who uses many addresses.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class RateLimit:
         self._total = _Bucket(total_per_minute, clock.now())
 
     def take(self, client: str) -> float:
-        """Count one request of ``client``: 0.0 if it may go on, else the seconds after which to ask again."""
+        """Count one request of ``client``: 0.0 if it is allowed, else the seconds after which to try again."""
         wait = self.wait(client)
         if wait == 0.0:
             self._clients[client].tokens -= 1
@@ -96,7 +95,7 @@ class RateLimit:
         return wait
 
     def wait(self, client: str) -> float:
-        """The seconds until :meth:`take` would let ``client`` go on; 0.0: at once."""
+        """The seconds until :meth:`take` allows a request of ``client``; 0.0: now."""
         now = self._clock.now()
         mine = self._clients.setdefault(client, _Bucket(self._client_rate, now))
         self._clients.move_to_end(client)
@@ -105,12 +104,12 @@ class RateLimit:
         return max(_refilled(mine, self._client_rate, now), _refilled(self._total, self._total_rate, now))
 
     def __len__(self) -> int:
-        """How many clients are remembered."""
+        """The number of remembered clients."""
         return len(self._clients)
 
 
 def _refilled(bucket: _Bucket, per_minute: int, now: float) -> float:
-    """Fill ``bucket`` up for the time that has passed; returns the seconds until it holds a whole token."""
+    """Add the tokens of the time that has passed; returns the seconds until ``bucket`` holds a whole token."""
     bucket.tokens = min(float(per_minute), bucket.tokens + (now - bucket.at) * per_minute / 60)
     bucket.at = now
     return 0.0 if bucket.tokens >= 1 - 1e-9 else (1 - bucket.tokens) * 60 / per_minute
