@@ -1,7 +1,7 @@
-"""What the ears and the turn say to each other: values, and the protocol between the two.
+"""Between STT and turn detection: the turn events, and the protocol of a turn detector.
 
-The ears (``stt``) report windows and hypotheses; a turn taker (``turn``, or plain silence) answers with decisions. They
-do not import each other: both import this.
+The STT (``stt``) hands in VAD windows and hypotheses; a turn detector (``turn``, or plain silence) answers with turn
+events. Neither imports the other: both import this module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Ask the model now, provisionally, on ``text``. ``early``: the user is still speaking."""
+    """Request a provisional reply to ``text`` now. ``early``: the user still speaks."""
 
     text: str
     early: bool
@@ -32,14 +32,14 @@ class Preflight:
 class EndOfTurn:
     """The user has finished. ``speech_ended_s``: end of the last window with speech; ``waited_s``: silence until now.
 
-    ``wanted_s`` is the silence the evidence asked for; ``waited_s`` may be more where the reply was not ready anyway.
-    ``score`` and ``acoustic`` are the evidence (None where there was none).
+    ``wait_s``: the silence that the evidence asked for; ``waited_s`` is longer where the reply was not ready.
+    ``score``: the end-of-turn model's log-probability; ``acoustic``: the acoustic model's probability (None: no such).
     """
 
     text: str
     speech_ended_s: float
     waited_s: float
-    wanted_s: float
+    wait_s: float
     score: float | None = None
     acoustic: float | None = None
     reason: str = ""
@@ -47,19 +47,19 @@ class EndOfTurn:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """The user went on before anything was audible: ``text`` is the beginning of the same turn."""
+    """The user went on before the reply was audible: the turn goes on after ``text``."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CancelPreflight:
-    """The words have moved on for good: the reply asked for last cannot fit any more."""
+    """The words have changed: the reply to the last preflight does not fit any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Sound without words: no turn."""
+    """The speech was no turn: it had no words, or was none to answer (``reason``)."""
 
     reason: str
 
@@ -68,7 +68,7 @@ TurnEvent = SpeechStarted | Preflight | CancelPreflight | EndOfTurn | Reopen | D
 
 
 class BaseTurnDetector(Protocol):
-    """Evidence in (times are seconds of audio since the stream began), decisions out through the bound function.
+    """Evidence in (times are seconds of audio since the stream began), turn events out through the bound function.
 
     All methods are called on the event loop and must not block.
     """
@@ -89,12 +89,12 @@ class BaseTurnDetector(Protocol):
 
     @property
     def loud_until_s(self) -> float:
-        """End of the last window in which the voice was not fading: at most ``speech_ended_s``."""
+        """End of the last window with speech and without an energy drop: at most ``speech_ended_s``."""
         ...
 
     @property
     def wants_confirmation(self) -> bool:
-        """The text looks whole though the user still speaks: another look at the same words would decide."""
+        """The text looks whole though the user still speaks: a pass with the same words would lead to a preflight."""
         ...
 
     async def aclose(self) -> None: ...
@@ -102,7 +102,7 @@ class BaseTurnDetector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UserTurn:
-    """One committed turn as the ears saw it. ``*_at`` are seconds on the monotonic clock, as the ledger wants them."""
+    """One committed turn. ``*_at``: seconds on the monotonic clock; ``evidence``: for the ledger's row."""
 
     text: str
     speech_started_at: float

@@ -1,11 +1,10 @@
-"""Evidence about turns, recorded once and replayed under any policy
-(voice_agent/testing/replay); and texts as the ears would have had them.
+"""Evidence about turns, recorded once and replayed under any policy (voice_agent/testing/replay).
 
-A clip is heard as the real stream hears it (voice_agent/stt/stream.py), on a virtual time line: VAD windows every
-32 ms, Whisper passes one after the other on an ``Utterance``. A pass begun at t is ready at t plus the processor time
-it took (or a fixed time), so a busy machine changes little, and nothing waits.
+A clip is decoded as in the real stream (voice_agent/stt/whisper_stream.py), on a virtual timeline: VAD windows every
+32 ms, Whisper passes one after the other on an ``IncrementalDecoder``. A pass that starts at t is ready at t plus the
+processor time it took (or a fixed time), so a busy machine changes little, and nothing waits.
 
-One thing is simpler than in life: a clip is one utterance to Whisper even where a policy commits in the middle of it.
+One simplification: a clip is one utterance to Whisper even where a policy ends the turn in the middle of it.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ TAIL_S = 6.0  # silence after it: longer than any policy waits
 
 
 def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tuple[Evidence, np.ndarray]:
-    """The windows and passes of a clip, and the line of samples that was heard. ``pass_s``: fixed time of a pass."""
+    """The windows and passes of a clip, and the samples of the timeline. ``pass_s``: fixed time of a pass."""
     lead = np.zeros(LEAD_WINDOWS * WINDOW, np.int16)
-    line = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
-    line = line[: len(line) // WINDOW * WINDOW]
+    timeline = np.concatenate([lead, clip.pcm, np.zeros(int(TAIL_S * RATE), np.int16)])
+    timeline = timeline[: len(timeline) // WINDOW * WINDOW]
     found = Evidence(clip.name, clip.kind, clip.end_s + len(lead) / RATE)
     vad, energy_drop = VAD(), EnergyDrop(TurnConfig().energy_drop_db)
-    for i in range(0, len(line), WINDOW):
-        window = np.ascontiguousarray(line[i : i + WINDOW])
+    for i in range(0, len(timeline), WINDOW):
+        window = np.ascontiguousarray(timeline[i : i + WINDOW])
         p = float(vad.predict(window))
         found.windows.append(((i + WINDOW) / RATE, p))
         if energy_drop.window(window, p > SPEECH):
@@ -51,21 +50,21 @@ def hear(clip: Clip, engine: WhisperEngine, pass_s: float | None = None) -> tupl
     speech = [p > SPEECH for _, p in found.windows]
     start = next((i for i in range(1, len(speech)) if speech[i] and speech[i - 1]), None)
     if start is not None:
-        _passes(found, to_float(line), speech, start, IncrementalDecoder(engine), pass_s)
-    return found, line
+        _passes(found, to_float(timeline), speech, start, IncrementalDecoder(engine), pass_s)
+    return found, timeline
 
 
 def _passes(
     found: Evidence,
-    line: np.ndarray,
+    timeline: np.ndarray,
     speech: Sequence[bool],
     start: int,
     decoder: IncrementalDecoder,
     pass_s: float | None,
 ) -> None:
-    """The stream's rule for starting a pass: when the last one has ended and there is something new to hear."""
+    """Passes by the stream's rule: one starts when the last one has ended and there is enough new audio."""
     begin = max(0, start + 1 - PRE_ROLL_WINDOWS) * WINDOW
-    here, covers = start + 1, -1.0  # windows heard; up to where the last pass heard
+    here, covers = start + 1, -1.0  # windows so far; end of the audio that the last pass read
     ended = loud = found.windows[start][0]
     energy_drop = set(found.energy_drop)
     now = here * WINDOW_S
@@ -84,7 +83,7 @@ def _passes(
             now = here * WINDOW_S
             continue
         began = time.process_time()
-        tail = line[begin : here * WINDOW]
+        tail = timeline[begin : here * WINDOW]
         speech_s = len(tail) / RATE - (at - ended) if paused or ended > loud else None
         heard = decoder.decode(tail, final=paused, speech_s=speech_s)
         confirmed = heard.hypothesis.guard == "confirmed"
@@ -100,7 +99,7 @@ def record(
     clip: Clip, engine: WhisperEngine, end_of_turn_model: EndOfTurnModel, eot: EOT, pass_s: float | None = None
 ) -> Evidence:
     """Everything a policy can be given about a clip: ``end_of_turn_model`` scores every text, ``eot`` every pause."""
-    found, line = hear(clip, engine, pass_s)
+    found, timeline = hear(clip, engine, pass_s)
     for _, _, text in found.passes:
         if text and words_of(text) not in found.scores:
             began = time.process_time()
@@ -108,13 +107,13 @@ def record(
             found.scores[words_of(text)] = (score, time.process_time() - began)
     for ended, resumed in found.pauses:
         at = _acoustic_at(ended)
-        if (resumed is None or resumed > at) and at * RATE <= len(line):
-            piece = line[max(0, round(at * RATE) - ACOUSTIC_SAMPLES) : round(at * RATE)]
+        if (resumed is None or resumed > at) and at * RATE <= len(timeline):
+            piece = timeline[max(0, round(at * RATE) - ACOUSTIC_SAMPLES) : round(at * RATE)]
             found.acoustic[f"{ended:.3f}"] = float(eot.predict(np.ascontiguousarray(piece)))
     return found
 
 
 def _acoustic_at(ended_s: float) -> float:
-    """The end of the first window at which the detector asks the acoustic model."""
+    """The end of the first window at which the detector runs the acoustic model."""
     windows = int(np.ceil((ended_s + ACOUSTIC_AT_S) / WINDOW_S - 1e-6))
     return windows * WINDOW_S

@@ -1,7 +1,7 @@
 """Cut-offs against delay: our policy at several patiences, plain silence time-outs, v1-mini alone.
 
 Evidence is recorded once (evidence.py), then replayed under every policy (voice_agent/testing/replay). Simulated: the
-language model (170 ms to the first content) and the voice's 40 ms; the user is recorded speech on a virtual time line.
+language model (170 ms to the first content) and the TTS (40 ms); the user is recorded speech on a virtual timeline.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--n", type=int, metavar="N", help="only the first N utterances and N holds")
     verb.add_argument("--llm-ms", type=float, default=170.0, metavar="MS", help="the model's pace (%(default)s ms)")
     verb.add_argument("--pass-ms", type=float, metavar="MS", help="a Whisper pass takes this, instead of its CPU time")
-    verb.add_argument("--judge", choices=("embedded", "rules"), default="embedded", help="(default: %(default)s)")
+    verb.add_argument("--end-of-turn-model", choices=("embedded", "rules"), default="embedded", help="(default: %(default)s)")
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a [turn] setting of ours")
     verb.add_argument("--evidence", type=Path, metavar="FILE", help="replay this, or record into it if it is not there")
     verb.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         print(markdown(head, (row.cells() for row in rows)))
         print(f"\n{_passes(found)} Evidence: {file}. Picture: {picture}\n")
     print(
-        f"Simulated: language model ({args.llm_ms:g} ms), voice (40 ms); all policies have the same ears and ask ahead."
+        f"Simulated: language model ({args.llm_ms:g} ms), TTS (40 ms); all policies have the same STT and send preflights."
     )
     return 0
 

@@ -1,6 +1,6 @@
-"""Word errors and time to the final text: our ears, heard as in real time, against faster-whisper's own transcribe.
+"""Word errors and time to the final text: our STT, streamed, against faster-whisper's own transcribe.
 
-Ours: the passes of a stream on a virtual time line (evidence.py); its text is the first that has heard everything.
+Ours: the passes of a stream on a virtual timeline (evidence.py); its text is the first that covers all of the speech.
 faster-whisper: the whole clip in its 30 s window, beam 5 (its default) and beam 1.
 """
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             after = [f"{(percentile(score.after_s, q) or 0) * 1000:.0f}" for q in (50, 95)]
             cells = [whisper, score.name, len(todo), score.words, score.errors, f"{wer:.1f}", f"{more:+.1f}", *after]
             rows.append(cells)
-    head = ["Whisper", "ears", "clips", "words", "errors", "WER %", "to beam 5", "final text P50 ms", "P95 ms"]
+    head = ["Whisper", "STT", "clips", "words", "errors", "WER %", "to beam 5", "final text P50 ms", "P95 ms"]
     print(markdown(head, rows))
     print(
         "\nFinal text: after the end of speech, in CPU time; ours on a virtual real-time line, transcribe from then on."

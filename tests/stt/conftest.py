@@ -1,4 +1,4 @@
-"""tiny.en and the recorded clips, loaded once for all tests of the ears."""
+"""tiny.en and the recorded clips, loaded once for all STT tests."""
 
 from __future__ import annotations
 

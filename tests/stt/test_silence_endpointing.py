@@ -29,7 +29,7 @@ class TestSilenceEndpointing:
         assert isinstance(started, SpeechStarted)
         assert started.at_s == pytest.approx(3 * self.W)
         assert isinstance(commit, EndOfTurn)
-        assert (commit.text, commit.wanted_s) == ("yes", 0.25)
+        assert (commit.text, commit.wait_s) == ("yes", 0.25)
         assert commit.speech_ended_s == pytest.approx(7 * self.W)
         assert commit.waited_s >= 0.25
 

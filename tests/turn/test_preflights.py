@@ -61,7 +61,7 @@ class TestPreflightBudget:
         call = paused().text("What is the", UNFINISHED).silence(3)
         sent_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, Preflight))
         committed_at = next(at for at, d in zip(call.said_at, call.said, strict=True) if isinstance(d, EndOfTurn))
-        wait = call.commit().wanted_s
+        wait = call.commit().wait_s
         assert wait == pytest.approx(1.6)
         assert sent_at - call.speech_ended_s >= wait - 0.3 - 1e-9
         assert sent_at < committed_at

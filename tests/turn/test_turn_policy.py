@@ -105,13 +105,13 @@ class TestDecisions:
         commit = call.commit()
         assert (commit.text, commit.score, commit.acoustic) == (TEXT, SURE, 0.5)
         assert commit.speech_ended_s == pytest.approx(call.speech_ended_s)
-        assert commit.wanted_s == pytest.approx(0.2)
-        assert commit.wanted_s <= commit.waited_s < commit.wanted_s + W + 1e-9
+        assert commit.wait_s == pytest.approx(0.2)
+        assert commit.wait_s <= commit.waited_s < commit.wait_s + W + 1e-9
 
     def test_a_reply_that_is_not_ready_is_held_for_so_long_and_no_longer(self) -> None:
         commit = heard().silence(1.0).commit()
-        assert commit.wanted_s == pytest.approx(0.2)
-        assert commit.wanted_s + 0.1 <= commit.waited_s < commit.wanted_s + 0.1 + W + 1e-9
+        assert commit.wait_s == pytest.approx(0.2)
+        assert commit.wait_s + 0.1 <= commit.waited_s < commit.wait_s + 0.1 + W + 1e-9
 
     def test_a_ready_reply_ends_the_hold_between_windows(self) -> None:
         call = heard().silence(0.24)

@@ -82,7 +82,7 @@ class TestAnyEvidence:
                         assert opened
                         assert words_of(d.text)
                         assert covers_s >= call.speech_ended_s - 1e-9  # nothing that was said is left out
-                        assert d.waited_s >= d.wanted_s - 1e-6
+                        assert d.waited_s >= d.wait_s - 1e-6
                         opened = False
                     else:
                         assert opened

@@ -35,11 +35,11 @@ opinions = st.none() | st.floats(0.0, 1.0)
 
 class TestWaits:
     @pytest.mark.parametrize(
-        ("score", "wanted_s"),
+        ("score", "expected_s"),
         [(-0.1, 0.2), (-2.0, 0.2), (-2.5, 0.4), (-3.0, 0.6), (-3.5, 1.1), (-4.0, 1.6), (-9.0, 1.6), (None, 0.6)],
     )
-    def test_by_score(self, score: float | None, wanted_s: float) -> None:
-        assert wait_s(score, configured()) == pytest.approx(wanted_s)
+    def test_by_score(self, score: float | None, expected_s: float) -> None:
+        assert wait_s(score, configured()) == pytest.approx(expected_s)
 
     @settings(deadline=None)
     @given(scores, scores, opinions, st.floats(0, 1), st.lists(st.floats(0.05, 0.15), max_size=2))
@@ -89,4 +89,4 @@ class TestWaits:
             call.speech().hear(1, 0.1).text("What is the", UNFINISHED).silence(0.42).speech(10).hear(1, 0.1)
             call.text(score=SURE).ready().silence(0.8).audible()
         first, *_, last = (d for d in call.of(EndOfTurn) if isinstance(d, EndOfTurn))
-        assert first.wanted_s < last.wanted_s <= 0.5 + 1e-9
+        assert first.wait_s < last.wait_s <= 0.5 + 1e-9

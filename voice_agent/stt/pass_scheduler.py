@@ -68,7 +68,7 @@ class PassInput:
         return self.decoder.decode(pcm, final=paused, speech_s=speech_s)
 
 
-class _Job:
+class _PendingPass:
     """A pass that was submitted. It may wait for other streams, and reads the latest input when it starts."""
 
     def __init__(self, latest: PassInput | None, clock: Clock) -> None:
@@ -100,32 +100,32 @@ class PassScheduler:
         self._executor = executor
         self._on_done = on_done
         self._clock = clock
-        self._job: _Job | None = None
+        self._pending: _PendingPass | None = None
         self._last_took_s = 0.0
 
     @property
     def busy(self) -> bool:
         """A pass runs, or waits for its turn."""
-        return self._job is not None
+        return self._pending is not None
 
     def update(self, latest: PassInput | None, covers_s: float) -> None:
         """Start a pass over ``latest`` if one is due; None: there is no speech. ``covers_s``: end of the last pass."""
-        if self._job is not None:
-            if self._job.started_at is None:
-                self._job.latest = latest
+        if self._pending is not None:
+            if self._pending.started_at is None:
+                self._pending.latest = latest
             return
         if latest is None or not pass_is_due(
             latest.here_s, latest.ended_s, latest.loud_s, covers_s, self._last_took_s, latest.wants_confirmation
         ):
             return
-        self._job = job = _Job(latest, self._clock)
-        future = asyncio.get_running_loop().run_in_executor(self._executor, job.run)
-        future.add_done_callback(lambda f: self._done(job, f))
+        self._pending = pending = _PendingPass(latest, self._clock)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, pending.run)
+        future.add_done_callback(lambda f: self._done(pending, f))
 
-    def _done(self, job: _Job, future: asyncio.Future[PassResult | None]) -> None:
-        self._job = None
+    def _done(self, pending: _PendingPass, future: asyncio.Future[PassResult | None]) -> None:
+        self._pending = None
         if future.cancelled():
             return
-        if job.used is not None and job.started_at is not None:
-            self._last_took_s = self._clock.now() - job.started_at
-        self._on_done(job.used, future)
+        if pending.used is not None and pending.started_at is not None:
+            self._last_took_s = self._clock.now() - pending.started_at
+        self._on_done(pending.used, future)

@@ -1,4 +1,4 @@
-"""The turn taker of ears that are used alone: a final transcript after a plain silence."""
+"""The turn detector of an STT that is used alone: a final transcript after a plain silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from ..turn_events import Discard, EndOfTurn, SpeechStarted, TurnEvent
 
 
 class SilenceEndpointing:
-    """Speech for two windows starts, ``silence_s`` ends. Turn detection is then somebody else's (AgentSession's)."""
+    """Two windows of speech start a turn, ``silence_s`` of silence ends it. AgentSession then does the turn detection.
+
+    ``threshold``: of the VAD's probability; ``give_up_s``: speech without words is dropped after this silence.
+    """
 
     def __init__(self, silence_s: float = 0.25, *, threshold: float = 0.5, give_up_s: float = 0.7) -> None:
         self._silence_s = silence_s

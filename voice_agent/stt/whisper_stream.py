@@ -271,7 +271,7 @@ class WhisperStream(SttStream):
             evidence={
                 "completeness": end.score,
                 "acoustic": end.acoustic,
-                "wanted_ms": round(end.wanted_s * 1000, 1),
+                "wanted_ms": round(end.wait_s * 1000, 1),
                 "waited_ms": round(end.waited_s * 1000, 1),
                 "reason": end.reason,
                 "passes": turn.passes,

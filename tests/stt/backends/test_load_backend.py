@@ -26,19 +26,19 @@ def test_a_file_cut_short(broken: Path) -> None:
         load_backend(broken, backend="onnx", device="cpu", compute_type="int8", threads=1)
 
 
-def test_auto_leaves_the_last_word_to_ctranslate2(broken: Path) -> None:
+def test_auto_falls_back_to_ctranslate2(broken: Path) -> None:
     with pytest.raises(ModelError, match=r"did not load on device=cpu.*stt\.model"):
         load_backend(broken, backend="auto", device="cpu", compute_type="int8", threads=1)
 
 
-@pytest.mark.parametrize("asked", [{"device": "cuda"}, {"compute_type": "float32"}])
-def test_what_onnx_cannot_do(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("settings", [{"device": "cuda"}, {"compute_type": "float32"}])
+def test_what_onnx_cannot_do(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="int8 only"):
         load_backend(
             models.whisper("tiny.en"),
             backend="onnx",
             threads=1,
-            **{"device": "cpu", "compute_type": "int8"} | asked,
+            **{"device": "cpu", "compute_type": "int8"} | settings,
         )
 
 

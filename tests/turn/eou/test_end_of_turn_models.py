@@ -98,10 +98,10 @@ class Tokens:
 
     def __init__(self, *tokens: tuple[str, float]) -> None:
         self.tokens = [(token, math.log(p)) for token, p in tokens]
-        self.asked: list[tuple[str, int]] = []
+        self.prompts: list[tuple[str, int]] = []
 
     def __call__(self, prompt: str, top: int) -> Sequence[tuple[str, float]]:
-        self.asked.append((prompt, top))
+        self.prompts.append((prompt, top))
         return self.tokens
 
 
@@ -126,7 +126,7 @@ class TestModel:
     def test_the_question_is_the_open_turn_without_the_stop(self) -> None:
         tokens = Tokens((".", 0.5))
         TextEndOfTurnModel(tokens, top=7).score(" who wrote it?")
-        ((prompt, top),) = tokens.asked
+        ((prompt, top),) = tokens.prompts
         assert top == 7
         assert prompt.endswith("<|im_start|>user\nWho wrote it")
 
@@ -135,13 +135,13 @@ class TestModel:
         end_of_turn_model = TextEndOfTurnModel(tokens)
         end_of_turn_model.score("Who wrote.")
         end_of_turn_model.score("Who wrote it.")
-        assert tokens.asked[1][0].startswith(tokens.asked[0][0])
+        assert tokens.prompts[1][0].startswith(tokens.prompts[0][0])
 
     @pytest.mark.parametrize("text", ["", " ", "...", "?!"])
     def test_nothing_is_asked_about_nothing(self, text: str) -> None:
         tokens = Tokens((".", 1.0))
         assert TextEndOfTurnModel(tokens).score(text) == LEAST_SCORE
-        assert tokens.asked == []
+        assert tokens.prompts == []
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "llama.cpp"])

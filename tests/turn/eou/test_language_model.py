@@ -54,9 +54,9 @@ def top(reader: Reader, prompt: str, count: int = 20) -> dict[str, float]:
 
 @pytest.mark.parametrize("said", TEXTS)
 def test_it_cuts_texts_as_llama_cpp_does(model: TextModel, llama: EmbeddedModel, said: str) -> None:
-    asked = json.dumps({"content": PROMPT_HEAD + said, "parse_special": True}).encode()
+    body = json.dumps({"content": PROMPT_HEAD + said, "parse_special": True}).encode()
     key = {"Authorization": f"Bearer {llama.api_key.reveal()}"}
-    request = urllib.request.Request(llama.serve().removesuffix("/v1") + "/tokenize", asked, key)
+    request = urllib.request.Request(llama.serve().removesuffix("/v1") + "/tokenize", body, key)
     with urllib.request.urlopen(request, timeout=10) as answer:
         theirs = json.load(answer)["tokens"]
     assert model.tokens(PROMPT_HEAD + said) == tuple(theirs)

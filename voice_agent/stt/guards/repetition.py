@@ -1,4 +1,4 @@
-"""Whisper's loops in text: what it says twice or more, and people do not."""
+"""Whisper's loops in text: repetitions that nobody said."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) -> tuple[str, bool]:
     """Cut a text that begins again from its start, if the speech was too short to have been said twice.
 
-    Whisper's loop on a short window says the utterance once more, whole or in part: ``A A``, ``A A A'``. People repeat
-    themselves too ("no no", "bye bye"), so a repetition is cut only when at least two words repeat, the first round
+    A loop on a short window repeats the utterance, whole or in part: ``A A``, ``A A A'``. People repeat themselves
+    too ("no no", "bye bye"), so a repetition is cut only when at least two words repeat, the first round
     carries at least half of what is possible in ``audio_s``, and the whole would need more than ``max_words_per_s``.
     Returns (text, was cut).
     """
@@ -29,7 +29,7 @@ def strip_restart(text: str, audio_s: float, *, max_words_per_s: float = 3.6) ->
             continue
         differ = sum(rest[i] != words[i % round_] for i in range(len(rest)))
         if differ <= (len(rest) >= 4):  # one word may come out otherwise the second time ("monkey", "monkeys")
-            again = differ and len(rest) == round_  # then the second round is the riper one
+            again = differ and len(rest) == round_  # then the second round is the better one
             kept = written[round_:] if again else written[:round_]
             stops = [i for i, w in enumerate(kept) if w[-1] in ".?!"]
             if stops and stops[-1] >= 2:  # the loop began in mid-sentence ("... found. There are no matches found")
@@ -60,7 +60,7 @@ def _tail_round(words: Sequence[str], written: Sequence[str]) -> int | None:
 def repetitions_removed(text: str) -> list[str]:
     """``text`` without a phrase of >= 3 words that it says twice: at once ("cannot reply to this message. Reply to this
     message because"), or at the end of two sentences ("... away by monkeys. I am carried away by monkeys"). It may have
-    been said twice, so whoever asks must compare with the sound."""
+    been said twice, so the caller must compare with the audio."""
     written = text.split()
     words = [re.sub(r"[^\w']", "", w.casefold()) for w in written]
     n, found = len(words), []

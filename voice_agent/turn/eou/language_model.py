@@ -1,4 +1,4 @@
-"""Running it. Every call has a :class:`Reader` of its own, which remembers what it read last; all share one model."""
+"""The next tokens of a text, by SmolLM2 on onnxruntime. All calls share one model; each has its own :class:`Reader`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SPECIAL = 3  # token_type: a control token
 
 
 class TextModel:
-    """A GGUF file of SmolLM2's kind. ``head``: what every prompt begins with; it is read once.
+    """A GGUF file of SmolLM2's kind. ``head``: the beginning of every prompt; it is read once.
 
-    One text is read at a time, on one core, by whichever thread asks. Raises ModelError if the file cannot be used.
+    One text is read at a time, on one core, on the caller's thread. Raises ModelError if the file cannot be used.
     """
 
     def __init__(self, path: Path, head: str = "") -> None:
@@ -45,19 +45,19 @@ class TextModel:
         ids, nothing = tuple(self._tokenizer.encode(head).ids), np.zeros(shape_of_past(file), np.float32)
         self._head = len(ids)
         self.read = ids, self.step(ids, nothing, 1)[2] if ids else nothing
-        """The head's tokens and what is to be remembered of them."""
+        """The head's tokens and their keys and values."""
 
     def reader(self) -> Reader:
-        """A place for one call."""
+        """A reader for one call."""
         return Reader(self)
 
     def tokens(self, prompt: str) -> tuple[int, ...]:
-        """The prompt's tokens; of one that is too long, its head and its end."""
+        """The prompt's tokens; for a prompt that is too long, its head and its end."""
         ids = self._tokenizer.encode(prompt).ids
         return tuple(ids if len(ids) <= POSITIONS else ids[: self._head] + ids[-KEPT_OF_A_LONG_TEXT:])
 
     def text(self, token: int) -> str:
-        """What a token stands for."""
+        """The text of a token."""
         found = self._texts.get(token)
         if found is None:
             found = self._texts[token] = self._tokenizer.decode([token], skip_special_tokens=False)
@@ -66,7 +66,7 @@ class TextModel:
     def step(
         self, ids: Sequence[int], past: NDArray[np.float32], top: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-        """Read ``ids`` after ``past``: log-probabilities and ids [top] of what is likeliest next, and the new past."""
+        """Read ``ids`` after ``past``: log-probabilities and ids [top] of the next tokens, and the new past."""
         total = past.shape[3] + len(ids)
         given = {
             "x": self._embeddings(ids)[None],
@@ -81,14 +81,14 @@ class TextModel:
 
 
 class Reader:
-    """What one call reads, a text at a time. A prompt that begins as the last one did costs only what is new."""
+    """The prompts of one call. A prompt that begins as the last one did costs only its new tokens."""
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
         self._ids, self._past = model.read
 
     def next_tokens(self, prompt: str, top: int) -> list[tuple[str, float]]:
-        """The ``top`` likeliest next tokens after ``prompt`` with their natural log-probabilities, likeliest first."""
+        """The ``top`` likeliest next tokens after ``prompt`` with natural log-probabilities, the likeliest first."""
         ids = self._model.tokens(prompt)
         known = 0
         while known < min(len(self._ids), len(ids) - 1) and self._ids[known] == ids[known]:
@@ -104,7 +104,7 @@ def _tokenizer(file: Gguf) -> Any:
 
     kind = file.fact("tokenizer.ggml.model"), file.fact("tokenizer.ggml.pre")
     if kind != ("gpt2", "smollm"):
-        raise ModelError(f"its texts are cut in another way ({'/'.join(map(str, kind))}): this is not SmolLM2")
+        raise ModelError(f"its tokenizer is {'/'.join(map(str, kind))}: this is not SmolLM2")
     texts = file.fact("tokenizer.ggml.tokens")
     merges = [tuple(pair.split(" ", 1)) for pair in file.fact("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE({text: number for number, text in enumerate(texts)}, merges))

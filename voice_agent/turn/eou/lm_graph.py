@@ -1,7 +1,7 @@
-"""A llama (https://arxiv.org/abs/2302.13971) with grouped queries written down as an ONNX model, from its GGUF file.
+"""A Llama network (https://arxiv.org/abs/2302.13971) with grouped queries as an ONNX model, made from its GGUF file.
 
-Weights stay in blocks of 32 with a step each, and onnxruntime makes such blocks of 8 bits of the activations too. With
-one step for a whole position, or a whole output, SmolLM2's scores are off by four times as much (docs/turns.md).
+Weights stay in blocks of 32 with a step each, and onnxruntime quantizes the activations to such blocks of 8 bits too.
+With one step for a whole position, or a whole output, SmolLM2's scores are off by four times as much (docs/turns.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ...onnx_tools.writer import MICROSOFT, Graph
 from .gguf import Blocks, Gguf
 
 POSITIONS = 512
-"""The longest text in tokens; a token's keys and values take 46 KB."""
+"""The longest text in tokens. The keys and values of a token take 46 KB."""
 
 
 class Llama(Graph):
@@ -22,17 +22,17 @@ class Llama(Graph):
 
 
 def shape_of_past(file: Gguf) -> tuple[int, int, int, int, int]:
-    """Of what has been read: keys and values of each layer, one, heads, positions (none yet), a head's width."""
+    """The shape of the past: keys and values of each layer, 1, heads, positions (0 so far), width of a head."""
     heads = int(file.fact("llama.attention.head_count"))
     width = int(file.fact("llama.embedding_length")) // heads
     return 2 * int(file.fact("llama.block_count")), 1, int(file.fact("llama.attention.head_count_kv")), 0, width
 
 
 def llama(file: Gguf) -> bytes:
-    """Reads some tokens after others, and says what may come next.
+    """One step: reads tokens after a past and gives the likeliest next tokens.
 
-    Inputs: ``x`` [1, tokens, width] (their embeddings), ``past`` (as :func:`shape_of_past`), ``before`` [1]
-    (all tokens, those of the past too, less one), ``all`` [1] (all tokens), ``top`` [1].
+    Inputs: ``x`` [1, tokens, width] (embeddings), ``past`` (:func:`shape_of_past`), ``before`` [1] (number of tokens
+    with those of the past, less one), ``all`` [1] (number of tokens with those of the past), ``top`` [1].
     Outputs: ``logprobs`` and ``ids`` [1, 1, top], the likeliest first; ``read``: the past with these tokens.
     """
     g = Llama("llama")
@@ -53,7 +53,7 @@ def llama(file: Gguf) -> bytes:
         return g.constant(file.array(f"{name}.weight"))
 
     def added(more: str, to: str, name: str) -> tuple[str, str]:
-        """The sum's norm, and the sum."""
+        """The norm of the sum, and the sum."""
         normed, _, _, total = g.split(
             "SkipSimplifiedLayerNormalization", 4, more, to, gain(name), domain=MICROSOFT, epsilon=epsilon
         )
@@ -62,16 +62,16 @@ def llama(file: Gguf) -> bytes:
     normed = g.op("SimplifiedLayerNormalization", x, gain("blk.0.attn_norm"), axis=-1, epsilon=epsilon)
     for i in range(states // 2):
         name = f"blk.{i}"
-        asked = g.linear(normed, Blocks.stacked([file.blocks(f"{name}.attn_{part}.weight") for part in "qkv"]))
+        projected = g.linear(normed, Blocks.stacked([file.blocks(f"{name}.attn_{part}.weight") for part in "qkv"]))
         seen, *now = g.split(
             "GroupQueryAttention",
             3,
-            *(asked, "", "", past[2 * i], past[2 * i + 1], before, everything, cos, sin),
+            *(projected, "", "", past[2 * i], past[2 * i + 1], before, everything, cos, sin),
             domain=MICROSOFT,
             num_heads=heads,
             kv_num_heads=kv_heads,
             do_rotary=1,
-            rotary_interleaved=1,  # as llama.cpp stores them: the two that turn together stand side by side
+            rotary_interleaved=1,  # as llama.cpp stores them: the two values of a rotation are neighbours
         )
         read += [g.op("Unsqueeze", one, g.ints(0)) for one in now]
         seen = g.linear(seen, file.blocks(f"{name}.attn_output.weight"))
