@@ -72,7 +72,9 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--n", type=int, metavar="N", help="only the first N utterances and N holds")
     verb.add_argument("--llm-ms", type=float, default=170.0, metavar="MS", help="the model's pace (%(default)s ms)")
     verb.add_argument("--pass-ms", type=float, metavar="MS", help="a Whisper pass takes this, instead of its CPU time")
-    verb.add_argument("--end-of-turn-model", choices=("embedded", "rules"), default="embedded", help="(default: %(default)s)")
+    verb.add_argument(
+        "--end-of-turn-model", choices=("embedded", "rules"), default="embedded", help="(default: %(default)s)"
+    )
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a [turn] setting of ours")
     verb.add_argument("--evidence", type=Path, metavar="FILE", help="replay this, or record into it if it is not there")
     verb.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")

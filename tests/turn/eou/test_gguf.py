@@ -124,7 +124,7 @@ def test_what_is_not_there_or_in_another_form_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match=r"m\.gguf.*only llama\.cpp"):
             wrong()
-    with pytest.raises(ModelError, match=r"does not tell its llama\.block_count"):
+    with pytest.raises(ModelError, match=r"has no llama\.block_count"):
         file.fact("llama.block_count")
 
 

@@ -106,7 +106,7 @@ class Gguf:
             raise ModelError(f"{self._path} has no {name}: it is no model of this kind") from None
 
     def _raw(self, name: str, of: dict[int, tuple[Any, int]]) -> tuple[NDArray[Any], tuple[int, ...], int]:
-        """The data of ``name``, its shape and its format; ``of``: for each format a unit's type and count of numbers."""
+        """The data, shape and format of ``name``; ``of``: for each format a unit's type and its count of numbers."""
         try:
             shape, kind, at = self._tensors[name]
             unit, holds = of[kind]
