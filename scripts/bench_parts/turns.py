@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         print(markdown(head, (row.cells() for row in rows)))
         print(f"\n{_passes(found)} Evidence: {file}. Picture: {picture}\n")
     print(
-        f"Simulated: language model ({args.llm_ms:g} ms), TTS (40 ms); all policies have the same STT and send preflights."
+        f"Simulated: language model ({args.llm_ms:g} ms), TTS (40 ms); all policies: same STT, preflights."
     )
     return 0
 

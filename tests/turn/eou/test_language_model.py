@@ -176,5 +176,5 @@ def test_files_that_it_cannot_use(tmp_path: Path) -> None:
     no_rope.write_bytes(
         whole.replace(struct.pack("<Q", len(name)) + name, struct.pack("<Q", len(name)) + name[::-1], 1)
     )
-    with pytest.raises(ModelError, match=r"does not tell its llama\.rope\.freq_base"):
+    with pytest.raises(ModelError, match=r"has no llama\.rope\.freq_base"):
         TextModel(no_rope)
