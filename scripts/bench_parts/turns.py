@@ -102,9 +102,7 @@ def run(args: argparse.Namespace) -> int:
         head = ["policy", "setting", "P50", "P95", "max", "holds cut off", "whole cut off", "unanswered", "requests"]
         print(markdown(head, (row.cells() for row in rows)))
         print(f"\n{_passes(found)} Evidence: {file}. Picture: {picture}\n")
-    print(
-        f"Simulated: language model ({args.llm_ms:g} ms), TTS (40 ms); all policies: same STT, preflights."
-    )
+    print(f"Simulated: language model ({args.llm_ms:g} ms), TTS (40 ms); all policies: same STT, preflights.")
     return 0
 
 
