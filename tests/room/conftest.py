@@ -23,6 +23,8 @@ from voice_agent.audio.files import read_audio
 from voice_agent.audio.resampling import resample
 from voice_agent.audio.samples import Int16
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
+from voice_agent.llm.local.sim import SimServer
+from voice_agent.llm.sim_spec import parse_spec
 from voice_agent.pipeline.loaded_models import LoadedModels
 from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, LiveKitAccess
 from voice_agent.room.worker import Listen, Worker
@@ -219,6 +221,8 @@ class Provider:
         self.broken: str | None = None
         """``500``: it answers that it failed; ``hang up``: it closes the connection; None: whole."""
         self.failed = 0
+        self.asked: list[str] = []
+        """The user's last words in each request."""
         self._behind = behind.removesuffix("/v1")
 
     @contextlib.asynccontextmanager
@@ -242,6 +246,9 @@ class Provider:
                 request.transport.close()
             return web.json_response({"error": {"message": "the model is ill"}}, status=500)
         url, body = f"{self._behind}{request.path_qs}", await request.read()
+        if body:
+            messages = json.loads(body)["messages"]
+            self.asked.append(next(said["content"] for said in reversed(messages) if said["role"] == "user"))
         async with self._http.request(
             request.method, url, data=body, headers={"Content-Type": "application/json"}
         ) as got:
@@ -250,6 +257,18 @@ class Provider:
             async for piece in got.content.iter_any():
                 await answer.write(piece)
             return answer
+
+
+@pytest.fixture
+def long_answers(running: Running) -> Iterator[None]:
+    """The calls that begin during the test get answers of more than half a minute."""
+    whole = running.shared.endpoint
+    with SimServer(parse_spec("sim:ttft=170ms,tps=2314,reply=long")) as server:
+        running.shared.endpoint = dataclasses.replace(whole, base_url=server.base_url)
+        try:
+            yield
+        finally:
+            running.shared.endpoint = whole
 
 
 @pytest.fixture
