@@ -338,12 +338,11 @@ async def spoken(
     each: Callable[[Found], None] = lambda _: None,
 ) -> Found:
     """The user asks ``turns`` questions; each is answered, or given up, before the next. Failed: also not heard."""
-    mind = talk.call_harness.pipeline.mind
-    assert mind is not None
-    total, counted = Found(), Counter(asdict(mind.snapshot()))
+    model = talk.call_harness.pipeline.llm
+    total, counted = Found(), Counter(asdict(model.snapshot()))
     for number in range(turns):
         found = await _turn(talk, questions[number % len(questions)])
-        counts = Counter(asdict(mind.snapshot()))
+        counts = Counter(asdict(model.snapshot()))
         found.counts, counted = counts - counted, counts
         total.add(found)
         each(found)

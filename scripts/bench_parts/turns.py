@@ -20,7 +20,7 @@ from tables import markdown, ms, percentile, spread
 
 from voice_agent.budget.stage_times import StageTimes
 from voice_agent.config import TurnConfig, load, models
-from voice_agent.pipeline.loaded_models import reading
+from voice_agent.pipeline.model_loader import next_token_reader
 from voice_agent.stt.decoder import WhisperEngine
 from voice_agent.testing.replay import Evidence, ReplayOutcome, mini, replay, save, silence
 from voice_agent.testing.replay import load as load_evidence
@@ -164,7 +164,7 @@ def _record(args: argparse.Namespace, whisper: str) -> list[Evidence]:
     found = []
     end_of_turn_model: EndOfTurnModel = RuleEndOfTurnModel()
     if args.end_of_turn_model == "embedded":
-        end_of_turn_model = TextEndOfTurnModel(reading(models.smollm2())())
+        end_of_turn_model = TextEndOfTurnModel(next_token_reader(models.smollm2())())
     end_of_turn_model.score("hello there")
     for number, clip in enumerate(todo, 1):
         found.append(evidence.record(clip, engine, end_of_turn_model, eot, pass_s))

@@ -34,6 +34,7 @@ from voice_agent.budget.turn_verdict import Budget
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
 from voice_agent.testing.harness.call_harness import call_harness
+from voice_agent.testing.harness.faults import Faults
 from voice_agent.testing.scenario.director import Director
 from voice_agent.testing.scenario.harness_end import HarnessEnd
 from voice_agent.testing.scenario.results import StepResult
@@ -171,9 +172,8 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
     with pool.open("a") as out:
-        async with call_harness(config, on_note=lambda text: print(text, file=sys.stderr)) as s:
-            faults = s.pipeline.faults
-            assert faults is not None
+        faults = Faults(config.debug)
+        async with call_harness(config, hooks=faults, on_note=lambda text: print(text, file=sys.stderr)) as s:
             steps: list[StepResult] = []
             director = Director(script, HarnessEnd(s), UtteranceSource(config.tts.voice), calibration, steps.append)
             faults.stage = NONE

@@ -1,4 +1,4 @@
-"""The whole ladder in a call, on virtual time: short words, degradation, tools, the ledger's account of it."""
+"""The degradation steps in a call, on virtual time: acknowledgements, hedges, swaps, and their rows in the ledger."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from voice_agent.clock import Clock
 from voice_agent.config import Config, DegradationConfig, FlagValue, load
 from voice_agent.livekit_compat.speech import speech_made
 from voice_agent.llm.sim_spec import SimSpec
-from voice_agent.pipeline.degradation import _wordless, room_for_whisper
+from voice_agent.pipeline.acknowledgements import mark_wordless
 from voice_agent.pipeline.fillers import cache_fillers
+from voice_agent.pipeline.swaps import room_for_whisper
 from voice_agent.runtime.malloc import resident_mb
 from voice_agent.testing.doubles import Reply, ScriptedLLM, ScriptedTTS, conversation, run
 from voice_agent.testing.doubles.conversation import Conversation
@@ -48,11 +49,11 @@ def talked(config: Config, turns: int, **more: Any) -> tuple[list[Turn], list[st
 
 @pytest.fixture(scope="module")
 def stalled() -> tuple[list[Turn], list[str]]:
-    """Without the hedge the answers of stalled requests come after three seconds: a short word comes first."""
+    """Without the hedge the answers of stalled requests come after three seconds: an acknowledgement comes first."""
     return talked(settings(STALLS, degradation__hedge=False, llm__max_completion_tokens=6), 30)
 
 
-def test_a_short_word_comes_before_a_late_answer_only(stalled: tuple[list[Turn], list[str]]) -> None:
+def test_an_acknowledgement_comes_before_a_late_answer_only(stalled: tuple[list[Turn], list[str]]) -> None:
     turns, _ = stalled
     told = [t for t in turns if t.acknowledged_ms is not None]
     assert told
@@ -133,9 +134,8 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
     async def main(clock: Clock) -> tuple[Turn, int, int]:
         async with conversation(clock, config, replies=replies, tools=[llm.function_tool(book)]) as c:
             turn = await c.say("Please book a table for Ann.")
-            mind = c.call_harness.pipeline.mind
-            assert mind is not None
-            return turn, mind.snapshot().hedged, mind.models.primary.snapshot().cancelled
+            model = c.call_harness.pipeline.llm
+            return turn, model.snapshot().hedged, model.models.primary.snapshot().cancelled
 
     turn, hedged, _ = run(main)
     assert hedged >= 1
@@ -143,16 +143,15 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
     assert turn.error is None
 
 
-def test_a_dead_line_is_an_apology_and_the_call_goes_on() -> None:
+def test_no_answer_in_time_is_an_apology_and_the_call_goes_on() -> None:
     config = settings("sim:ttft=9s", degradation__give_up_ms=1000, degradation__hedge=False)
 
     async def main(clock: Clock) -> tuple[list[Turn], bool]:
         async with conversation(clock, config) as c:
             first = await c.say(QUESTION)
-            mind = c.call_harness.pipeline.mind
-            assert mind is not None
-            assert isinstance(mind.models.primary, ScriptedLLM)
-            mind.models.primary.script.pace = SimSpec()
+            model = c.call_harness.pipeline.llm
+            assert isinstance(model.models.primary, ScriptedLLM)
+            model.models.primary.script.pace = SimSpec()
             return [first, await c.say(QUESTION)], c.call_harness.idle
 
     (failed, answered), idle = run(main)
@@ -188,12 +187,12 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
     assert "back from simulated first" in notes[1]
 
 
-def slow_ears(c: Conversation) -> None:
+def slow_stt(c: Conversation) -> None:
     """A pass of the doubled Whisper takes so long that the budget is missed for it."""
     cast("ScriptedEngine", c.call_harness.pipeline.stt.engine)._pass_s = 0.6
 
 
-def test_late_ears_get_another_whisper_only_where_there_is_room() -> None:
+def test_a_late_stt_gets_a_smaller_whisper_only_where_there_is_room() -> None:
     def degraded(room: str) -> tuple[list[str], list[bool]]:
         notes: list[str] = []
         loads: list[bool] = []
@@ -202,9 +201,8 @@ def test_late_ears_get_another_whisper_only_where_there_is_room() -> None:
         async def main(clock: Clock) -> None:
             async with conversation(clock, config) as c:
                 c.call_harness.pipeline.on_note = notes.append
-                slow_ears(c)
-                assert c.call_harness.pipeline.degradation is not None
-                (whisper,) = c.call_harness.pipeline.degradation._swaps[Stage.STT]
+                slow_stt(c)
+                (whisper,) = c.call_harness.pipeline.degradation.swaps[Stage.STT]
                 whisper.hindered = lambda: room
                 usual = whisper.to
 
@@ -245,7 +243,7 @@ def test_a_slow_model_is_spoken_sooner_in_fewer_words_and_without_a_gap() -> Non
     assert sum(b.voice_to_voice_ms or 0 for b in fewer) < sum(a.voice_to_voice_ms or 0 for a in usual)
 
 
-def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(
+def test_livekits_warning_is_suppressed_for_acknowledged_replies_only(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logger = logging.getLogger("livekit.agents")
@@ -262,7 +260,7 @@ def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(
 
     async def main() -> None:
         other, acknowledged = SpeechHandle.create(), SpeechHandle.create()
-        _wordless.add(acknowledged)
+        mark_wordless(acknowledged)
         assert told(None)
         assert told(other)
         assert not told(acknowledged)
@@ -270,7 +268,7 @@ def test_livekits_warning_is_kept_back_for_acknowledged_replies_only(
     asyncio.run(main())
 
 
-async def test_the_words_are_made_one_by_one_while_nobody_speaks() -> None:
+async def test_fillers_are_synthesised_one_by_one_while_nobody_speaks() -> None:
     voice = ScriptedTTS()
     busy = [True]
     sounds: dict[str, Any] = {}

@@ -25,7 +25,7 @@ from voice_agent.audio.samples import Int16
 from voice_agent.config import Config, LlmConfig, RoomConfig, Secret, SttConfig
 from voice_agent.llm.local.sim import SimServer
 from voice_agent.llm.sim_spec import parse_spec
-from voice_agent.pipeline.loaded_models import LoadedModels
+from voice_agent.pipeline.model_pool import ModelPool
 from voice_agent.room.access import LEDGER_TOPIC, USAGE_TOPIC, LiveKitAccess
 from voice_agent.room.worker import Listen, Worker
 from voice_agent.testing.harness.agent_audio import RATE
@@ -110,7 +110,7 @@ class Running:
         self._thread.start()
 
     @property
-    def shared(self) -> LoadedModels:
+    def shared(self) -> ModelPool:
         assert self.worker.shared is not None
         return self.worker.shared
 

@@ -1,3 +1,5 @@
+"""Urgent work goes first, other work leaves room; who is due first gets the semaphore. The clock is the test's."""
+
 from __future__ import annotations
 
 import threading
@@ -24,18 +26,18 @@ def held(scheduler: Scheduler) -> threading.Event:
         begun.set()
         go.wait(10)
 
-    scheduler.lane().submit(work)
+    scheduler.executor().submit(work)
     assert begun.wait(10)
     return go
 
 
-def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
+def test_urgent_executors_go_first_and_then_the_oldest(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=1)
     done: list[str] = []
     urgent: set[str] = set()
     go = held(scheduler)
     futures: list[Future[None]] = [
-        scheduler.lane(lambda name=name: name in urgent).submit(done.append, name)  # type: ignore[misc]
+        scheduler.executor(lambda name=name: name in urgent).submit(done.append, name)  # type: ignore[misc]
         for name in ("first", "second", "third")
     ]
     urgent.add("third")  # it paused after its pass was wanted
@@ -49,7 +51,7 @@ def test_urgent_lanes_go_first_and_then_the_oldest(clock: ManualClock) -> None:
 def test_urgent_work_finds_a_thread_while_other_work_runs(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=2)
     go = held(scheduler)
-    assert scheduler.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    assert scheduler.executor(lambda: True).submit(lambda: "heard").result(10) == "heard"
     go.set()
     scheduler.close()
 
@@ -57,8 +59,8 @@ def test_urgent_work_finds_a_thread_while_other_work_runs(clock: ManualClock) ->
 def test_the_last_free_thread_is_for_urgent_work(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=2)
     go = held(scheduler)
-    later = scheduler.lane().submit(lambda: "mid-speech")
-    assert scheduler.lane(lambda: True).submit(lambda: "heard").result(10) == "heard"
+    later = scheduler.executor().submit(lambda: "mid-speech")
+    assert scheduler.executor(lambda: True).submit(lambda: "heard").result(10) == "heard"
     assert not later.running()
     assert not later.done()
     go.set()
@@ -66,42 +68,42 @@ def test_the_last_free_thread_is_for_urgent_work(clock: ManualClock) -> None:
     scheduler.close()
 
 
-def test_a_call_is_never_heard_on_two_threads_at_once(clock: ManualClock) -> None:
+def test_the_work_of_a_call_never_runs_on_two_threads_at_once(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=3)
-    lane = scheduler.lane(lambda: True)
+    executor = scheduler.executor(lambda: True)
     begun, go = threading.Event(), threading.Event()
 
     def work() -> None:
         begun.set()
         go.wait(10)
 
-    first = lane.submit(work)
+    first = executor.submit(work)
     assert begun.wait(10)
-    second = lane.submit(lambda: first.done())
-    assert scheduler.lane(lambda: True).submit(lambda: "another call").result(10) == "another call"
+    second = executor.submit(lambda: first.done())
+    assert scheduler.executor(lambda: True).submit(lambda: "another call").result(10) == "another call"
     assert not second.done()
     go.set()
     assert second.result(10)
     scheduler.close()
 
 
-def test_one_lane_keeps_its_order_and_one_error_its_lane(clock: ManualClock) -> None:
+def test_work_runs_in_order_and_an_error_stays_in_its_future(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=1)
-    lane = scheduler.lane()
+    executor = scheduler.executor()
     done: list[int] = []
-    lane.submit(done.append, 1)
-    broken = lane.submit(lambda: 1 / 0)
-    lane.submit(done.append, 2).result(10)
+    executor.submit(done.append, 1)
+    broken = executor.submit(lambda: 1 / 0)
+    executor.submit(done.append, 2).result(10)
     assert done == [1, 2]
     with pytest.raises(ZeroDivisionError):
         broken.result(10)
     scheduler.close()
 
 
-def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
+def test_the_end_of_a_call_does_not_touch_the_others(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=1)
     go = held(scheduler)
-    gone, there = scheduler.lane(), scheduler.lane()
+    gone, there = scheduler.executor(), scheduler.executor()
     dropped, kept = gone.submit(int), there.submit(int)
     gone.shutdown()
     go.set()
@@ -115,10 +117,10 @@ def test_the_end_of_a_call_leaves_the_others_be(clock: ManualClock) -> None:
         there.submit(int)
 
 
-def test_only_urgent_waits_are_told(clock: ManualClock) -> None:
+def test_only_urgent_waits_are_counted(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=1)
     go = held(scheduler)
-    patient, urgent = scheduler.lane(), scheduler.lane(lambda: True)
+    patient, urgent = scheduler.executor(), scheduler.executor(lambda: True)
     waits = patient.submit(int)
     future = urgent.submit(int)
     clock.advance(0.7)
@@ -135,7 +137,7 @@ def test_a_wait_counts_from_when_it_became_urgent(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, width=2)
     go = held(scheduler)  # the thread for what is not urgent
     paused = threading.Event()
-    future = scheduler.lane(paused.is_set).submit(int)
+    future = scheduler.executor(paused.is_set).submit(int)
     clock.advance(5.0)  # in mid-speech nobody waits
     paused.set()
     future.result(10)
@@ -144,10 +146,10 @@ def test_a_wait_counts_from_when_it_became_urgent(clock: ManualClock) -> None:
     scheduler.close()
 
 
-def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(clock: ManualClock) -> None:
+def test_another_thread_polls_when_the_one_that_polled_has_found_work(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, cores=2, width=3)
     holds = [held(scheduler)]
-    scheduler.lane(lambda: True).submit(int).result(10)
+    scheduler.executor(lambda: True).submit(int).result(10)
     paused = [threading.Event(), threading.Event()]
     begun, go = threading.Event(), threading.Event()
 
@@ -155,9 +157,9 @@ def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(cl
         begun.set()
         go.wait(10)
 
-    scheduler._rest_until = 1e9  # a rest without end: only what is urgent is taken
-    first = scheduler.lane(paused[0].is_set).submit(work)
-    second = scheduler.lane(paused[1].is_set).submit(int)
+    scheduler.pause_until(1e9)  # only urgent work begins
+    first = scheduler.executor(paused[0].is_set).submit(work)
+    second = scheduler.executor(paused[1].is_set).submit(int)
     time.sleep(0.1)
     paused[0].set()
     assert begun.wait(10)
@@ -169,15 +171,15 @@ def test_another_thread_goes_on_asking_when_the_one_that_asked_has_found_work(cl
     scheduler.close()
 
 
-def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) -> None:
+def test_work_that_is_not_urgent_is_followed_by_a_pause(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, cores=2, width=1)
-    go = held(scheduler)  # the first of five lanes
-    patient, urgent = scheduler.lane(), scheduler.lane(lambda: True)
-    scheduler.lane(), scheduler.lane()
+    go = held(scheduler)  # the first of five executors
+    patient, urgent = scheduler.executor(), scheduler.executor(lambda: True)
+    scheduler.executor(), scheduler.executor()
     waits = patient.submit(int)
     clock.advance(0.4)
     go.set()
-    for _ in range(3):  # the rest lets in who is waited for
+    for _ in range(3):  # during the pause urgent work begins
         urgent.submit(int).result(10)
     clock.advance(3.19)  # four further calls on two cores, two a core: four times twice what the work took
     urgent.submit(int).result(10)
@@ -187,16 +189,16 @@ def test_what_nobody_waits_for_leaves_the_cores_to_others(clock: ManualClock) ->
     scheduler.close()
 
 
-def test_one_call_does_not_rest(clock: ManualClock) -> None:
+def test_one_call_alone_has_no_pause(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, cores=1, width=1)
-    lane = scheduler.lane()
-    lane.submit(clock.advance, 5.0).result(10)
-    lane.submit(int).result(10)
+    executor = scheduler.executor()
+    executor.submit(clock.advance, 5.0).result(10)
+    executor.submit(int).result(10)
     scheduler.close()
 
 
 class Queue:
-    """Threads at a turnstile, each told when it may leave."""
+    """Threads at a semaphore; the test says when each leaves."""
 
     def __init__(self, semaphore: PrioritySemaphore) -> None:
         self.semaphore = semaphore
@@ -219,7 +221,7 @@ class Queue:
 
     @property
     def known(self) -> int:
-        return len(self.inside) + len(self.semaphore._waiting)
+        return len(self.inside) + self.semaphore.waiting
 
     def leaves(self, *names: str) -> None:
         for name in names:
@@ -236,7 +238,7 @@ def wait(true: Callable[[], bool]) -> None:
     raise AssertionError("it did not come true")
 
 
-def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
+def test_the_semaphore_lets_through_who_is_due_first(clock: ManualClock) -> None:
     queue = Queue(PrioritySemaphore(1, 1, clock))
     queue.comes("first", 0.0)
     for name, by in (("steady", 2.0), ("steady too", 2.0), ("beginning", 0.0)):
@@ -245,7 +247,7 @@ def test_a_turnstile_lets_in_who_must_begin_first(clock: ManualClock) -> None:
     assert queue.inside == ["first", "beginning", "steady", "steady too"]
 
 
-def test_what_is_not_due_leaves_a_place_for_who_comes_in_a_hurry(clock: ManualClock) -> None:
+def test_what_is_not_due_leaves_a_place_for_what_is(clock: ManualClock) -> None:
     queue = Queue(PrioritySemaphore(2, 1, clock))
     queue.comes("steady", 2.0)
     queue.comes("steady too", 1.0)
@@ -262,12 +264,12 @@ def test_what_has_become_due_may_take_every_place(clock: ManualClock) -> None:
     queue.comes("steady", 2.0)
     queue.comes("late", 1.0)
     clock.advance(1.5)
-    queue.comes("later", 3.0)  # whoever comes has the others looked at
+    queue.comes("later", 3.0)  # whoever comes makes the semaphore look at the others
     wait(lambda: queue.inside == ["steady", "late"])
     queue.leaves("steady", "late", "later")
 
 
-def test_a_turn_that_fails_is_handed_on() -> None:
+def test_a_turn_that_fails_is_over() -> None:
     semaphore = PrioritySemaphore(1)
     with pytest.raises(ValueError, match="broken"), semaphore.turn(0):
         raise ValueError("broken")
@@ -277,11 +279,11 @@ def test_a_turn_that_fails_is_handed_on() -> None:
         PrioritySemaphore(0)
 
 
-def test_a_crowd_is_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
+def test_more_calls_than_the_cores_have_room_for(clock: ManualClock) -> None:
     scheduler = Scheduler(clock, cores=2, width=1)
-    calls = [scheduler.lane() for _ in range(3)]
-    assert scheduler.crowded(1.0)
-    assert not scheduler.crowded(1.5)
+    calls = [scheduler.executor() for _ in range(3)]
+    assert scheduler.has_more_calls_than(1.0)
+    assert not scheduler.has_more_calls_than(1.5)
     calls[0].shutdown()
-    assert not scheduler.crowded(1.0)
+    assert not scheduler.has_more_calls_than(1.0)
     scheduler.close()

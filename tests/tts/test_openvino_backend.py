@@ -19,7 +19,7 @@ from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, TtsConfig, models
 from voice_agent.errors import ConfigError, ModelError
 from voice_agent.llm.types import Endpoint
-from voice_agent.pipeline.loaded_models import LoadedModels
+from voice_agent.pipeline.model_loader import ModelLoader
 from voice_agent.tts import openvino_backend as tiles
 from voice_agent.tts import vits
 from voice_agent.tts import vits_split as graph
@@ -291,11 +291,7 @@ def test_a_rooms_worker_takes_what_is_cheapest(
     asked = list[str]()
     monkeypatch.setattr(Voice, "load", lambda *_, runtime: asked.append(runtime))
     config = Config(tts=TtsConfig(backend=runtime))
-    shared = LoadedModels(config, cast(Endpoint, None), [], SYSTEM, several=several)
-    try:
-        shared.voice("en_US-joe-medium")
-    finally:
-        shared.close()
+    ModelLoader(config, SYSTEM, several=several).voice("en_US-joe-medium")
     assert asked == [loaded_as]
 
 

@@ -53,6 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     require_local()
     from ..room.access import API_KEY, API_SECRET, URL, find_access
     from ..room.worker import Listen, Worker, until_signal
+    from ..testing.harness.faults import Faults
 
     config = read_config(args)
     agent = load_agent(args, config)
@@ -75,6 +76,7 @@ def _run(args: argparse.Namespace) -> int:
             tools=agent.tools,
             # A connection belongs to the loop of its call, so each call gets servers of its own.
             mcp=(lambda: load_agent(args, config).mcp) if agent.mcp else tuple,
+            hooks=Faults(config.debug),
             progress=_say,
             room=args.room if args.mode == "connect" else None,
         )

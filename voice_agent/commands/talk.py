@@ -67,11 +67,13 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
 
     from ..budget.turn_verdict import Budget
     from ..microphone.open_microphone import open_microphone
+    from ..pipeline.session import open_session
     from ..runtime.malloc import set_malloc_thresholds
     from ..talk.live_screen import ScreenSink
     from ..talk.save import Saved
     from ..talk.talk_call import Talk
     from ..talk.user_interface import run_call
+    from ..testing.harness.faults import Faults
 
     set_malloc_thresholds()
     budget = Budget.from_config(agent.config.budget)
@@ -81,6 +83,7 @@ def _call(args: argparse.Namespace, agent: AgentOptions) -> int:
     save: Saved | None = Saved(args.save, budget) if args.save is not None else None
     try:
         talk = Talk(agent.config, open_microphone, save, args.muted, agent.tools, agent.mcp, agent.notes)
+        talk.open_agent_session = functools.partial(open_session, hooks=Faults(agent.config.debug))
         sink = _sink(args.json, console, budget, talk.sound)
         if args.screenshot is not None and isinstance(sink, ScreenSink):
             talk.on_quit = functools.partial(sink.save_svg, args.screenshot)

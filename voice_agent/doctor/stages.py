@@ -102,7 +102,7 @@ def _timed(work: Callable[[], object], clock: Clock) -> float:
 
 def end_of_turn_model(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) -> Iterator[Finding]:
     """Whether the end-of-turn model tells a whole sentence from a broken one, and how fast."""
-    from ..pipeline.loaded_models import reading
+    from ..pipeline.model_loader import next_token_reader
     from ..turn import EndOfTurnModel, RuleEndOfTurnModel, TextEndOfTurnModel
 
     with contextlib.ExitStack() as stack:
@@ -113,7 +113,7 @@ def end_of_turn_model(config: Config, keys: KeyLookup, clock: Clock = SYSTEM) ->
             path, chatting = models.smollm2(), None
             if _chats_with_it(config, keys):
                 chatting = stack.enter_context(EmbeddedModel.shared(path))
-            model = TextEndOfTurnModel(reading(path, chatting)())
+            model = TextEndOfTurnModel(next_token_reader(path, chatting)())
         model.score("hello there")
         took_ms = statistics.median(_timed(partial(model.score, text), clock) for text in (WHOLE, BROKEN, WHOLE)) * 1000
         whole, broken = model.score(WHOLE), model.score(BROKEN)

@@ -1,91 +1,42 @@
-"""The floor, wired: what the turn detectors decide is done to the session's sound.
+"""Carries out barge-in decisions on the session's audio output.
 
-:mod:`.turn.interruption` decides, this acts: ``pause()`` and ``resume()`` of whatever output the session has, and
-``session.interrupt()`` once words are confirmed. It works the same for every end. LiveKit's own machinery goes on
-beside it: it pauses too when it sees an interim text, and resumes when an utterance ends without a turn.
+:mod:`voice_agent.turn.barge_in_policy` decides; this calls ``pause()`` and ``resume()`` of the session's output, and
+``session.interrupt()`` once words are confirmed. It is the same for every end. LiveKit's own interruption handling
+stays on: it pauses too when it sees an interim text, and resumes when an utterance ends without a turn.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import AgentStateChangedEvent, io
 
-from ..audio.heard_words import HeardWords
-from ..clock import SYSTEM, Clock
 from ..turn.barge_in_policy import BargeInDecision, Drop, Pause, Resume, Yield
-from ..turn.detector import AgentSound, TurnDetector
+from .agent_speech import AgentSpeech
+from .turn_detectors import TurnDetectors
 
 log = logging.getLogger("voice_agent")
 
-KEPT = 16  # speeches whose words are remembered: the one that plays, and provisional ones
-
-
-@dataclass(slots=True)
-class _Said:
-    """One stretch of synthesised sound: its words, its length so far, whether that is all."""
-
-    words: HeardWords = field(default_factory=HeardWords)
-    total_s: float = 0.0
-    complete: bool = False
-
 
 class BargeIn:
-    """For one session. ``on_barge_in`` is told of every decision (tests, displays)."""
+    """For one session. ``on_barge_in`` is given every decision (for tests and displays)."""
 
-    def __init__(self, session: AgentSession[Any], detectors: Sequence[TurnDetector], clock: Clock = SYSTEM) -> None:
+    def __init__(self, session: AgentSession[Any], speech: AgentSpeech, detectors: TurnDetectors) -> None:
         self._session = session
+        self._speech = speech
         self._detectors = detectors
-        self._clock = clock
         self._output: io.AudioOutput | None = None
-        self._said: OrderedDict[str, deque[_Said]] = OrderedDict()
-        self._playing: _Said | None = None
-        self._began_at = 0.0
-        self._paused_at: float | None = None
-        self._paused_s = 0.0
         self.on_barge_in: Callable[[BargeInDecision], None] = lambda _: None
         self.on_finished: Callable[[], None] = lambda: None
+        detectors.on_barge_in = self.decide
         session.on("agent_state_changed", self._state)
 
-    # --- what the agent says ----------------------------------------------------------------------------------------
-
-    def speaks(self, speech_id: str) -> Callable[[rtc.AudioFrame | None], None]:
-        """A new stretch of sound for that speech: call what is returned with each frame, and with None at the end."""
-        said = _Said()
-        self._said.setdefault(speech_id, deque()).append(said)
-        while len(self._said) > KEPT:
-            self._said.popitem(last=False)
-
-        def frame(frame: rtc.AudioFrame | None) -> None:
-            if frame is None:
-                said.complete = True
-            else:
-                said.words.add(frame, said.total_s)
-                said.total_s += frame.duration
-
-        return frame
-
-    def sound(self) -> AgentSound:
-        """What is being heard of the agent now."""
-        said = self._playing
-        if said is None:
-            return AgentSound()
-        until = self._clock.now() if self._paused_at is None else self._paused_at
-        position = max(0.0, until - self._began_at - self._paused_s)
-        left = max(0.0, said.total_s - position) if said.complete else None
-        return AgentSound(said.words.until(position + 0.3) or "", left)
-
-    # --- what the output reports ------------------------------------------------------------------------------------
-
     def attach(self) -> None:
-        """Listen to the output that the session has now. Called again whenever the agent starts to speak."""
+        """Listen to the session's present output. Called again whenever the agent's state changes."""
         output = self._session.output.audio
         if output is self._output:
             return
@@ -102,38 +53,33 @@ class BargeIn:
 
     def _started(self, _: io.PlaybackStartedEvent) -> None:
         speech = self._session.current_speech
-        mine = self._said.get(speech.id) if speech is not None else None
-        self._playing = mine.popleft() if mine else None
-        self._began_at, self._paused_s, self._paused_at = self._clock.now(), 0.0, None
-        for detector in self._detectors:
-            detector.agent_began()
+        self._speech.playback_started(speech.id if speech is not None else None)
+        self._detectors.agent_began()
 
     def _finished(self, _: io.PlaybackFinishedEvent) -> None:
-        self._playing = self._paused_at = None
+        self._speech.playback_finished()
         self.on_finished()
-        for detector in self._detectors:
-            detector.agent_ended()
-
-    # --- what is decided --------------------------------------------------------------------------------------------
+        self._detectors.agent_ended()
 
     def decide(self, decision: BargeInDecision) -> None:
-        """Do it. Called on the event loop."""
-        log.debug("floor: %s", decision)
+        """Carry out a decision. Called on the event loop."""
+        log.debug("barge-in: %s", decision)
         output = self._session.output.audio
         match decision:
             case Pause():
                 if output is not None:
                     output.pause()
-                self._paused_at = self._clock.now()
+                self._speech.playback_paused()
             case Resume():
-                if self._paused_at is not None:
-                    self._paused_s += self._clock.now() - self._paused_at
-                    self._paused_at = None
+                self._speech.playback_resumed()
                 if output is not None:
                     output.resume()
             case Yield():
-                with contextlib.suppress(RuntimeError):  # a speech that may not be interrupted, or no session any more
+                with contextlib.suppress(RuntimeError):  # the speech may not be interrupted, or the session has ended
                     self._session.interrupt()
             case Drop():
                 pass
         self.on_barge_in(decision)
+
+
+__all__ = ["BargeIn"]

@@ -20,7 +20,8 @@ from ..config import Config
 from ..livekit_compat import output as livekit_output
 from ..livekit_compat.ffi import route_room
 from ..livekit_compat.transcription import skip_speaking_rate
-from ..pipeline.loaded_models import LoadedModels
+from ..pipeline.hooks import PipelineHooks
+from ..pipeline.model_pool import ModelPool
 from ..pipeline.session import PipelineSession, open_session
 from . import audio_input, ledger_publisher, metrics
 from .dtmf import keypad_of
@@ -127,17 +128,20 @@ class UserInput:
 async def open_call(
     ctx: JobContext,
     config: Config,
-    shared: LoadedModels,
+    shared: ModelPool,
     *,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
+    hooks: PipelineHooks | None = None,
     clock: Clock = SYSTEM,
 ) -> AsyncIterator[RoomCall]:
     """Join the room of ``ctx`` and talk in it until the block ends. ``config`` has the job's metadata in it already."""
     reports = TurnReports(ctx, Budget.from_config(config.budget), clock)
     connecting = asyncio.create_task(ctx.connect())
     async with (
-        open_session(config, on_turn=reports.closed, tools=tools, mcp=mcp, shared=shared, clock=clock) as pipeline,
+        open_session(
+            config, on_turn=reports.closed, tools=tools, mcp=mcp, shared=shared, hooks=hooks, clock=clock
+        ) as pipeline,
         contextlib.AsyncExitStack() as ending,
     ):
         await connecting
@@ -151,7 +155,7 @@ async def open_call(
             ending.enter_context(keypad_of(room, session, user.keys, wait_s=config.room.dtmf_wait_s))
         await pipeline.start(
             room=room,
-            room_options=_room_options(config, user, published, many_calls=shared.crowded()),
+            room_options=_room_options(config, user, published, many_calls=shared.under_load()),
             record=False,
             session_host=config.room.remote_session,
         )

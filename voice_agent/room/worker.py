@@ -29,7 +29,9 @@ from ..config import Config, environment_default
 from ..errors import ConfigError, VoiceAgentError
 from ..livekit_compat.ffi import route_events, start_library
 from ..livekit_compat.startup import check as check_dependencies
-from ..pipeline.loaded_models import LoadedModels, Progress, loaded
+from ..pipeline.hooks import PipelineHooks
+from ..pipeline.model_loader import Progress, load_models
+from ..pipeline.model_pool import ModelPool
 from ..runtime.gc import startup_objects_frozen
 from .access import LiveKitAccess
 from .call import RoomCall, open_call
@@ -69,7 +71,7 @@ class Worker:
 
     ``room``: join this one room only, whether or not there is anybody, and end with it. ``full`` False takes calls
     without a limit, as LiveKit's ``dev`` does. ``tools`` as LiveKit's Agent takes them;
-    ``mcp`` makes MCP servers for one call.
+    ``mcp`` makes MCP servers for one call. ``hooks``: what is put between the stages of every call.
     """
 
     def __init__(
@@ -83,14 +85,15 @@ class Worker:
         full: bool = True,
         tools: Sequence[Any] = (),
         mcp: Callable[[], Sequence[Any]] = tuple,
+        hooks: PipelineHooks | None = None,
         progress: Progress = lambda _: None,
         clock: Clock = SYSTEM,
     ) -> None:
         listen = listen or Listen()
         self.config = config
-        self.shared: LoadedModels | None = None
+        self.shared: ModelPool | None = None
         self._progress = progress
-        self._tools, self._mcp = tools, mcp
+        self._tools, self._mcp, self._hooks = tools, mcp, hooks
         self._clock = clock
         self._full = full
         self._room = room
@@ -153,9 +156,9 @@ class Worker:
         route_events()
         # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
-        async with loaded(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
+        async with load_models(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
             self._progress(f"connecting to {shared.endpoint.label}")
-            await shared.choose()
+            await shared.choose_model()
             for note in shared.notes:
                 self._progress(note)
             self.shared = shared
@@ -164,7 +167,7 @@ class Worker:
             with startup_objects_frozen():
                 await self._serve(shared, ended)
 
-    async def _serve(self, shared: LoadedModels, ended: asyncio.Event) -> None:
+    async def _serve(self, shared: ModelPool, ended: asyncio.Event) -> None:
         machine = LoadMonitor(self.config.room, self.cores, lambda: self.taken, shared.scheduler.urgent_wait_s)
         self.server.load_fnc = lambda: told(machine.load(), self._full)
         running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
@@ -242,7 +245,13 @@ class Worker:
                 assert self.shared is not None
                 config = configured(self.config, ctx.job.metadata)
                 async with open_call(
-                    ctx, config, self.shared, tools=self._tools, mcp=self._mcp(), clock=self._clock
+                    ctx,
+                    config,
+                    self.shared,
+                    tools=self._tools,
+                    mcp=self._mcp(),
+                    hooks=self._hooks,
+                    clock=self._clock,
                 ) as held:
                     started.set_result(held)
                     self._held.add(held)

@@ -1,11 +1,13 @@
-"""Who works next, when many calls share the models of one machine. Pure threads: no models, no asyncio.
+"""Whose work runs next when many calls share the models of one machine. Threads only: no models, no asyncio.
 
-Two shapes. :class:`Scheduler` is for the ears: a few threads, one lane a call, at most a pass or two waiting in each; a
-lane whose speaker has paused goes first, because somebody waits for that text, and what nobody waits for leaves a
-thread free and gets a smaller share of the machine the more calls there are. :class:`PrioritySemaphore` is for the
-mouth: each
-call has its own thread, and asks for its turn a piece of sound at a time, and says by when it has to begin; what is not
-due yet leaves a place free. Neither interrupts what has begun: a pass or a piece takes 50 to 300 milliseconds.
+:class:`Scheduler` is for STT. It has a few threads and one executor a call, in which a pass or two wait. The executor
+of a call whose user has paused goes first, because that user waits for the text. Passes during speech leave one thread
+free, and get a smaller share of the machine the more calls there are.
+
+:class:`PrioritySemaphore` is for TTS. Each call has a thread of its own, asks for one piece of sound at a time, and says
+when that piece is due. What is not due yet leaves a place free.
+
+Neither interrupts work that has begun: a pass or a piece takes 50 to 300 milliseconds.
 """
 
 from __future__ import annotations
@@ -25,18 +27,21 @@ from ..clock import SYSTEM, Clock
 
 P = ParamSpec("P")
 T = TypeVar("T")
-WAITS_KEPT = 32  # urgent waits that Lanes.urgent_wait_s looks back on
-REST = 2.0  # how long work that nobody waits for rests, in its own length: times the square of further calls on a core
+WAITS_KEPT = 32
+"""Urgent waits that :meth:`Scheduler.urgent_wait_s` looks back on."""
+PAUSE_FACTOR = 2.0
+"""After work that was not urgent, none of that kind begins for a pause: this times the work's own duration, times the
+square of further calls a core."""
 MOST_THREADS = 8
-ASK_AGAIN_S = 0.01  # during that rest: has anything become urgent?
+POLL_S = 0.01
+"""During that pause: how often it is looked whether something has become urgent."""
 
 
 class ScheduledExecutor(Executor):
-    """One call's place in :class:`Scheduler`: an executor as any other, whose ``shutdown`` leaves the other calls
-    be."""
+    """One call's executor in a :class:`Scheduler`. Its ``shutdown`` does not touch the other calls."""
 
     def __init__(self, scheduler: Scheduler, urgent: Callable[[], bool]) -> None:
-        self._lanes = scheduler
+        self._scheduler = scheduler
         self.urgent = urgent
         self.urgent_since: float | None = None
         self.waiting: deque[tuple[int, float, Future[Any], Callable[[], Any]]] = deque()
@@ -45,27 +50,28 @@ class ScheduledExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
-        self._lanes.enqueue(self, future, lambda: fn(*args, **kwargs))
+        self._scheduler.enqueue(self, future, lambda: fn(*args, **kwargs))
         return future
 
-    def look(self, now: float) -> None:
-        """Is it urgent, and since when? Looked at when work comes, and when a thread is free or asks again."""
+    def update_urgency(self, now: float) -> None:
+        """Note since when it is urgent. Called when work is submitted, and when a thread is free or polls."""
         self.urgent_since = (now if self.urgent_since is None else self.urgent_since) if self.urgent() else None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; what waits is cancelled, whatever ``cancel_futures`` says. ``wait`` has nothing to wait for."""
-        self._lanes.remove(self)
+        """Take no more work; what waits is cancelled, whatever ``cancel_futures`` says, so ``wait`` has no effect."""
+        self._scheduler.remove(self)
 
 
 class Scheduler:
-    """Runs what the lanes submit on ``width`` threads (default: one a core, at most MOST_THREADS), a lane's in order.
+    """Runs the work of its executors on ``width`` threads (default: one a core, at most MOST_THREADS). The work of one
+    executor runs in order, and never on two threads at once.
 
-    Among the lanes with work, those that are ``urgent`` right now go first; among equals, the one that has waited
-    longest. Urgency is asked when a thread is free, not when work is submitted: a pass that was begun to be wanted
-    while somebody spoke becomes urgent the moment they pause. The last free thread takes urgent work only.
+    Executors with work that are urgent go first; among equals, the one whose work has waited longest. Urgency is asked
+    when a thread is free, not when work is submitted: a pass that was submitted during speech becomes urgent the moment
+    the user pauses. The last free thread takes urgent work only.
 
-    With one lane, work follows on work. With more, after a piece that was not urgent only urgent ones are taken
-    for a while: texts during speech are good to have, but voices, VADs and networks need the same ``cores``.
+    With one executor, work follows on work. With more, after work that was not urgent only urgent work begins for a
+    while: texts during speech are useful, but TTS, VAD and network need the same ``cores``.
     """
 
     def __init__(
@@ -78,58 +84,63 @@ class Scheduler:
         self._clock = clock
         self._cores = cores or os.cpu_count() or 1
         width = width or min(self._cores, MOST_THREADS)
-        self._places = max(1, width - 1)  # for what is not urgent
-        self._rest_until = 0.0
-        self._ready = threading.Condition()
-        self._lanes: list[ScheduledExecutor] = []
+        self._places = max(1, width - 1)  # for work that is not urgent
+        self._pause_until = 0.0
+        self._changed = threading.Condition()
+        self._executors: list[ScheduledExecutor] = []
         self._count = itertools.count()
-        self._closed = self._asking = False
+        self._closed = self._polling = False
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
-        self._threads = [threading.Thread(target=self._work, name=f"ears {i}", daemon=True) for i in range(width)]
+        self._threads = [threading.Thread(target=self._work, name=f"stt-{i}", daemon=True) for i in range(width)]
         for thread in self._threads:
             thread.start()
 
-    def lane(self, urgent: Callable[[], bool] = lambda: False) -> ScheduledExecutor:
-        """A lane for one call. ``urgent`` is called from the working threads and by who submits; it must not block."""
-        lane = ScheduledExecutor(self, urgent)
-        with self._ready:
-            self._lanes.append(lane)
-        return lane
+    def executor(self, urgent: Callable[[], bool] = lambda: False) -> ScheduledExecutor:
+        """An executor for one call. ``urgent`` is called from any thread, and must not block."""
+        executor = ScheduledExecutor(self, urgent)
+        with self._changed:
+            self._executors.append(executor)
+        return executor
 
-    def enqueue(self, lane: ScheduledExecutor, future: Future[Any], call: Callable[[], Any]) -> None:
-        """Wait for a thread in ``lane``. RuntimeError after :meth:`close` or the lane's ``shutdown``."""
-        with self._ready:
-            if self._closed or lane.closed:
+    def enqueue(self, executor: ScheduledExecutor, future: Future[Any], call: Callable[[], Any]) -> None:
+        """Let ``call`` wait for a thread. RuntimeError after :meth:`close` or the executor's ``shutdown``."""
+        with self._changed:
+            if self._closed or executor.closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             now = self._clock.now()
-            lane.waiting.append((next(self._count), now, future, call))
-            lane.look(now)
-            self._ready.notify()
+            executor.waiting.append((next(self._count), now, future, call))
+            executor.update_urgency(now)
+            self._changed.notify()
 
-    def remove(self, lane: ScheduledExecutor) -> None:
-        """Forget ``lane``; what waits in it is cancelled."""
-        with self._ready:
-            lane.closed = True
-            if lane in self._lanes:
-                self._lanes.remove(lane)
-            dropped = [future for _, _, future, _ in lane.waiting]
-            lane.waiting.clear()
+    def remove(self, executor: ScheduledExecutor) -> None:
+        """Forget ``executor``; its waiting work is cancelled."""
+        with self._changed:
+            executor.closed = True
+            if executor in self._executors:
+                self._executors.remove(executor)
+            dropped = [future for _, _, future, _ in executor.waiting]
+            executor.waiting.clear()
         for future in dropped:
             future.cancel()
 
     def close(self) -> None:
         """Run nothing more."""
-        with self._ready:
+        with self._changed:
             self._closed = True
-            self._ready.notify_all()
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        for lane in tuple(self._lanes):
-            self.remove(lane)
+        for executor in tuple(self._executors):
+            self.remove(executor)
 
-    def crowded(self, calls_per_core: float) -> bool:
-        """Whether there are more calls than that."""
-        return len(self._lanes) > calls_per_core * self._cores
+    def has_more_calls_than(self, calls_per_core: float) -> bool:
+        """Whether there are more executors than that."""
+        return len(self._executors) > calls_per_core * self._cores
+
+    def pause_until(self, at: float) -> None:
+        """Begin no work that is not urgent before ``at`` (monotonic seconds)."""
+        with self._changed:
+            self._pause_until = max(self._pause_until, at)
 
     def urgent_wait_s(self, within_s: float) -> float:
         """The longest that urgent work waited for a thread in the last ``within_s`` seconds; 0 if there was none."""
@@ -137,57 +148,61 @@ class Scheduler:
         return max((wait for at, wait in tuple(self._waits) if at >= since), default=0.0)
 
     def _next(self) -> _Job | None:
-        with self._ready:
+        with self._changed:
             while True:
                 if self._closed:
                     return None
-                waiting = [lane for lane in self._lanes if lane.waiting and not lane.running]
+                waiting = [executor for executor in self._executors if executor.waiting and not executor.running]
                 if not waiting:
-                    self._ready.wait()
+                    self._changed.wait()
                     continue
                 now = self._clock.now()
                 for one in waiting:
-                    one.look(now)
-                lane = min(waiting, key=lambda lane: (lane.urgent_since is None, lane.waiting[0][0]))
-                if lane.urgent_since is not None or (self._places and now >= self._rest_until):
+                    one.update_urgency(now)
+                executor = min(waiting, key=lambda one: (one.urgent_since is None, one.waiting[0][0]))
+                if executor.urgent_since is not None or (self._places and now >= self._pause_until):
                     break
-                if self._asking:
-                    self._ready.wait()  # another thread looks
+                if self._polling:
+                    self._changed.wait()  # another thread polls
                     continue
-                self._asking = True
-                self._ready.wait(ASK_AGAIN_S)
-                self._asking = False
-            self._ready.notify()  # there may be more, or somebody to ask again for it
-            _, wanted_at, future, call = lane.waiting.popleft()
-            job = _Job(lane, future, call, lane.urgent_since is not None)
-            lane.running = True
-            if lane.urgent_since is not None:
-                # Nobody waited for what was wanted in mid-speech before the speaker paused.
-                self._waits.append((now, now - max(wanted_at, lane.urgent_since)))
-            else:
-                self._places -= 1
-            lane.urgent_since = None
-            return job
+                self._polling = True
+                self._changed.wait(POLL_S)
+                self._polling = False
+            self._changed.notify()  # there may be more work, or a thread is needed that polls
+            return self._take(executor, now)
+
+    def _take(self, executor: ScheduledExecutor, now: float) -> _Job:
+        """The executor's first work, which runs from now on."""
+        _, submitted_at, future, call = executor.waiting.popleft()
+        job = _Job(executor, future, call, executor.urgent_since is not None)
+        executor.running = True
+        if executor.urgent_since is not None:
+            # What was submitted during speech has been waited for only since the user paused.
+            self._waits.append((now, now - max(submitted_at, executor.urgent_since)))
+        else:
+            self._places -= 1
+        executor.urgent_since = None
+        return job
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
             began = self._clock.now()
             run(job.future, job.call)
-            with self._ready:
-                job.lane.running = False
+            with self._changed:
+                job.executor.running = False
                 if not job.urgent:
                     ended = self._clock.now()
-                    # The square: twice as many calls leave half as much of the machine, and ask for twice of it.
-                    rest = REST * ((len(self._lanes) - 1) / self._cores) ** 2
-                    self._rest_until = max(self._rest_until, ended + (ended - began) * rest)
+                    # The square: twice as many calls leave half as much of the machine, and need twice as much of it.
+                    pause = PAUSE_FACTOR * ((len(self._executors) - 1) / self._cores) ** 2
+                    self._pause_until = max(self._pause_until, ended + (ended - began) * pause)
                     self._places += 1
-                self._ready.notify()
-            del job  # nothing of a finished call is kept until the next one comes
+                self._changed.notify()
+            del job  # nothing of a finished call is kept until the next work comes
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    lane: ScheduledExecutor
+    executor: ScheduledExecutor
     future: Future[Any]
     call: Callable[[], Any]
     urgent: bool
@@ -206,28 +221,33 @@ def run(future: Future[Any], call: Callable[[], Any]) -> None:
 
 
 class PrioritySemaphore:
-    """Lets ``width`` threads through at a time: who must begin first goes first, then who came first.
+    """Lets ``width`` threads through at a time: the one that is due first, then the one that came first.
 
-    Of those who need not begin yet only ``early`` are let through at a time, so that who comes in a hurry finds a place
-    (unless all of them are in a hurry).
+    Of those that are not due yet only ``early`` are let through at a time, so that a thread that is due when it comes
+    finds a place (unless all places are taken by threads that are due).
     """
 
     def __init__(self, width: int = 2, early: int = 1, clock: Clock = SYSTEM) -> None:
         if not 1 <= early <= width:
-            raise ValueError(f"a turnstile lets at least one through, not {early} of {width}")
+            raise ValueError(f"a semaphore lets at least one through, not {early} of {width}")
         self._free, self._early = width, early
         self._clock = clock
         self._lock = threading.Lock()
         self._count = itertools.count()
         self._waiting: list[tuple[float, int, _Entry]] = []
 
+    @property
+    def waiting(self) -> int:
+        """Threads that wait for their turn."""
+        return len(self._waiting)
+
     @contextlib.contextmanager
-    def turn(self, by: float) -> Iterator[None]:
-        """Wait for a turn, which should begin at ``by`` (monotonic seconds) at the latest; it ends with the block."""
+    def turn(self, due_at: float) -> Iterator[None]:
+        """Wait for a turn, which should begin by ``due_at`` (monotonic seconds); it ends with the block."""
         entry = _Entry()
         with self._lock:
-            heapq.heappush(self._waiting, (by, next(self._count), entry))
-            self._let_in()
+            heapq.heappush(self._waiting, (due_at, next(self._count), entry))
+            self._let_through()
         entry.entered.wait()
         try:
             yield
@@ -235,14 +255,14 @@ class PrioritySemaphore:
             with self._lock:
                 self._free += 1
                 self._early += entry.early
-                self._let_in()
+                self._let_through()
 
-    def _let_in(self) -> None:
+    def _let_through(self) -> None:
         while self._waiting and self._free:
-            by, _, entry = self._waiting[0]
-            entry.early = by > self._clock.now()
+            due_at, _, entry = self._waiting[0]
+            entry.early = due_at > self._clock.now()
             if entry.early and not self._early:
-                return  # nor are the others due
+                return  # the others are not due either
             heapq.heappop(self._waiting)
             self._free -= 1
             self._early -= entry.early

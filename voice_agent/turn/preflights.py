@@ -12,7 +12,7 @@ class Preflights:
     """``last_at_s``: when the last one went out. Texts are compared by their words (:func:`.turn_text.words_of`)."""
 
     def __init__(self, config: TurnConfig) -> None:
-        self._config = config
+        self.config = config
         self.reset()
 
     def reset(self) -> None:
@@ -38,7 +38,7 @@ class Preflights:
 
     def start(self, words: str, now_s: float, *, early: bool) -> bool:
         """Count a preflight on ``words``; False if the turn has had its number."""
-        if self._count >= self._config.max_preflights:
+        if self._count >= self.config.max_preflights:
             return False
         self._words = words
         self._count += 1
@@ -60,6 +60,6 @@ class Preflights:
 
     def early_left(self, now_s: float) -> int:
         """How many the turn may still have while the user speaks; 0 shortly after the last."""
-        if now_s - self.last_at_s < self._config.early_preflight_spacing_s:
+        if now_s - self.last_at_s < self.config.early_preflight_spacing_s:
             return 0
-        return max(0, self._config.max_early_preflights - self._early)
+        return max(0, self.config.max_early_preflights - self._early)

@@ -71,6 +71,10 @@ class TurnPolicy:
         self._loud_until_s = 0.0
         self._committed: EndOfTurn | None = None
 
+    def configure(self, config: TurnConfig) -> None:
+        """Use ``config`` from now on."""
+        self.config = self._wait.config = self._preflights.config = config
+
     # --- what the stream reads ------------------------------------------------------------------------------------
 
     @property

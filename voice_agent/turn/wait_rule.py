@@ -12,7 +12,7 @@ class WaitRule:
     """The evidence of one turn. The average pause is kept over turns."""
 
     def __init__(self, config: TurnConfig) -> None:
-        self._config = config
+        self.config = config
         self._scores: dict[str, float] = {}
         self.acoustic: float | None = None
         self._inner_pauses: list[float] = []  # pauses of this turn after which the user went on
@@ -34,13 +34,13 @@ class WaitRule:
     def add_pause(self, pause_s: float) -> None:
         """The user went on after a pause of ``pause_s``."""
         self.acoustic = None
-        if pause_s >= self._config.min_pause_s:
+        if pause_s >= self.config.min_pause_s:
             self._inner_pauses.append(pause_s)
             self._usual_pause_s += USUAL_PAUSE_SHARE * (pause_s - self._usual_pause_s)
 
     def wait_s(self, words: str) -> float:
         """The silence in s after which a turn with these words ends."""
-        c = self._config
+        c = self.config
         wait = self._by_score(self.score(words))
         if self.acoustic is not None and wait < c.wait_unfinished_s:
             if self.acoustic <= c.acoustic_unfinished:
@@ -54,7 +54,7 @@ class WaitRule:
         return wait * c.patience_factor
 
     def _by_score(self, score: float | None) -> float:
-        c = self._config
+        c = self.config
         if score is None:
             return c.wait_unsure_s
         if score >= c.score_sure:

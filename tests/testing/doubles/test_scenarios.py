@@ -82,7 +82,7 @@ def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
             script,
             wanted,
             folder,
-            target=HarnessTarget(parts, clock),
+            target=HarnessTarget(parts.pool, clock),
             utterance_source=ScriptedUtteranceSource(),
             clock=clock,
             on_step=over,

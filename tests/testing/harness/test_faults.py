@@ -1,4 +1,4 @@
-"""The fault switch delays the stage that it names, and touches nothing when it names none."""
+"""Faults delay the stage that the configuration names, and wrap nothing when it names none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from voice_agent.errors import ConfigError
 from voice_agent.testing.harness.faults import Faults
 from voice_agent.turn_events import EndOfTurn, SpeechStarted, TurnEvent
 
-COMMIT = EndOfTurn("hi", 1.0, 0.2, 0.2)
+END = EndOfTurn("hi", 1.0, 0.2, 0.2)
 
 
-class Taker:
-    """A turn taker that says what it is told to."""
+class ScriptedDetector:
+    """A turn detector that emits what the test has it emit."""
 
     in_speech = True
     speech_ended_s = loud_until_s = 1.5
@@ -46,37 +46,37 @@ class Taker:
 
 def test_nothing_is_wrapped_without_a_stage() -> None:
     faults = Faults(DebugConfig())
-    turn_detector = Taker()
+    turn_detector = ScriptedDetector()
     with ThreadPoolExecutor(1) as thread:
-        assert faults.thread(thread) is thread
+        assert faults.stt_executor(thread) is thread
     assert faults.turn_detector(turn_detector) is turn_detector
 
 
 def test_a_wrong_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match="delay_stage"):
-        load(env={}, flags={"debug.delay_stage": "mouth"})
+        load(env={}, flags={"debug.delay_stage": "voice"})
 
 
-async def test_a_commit_comes_late_and_in_order() -> None:
+async def test_an_end_of_turn_comes_late_and_in_order() -> None:
     faults = Faults(DebugConfig(delay_stage="turn", delay_ms=20.0))
-    inner = Taker()
+    inner = ScriptedDetector()
     got: list[TurnEvent] = []
     turn_detector = faults.turn_detector(inner)
     turn_detector.bind(got.append)
     started = SpeechStarted(0.0)
     inner.emit(started)
-    assert got == [started]  # only commits are late
-    inner.emit(COMMIT)
-    inner.emit(started)  # what follows a late commit must not overtake it
+    assert got == [started]  # only an end of turn is late
+    inner.emit(END)
+    inner.emit(started)  # what follows a late end of turn must not overtake it
     assert got == [started]
     async with asyncio.timeout(10):
         while len(got) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-    assert got == [started, COMMIT, started]
+    assert got == [started, END, started]
     faults.stage = ""
     await asyncio.sleep(0.03)
-    inner.emit(COMMIT)
-    assert got[-1] is COMMIT
+    inner.emit(END)
+    assert got[-1] is END
     assert turn_detector.in_speech
     assert turn_detector.speech_ended_s == 1.5
     await turn_detector.aclose()
@@ -87,8 +87,8 @@ async def test_a_pass_takes_longer_on_its_own_thread() -> None:
     faults = Faults(DebugConfig(delay_stage="stt", delay_ms=30.0))
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as pool:
-        slow = faults.thread(pool)
+        slow = faults.stt_executor(pool)
         began = loop.time()
         assert await loop.run_in_executor(slow, lambda: 7) == 7
         assert loop.time() - began >= 0.03
-    assert faults.of("llm") == 0.0
+    assert faults.llm_delay_s() == 0.0

@@ -88,7 +88,7 @@ def test_a_pass_lasts_until_its_thread_is_free() -> None:
     """The fault's delay comes after the function returned: a pass measured inside it would not see it."""
     faults = Faults(DebugConfig(delay_stage="stt", delay_ms=30.0))
     with ThreadPoolExecutor(1) as pool:
-        ears = TimedThread(faults.thread(pool), SYSTEM, own_usage)
+        ears = TimedThread(faults.stt_executor(pool), SYSTEM, own_usage)
         assert ears.submit(lambda: 7).result() == 7
         faults.stage = ""
         assert ears.submit(lambda: 8).result() == 8

@@ -8,7 +8,7 @@ import pytest
 
 from voice_agent.config import TurnConfig, models
 from voice_agent.llm.local.embedded import EmbeddedModel
-from voice_agent.pipeline.loaded_models import reading
+from voice_agent.pipeline.model_loader import next_token_reader
 from voice_agent.turn import RuleEndOfTurnModel, TextEndOfTurnModel
 from voice_agent.turn.eou.english_rules import LEAST_SCORE, adjusted, grammar_penalty, without_last_stop
 
@@ -150,7 +150,7 @@ def end_of_turn_model(request: pytest.FixtureRequest) -> Iterator[TextEndOfTurnM
     path = models.smollm2()
     with contextlib.ExitStack() as stack:
         chatting = stack.enter_context(EmbeddedModel.shared(path)) if request.param == "llama.cpp" else None
-        yield TextEndOfTurnModel(reading(path, chatting)())
+        yield TextEndOfTurnModel(next_token_reader(path, chatting)())
 
 
 def test_the_real_model_tells_finished_from_unfinished(end_of_turn_model: TextEndOfTurnModel) -> None:

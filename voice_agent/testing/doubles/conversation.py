@@ -201,7 +201,7 @@ async def conversation(
         raise UsageError("give tools to the agent that build makes; tools= is for the default agent")
     if build is None:
         parts = ScriptedParts(config, clock, replies=replies, mishears=mishears)
-        async with call_harness(config, record=record, tools=tools, shared=parts, clock=clock) as made:
+        async with call_harness(config, record=record, tools=tools, shared=parts.pool, clock=clock) as made:
             talk = Conversation(made, patience_s=patience_s)
             yield talk
             talk._collect()

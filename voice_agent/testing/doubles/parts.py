@@ -1,10 +1,11 @@
-"""The road's stages as doubles: hand :class:`ScriptedParts` to ``road(shared=...)`` or ``stage(shared=...)``."""
+"""The pipeline's stages as doubles: hand :attr:`ScriptedParts.pool` to ``open_session(shared=...)`` or
+``call_harness(shared=...)``."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, cast
 
 from ...clock import Clock
@@ -12,12 +13,13 @@ from ...config import Config, LlmConfig
 from ...llm.client import ChatLLM
 from ...llm.sim_spec import SimSpec, parse_spec
 from ...llm.types import Endpoint
-from ...pipeline.loaded_models import LoadedModels, ScheduledVoice
-from ...runtime.scheduling import ScheduledExecutor
+from ...pipeline.model_pool import ModelPool
+from ...pipeline.stage_factories import StageFactories
+from ...runtime.scheduling import Scheduler
 from ...stt import FastWhisperSTT
 from ...stt.decoder import WhisperEngine
 from ...stt.hypothesis import words_key
-from ...tts import PiperTTS
+from ...tts import PiperTTS, Voice
 from ...turn import EndOfTurnModel, RuleEndOfTurnModel
 from .llm import Replies, ScriptedLLM, ScriptedProvider, endpoint
 from .stt import ScriptedEngine, ScriptedSTT
@@ -52,8 +54,8 @@ class ScriptedEndOfTurnModel:
         return self._rules.score(text)
 
 
-class ScriptedParts(LoadedModels):
-    """In place of :func:`voice_agent.pipeline.loaded_models.loaded`: doubled STT, LLM and TTS, nothing on disk or net.
+class ScriptedParts:
+    """Doubled STT, LLM and TTS for a session: nothing on disk or net. :attr:`pool` stands for loaded models.
 
     ``replies``: see :class:`~voice_agent.testing.doubles.llm.ScriptedProvider`. Its pace is that of
     ``config.llm.spec`` where that is ``sim:...`` (first token, speed, stalls, errors). :meth:`verify` raises
@@ -69,34 +71,41 @@ class ScriptedParts(LoadedModels):
         mishears: dict[str, str] | None = None,
         whole: Sequence[str] = (),
     ) -> None:
-        super().__init__(config, endpoint(), [], clock)
-        self.doubled = True
         self.provider = ScriptedProvider(replies, pace=pace_of(config))
         hedge = (config.llm.hedge or "").strip()
         self.second = ScriptedProvider(replies, pace=parse_spec(hedge)) if hedge.partition(":")[0] == "sim" else None
-        self.hedge = endpoint() if self.second is not None else None
         self.whisper = ScriptedEngine(mishears=mishears)
         self.stts: list[ScriptedSTT] = []
         self._whole = tuple(whole)
-        self.ears, self.mouth, self.mind = self._ears, self._make_tts, self._make_llm
+        self.pool = ModelPool(
+            config,
+            endpoint(),
+            self,
+            hedge=endpoint() if self.second is not None else None,
+            factories=StageFactories(
+                stt=self._make_stt,
+                tts=self._make_tts,
+                llm=self._make_llm,
+                stt_executor=_one_thread,
+                doubled=True,
+            ),
+            clock=clock,
+        )
 
-    def engine(self, language: str, model: str | None = None) -> WhisperEngine:
+    def engine(self, language: str, model: str) -> WhisperEngine:
         return cast(WhisperEngine, self.whisper)
 
-    def voice(self, name: str) -> ScheduledVoice:
-        return cast(ScheduledVoice, ScriptedVoice(22_050))
+    def voice(self, name: str) -> Voice:
+        return cast(Voice, ScriptedVoice(22_050))
 
     def end_of_turn_model(self) -> EndOfTurnModel:
         return ScriptedEndOfTurnModel(self._whole)
-
-    def lane(self, urgent: Callable[[], bool]) -> ScheduledExecutor:
-        return cast(ScheduledExecutor, ThreadPoolExecutor(1, thread_name_prefix="scripted-lane"))
 
     def verify(self) -> None:
         """Raise ScriptError if the conversation did not go by the script."""
         self.provider.verify()
 
-    def _ears(self, model: str, **given: Any) -> FastWhisperSTT:
+    def _make_stt(self, model: str, **given: Any) -> FastWhisperSTT:
         thread = given["thread"]
         stt = ScriptedSTT(engine=self.whisper, turn_detector=given["turn_detector"], clock=given["clock"])
         stt.thread.shutdown()
@@ -108,5 +117,9 @@ class ScriptedParts(LoadedModels):
         return ScriptedTTS(clock=given["clock"])
 
     def _make_llm(self, settings: LlmConfig, endpoint: Endpoint, *, clock: Clock) -> ChatLLM:
-        script = self.second if self.second is not None and endpoint is self.hedge else self.provider
+        script = self.second if self.second is not None and endpoint is self.pool.hedge else self.provider
         return ScriptedLLM.following(script, settings, clock=clock)
+
+
+def _one_thread(scheduler: Scheduler, urgent: Callable[[], bool]) -> Executor:
+    return ThreadPoolExecutor(1, thread_name_prefix="scripted-stt")

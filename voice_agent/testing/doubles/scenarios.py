@@ -140,7 +140,7 @@ def run_deterministic(script: Script, config: Config, folder: Path, *, seed: int
             repeat=repeat,
             seed=seed,
             utterance_source=ScriptedUtteranceSource(),
-            target=HarnessTarget(parts, clock),
+            target=HarnessTarget(parts.pool, clock),
             clock=clock,
         )
 

@@ -23,8 +23,10 @@ from ...audio.timeline import Timeline
 from ...budget.ledger import Mark, Turn
 from ...clock import SYSTEM, Clock
 from ...config import Config
-from ...pipeline.loaded_models import LoadedModels
+from ...pipeline.hooks import PipelineHooks
+from ...pipeline.model_pool import ModelPool
 from ...pipeline.session import PipelineSession, Progress, open_session
+from .faults import Faults
 from .rows import MARGIN_S, OVERLAP_SETTLED_S
 from .script_input import ScriptInput, SimulatedEcho
 from .script_output import ScriptOutput
@@ -117,18 +119,27 @@ async def call_harness(
     on_note: Progress = lambda _: None,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
-    shared: LoadedModels | None = None,
+    shared: ModelPool | None = None,
+    hooks: PipelineHooks | None = None,
     clock: Clock = SYSTEM,
 ) -> AsyncIterator[CallHarness]:
     """Start the agent with recordings in place of a device; ``record`` is written as the call goes on.
 
     ``echo``: the agent's sound comes back into the user's microphone. ``shared``: loaded models, or doubles of them.
+    ``hooks``: what is put between the stages (default: the delay of ``[debug]``).
     Raises what :func:`~voice_agent.pipeline.session.open_session` raises.
     """
     closed: asyncio.Queue[Turn] = asyncio.Queue()
     with Timeline(record, clock) as timeline:
         async with open_session(
-            config, on_turn=closed.put_nowait, progress=on_note, tools=tools, mcp=mcp, shared=shared, clock=clock
+            config,
+            on_turn=closed.put_nowait,
+            progress=on_note,
+            tools=tools,
+            mcp=mcp,
+            shared=shared,
+            hooks=hooks or Faults(config.debug),
+            clock=clock,
         ) as pipeline:
             source = ScriptInput(timeline, echo)
             sink = ScriptOutput(timeline, on_audible=pipeline.audible, on_gaps=pipeline.ledger.gaps)

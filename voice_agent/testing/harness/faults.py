@@ -1,7 +1,7 @@
-"""A switch that makes one stage slower on purpose, for real: does the verdict find it? (docs/verdict.md)
+"""Makes one stage slower on purpose, to see whether the verdict finds it (docs/verdict.md).
 
-``[debug] delay_stage = "llm"`` and ``delay_ms = 40`` in the configuration. The delay is real: the sound comes later
-by as much as nothing else hides. A session that names no stage is not touched at all.
+``[debug] delay_stage = "llm"`` and ``delay_ms = 40`` in the configuration. The delay is real: the sound comes later by
+the part of it that nothing else hides. A session without a stage to delay is not wrapped at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from livekit.agents.voice import io
 
 from ...audio.samples import Int16
 from ...config import DebugConfig
+from ...pipeline.hooks import PipelineHooks
 from ...turn_events import BaseTurnDetector, EndOfTurn, TurnEvent
 
 if TYPE_CHECKING:
@@ -27,41 +28,40 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Faults:
-    """What one session's stages ask. ``stage`` may be changed while it runs; "" is no delay."""
+class Faults(PipelineHooks):
+    """Delays one stage. ``stage`` may be changed while the session runs; "" is no delay."""
 
     def __init__(self, config: DebugConfig) -> None:
         self.stage = config.delay_stage
         self.delay_s = config.delay_ms / 1000
-        self._wired = bool(config.delay_stage)
+        self._wraps = bool(config.delay_stage)
 
     def of(self, stage: str) -> float:
-        """Seconds by which ``stage`` is late at present."""
+        """Seconds by which ``stage`` is delayed at present."""
         return self.delay_s if self.stage == stage else 0.0
 
-    async def pause(self, stage: str) -> None:
-        """Wait, if ``stage`` is the slow one."""
-        if delay_s := self.of(stage):
-            await asyncio.sleep(delay_s)
-
-    def thread(self, inner: Executor) -> Executor:
-        """stt: every pass of the ears takes longer."""
-        return _SlowThread(inner, self) if self._wired else inner
+    def stt_executor(self, inner: Executor) -> Executor:
+        """stt: every pass takes longer."""
+        return _SlowExecutor(inner, self) if self._wraps else inner
 
     def turn_detector(self, inner: BaseTurnDetector) -> BaseTurnDetector:
-        """turn: a commit comes later; what follows it keeps its place."""
-        return _SlowTurnDetector(inner, self) if self._wired else inner
+        """turn: the end of turn comes later; the events after it stay in order."""
+        return _SlowTurnDetector(inner, self) if self._wraps else inner
+
+    def llm_delay_s(self) -> float:
+        """llm: the request goes out later."""
+        return self.of("llm")
 
     def voice(self, inner: Speaker) -> Speaker:
-        """tts: the first sound of a reply's first words takes longer to make."""
-        return _SlowVoice(inner, self) if self._wired else inner
+        """tts: the first sound of a reply takes longer."""
+        return _SlowVoice(inner, self) if self._wraps else inner
 
     def output(self, inner: io.AudioOutput) -> io.AudioOutput:
-        """output: the first sound of a reply lies around before it is handed on."""
-        return _SlowOutput(inner, self) if self._wired else inner
+        """output: the first sound of a reply is handed on later."""
+        return _SlowOutput(inner, self) if self._wraps else inner
 
 
-class _SlowThread(Executor):
+class _SlowExecutor(Executor):
     def __init__(self, inner: Executor, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
@@ -70,7 +70,7 @@ class _SlowThread(Executor):
         def slow() -> T:
             result = fn(*args, **kwargs)
             if delay_s := self._faults.of("stt"):
-                Event().wait(delay_s)  # on the ears' own thread, as a slower model would be
+                Event().wait(delay_s)  # on the STT's own thread, as a slower model would be
             return result
 
         return self._inner.submit(slow)
@@ -88,7 +88,7 @@ class _SlowVoice:
         self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None
     ) -> Iterator[AudioChunk]:
         if low_latency and (delay_s := self._faults.of("tts")):
-            Event().wait(delay_s)  # on the voice's own thread
+            Event().wait(delay_s)  # on the TTS's own thread
         yield from self._inner.speak(text, delivery, low_latency=low_latency, stop=stop)
 
 
@@ -154,7 +154,7 @@ class _SlowOutput(io.AudioOutput):
         await super().capture_frame(frame)
         if self._first:
             self._first = False
-            await self._faults.pause("output")
+            await asyncio.sleep(self._faults.of("output"))
         await self._next.capture_frame(frame)
 
     @property

@@ -18,7 +18,7 @@ from ...audio.timeline import RECORD_RATE, USER_RATE
 from ...budget.ledger import Turn
 from ...clock import SYSTEM, Clock
 from ...config import Config
-from ...pipeline.loaded_models import LoadedModels
+from ...pipeline.model_pool import ModelPool
 from ..harness.call_harness import CallHarness, call_harness
 from ..harness.rows import row_of, turns_of_each
 from ..harness.script_input import SimulatedEcho
@@ -56,7 +56,7 @@ def _tool(tool: ScriptTool) -> Any:
 class HarnessTarget:
     """Starts the agent for a script. ``shared``: loaded models, or doubles of them."""
 
-    shared: LoadedModels | None = None
+    shared: ModelPool | None = None
     clock: Clock = SYSTEM
     name: str = "script"
     notes: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class HarnessTarget:
             clock=self.clock,
         ) as call:
             # A doubled voice is no speech that the VAD could find.
-            yield HarnessEnd(call, checks_recording=self.shared is None or not self.shared.doubled)
+            yield HarnessEnd(call, checks_recording=self.shared is None or not self.shared.factories.doubled)
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ class TextEndOfTurnModel:
     """
 
     def __init__(self, next_tokens: NextTokens, *, top: int = 100) -> None:
-        self._next_tokens = next_tokens
+        self.next_tokens = next_tokens
         self._top = top
 
     def score(self, text: str) -> float:
@@ -43,7 +43,7 @@ class TextEndOfTurnModel:
         bare = without_last_stop(text)
         if not bare:
             return LEAST_SCORE
-        found = self._next_tokens(PROMPT_HEAD + bare, self._top)
+        found = self.next_tokens(PROMPT_HEAD + bare, self._top)
         score = math.log(sum(math.exp(p) for token, p in found if token.strip() in _ENDS) + 1e-6)
         return adjusted(score, text)
 

@@ -1,4 +1,4 @@
-"""When a voice that many calls share makes the next piece: no model, and the time is the test's."""
+"""When a voice that many calls share makes the next piece. No model; the clock is the test's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from voice_agent.clock import ManualClock
-from voice_agent.pipeline.loaded_models import AHEAD_S, LATER_S, PROVISIONAL_S, SLACK_S, ScheduledVoice
+from voice_agent.pipeline.scheduled_voice import AHEAD_S, MARGIN_S, PROVISIONAL_DELAY_S, PROVISIONAL_S, ScheduledVoice
 from voice_agent.runtime.scheduling import PrioritySemaphore
 from voice_agent.tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES, AudioChunk, Delivery, Stop
 
@@ -20,7 +20,7 @@ LENGTHS_S = (0.2, 0.3, 1.2, 2.0, 2.0)
 
 
 class Pieces:
-    """A voice whose pieces have lengths, and take no time."""
+    """A voice whose pieces have the lengths LENGTHS_S, and take no time."""
 
     sample_rate = RATE
 
@@ -43,32 +43,32 @@ class Pieces:
             yield AudioChunk(np.zeros(round(length_s * RATE), np.int16), last=number == len(LENGTHS_S))
 
 
-class Noted(PrioritySemaphore):
-    """Lets everybody in, and notes by when they had to begin."""
+class RecordingSemaphore(PrioritySemaphore):
+    """Records when each piece was due."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock=clock)
-        self.by: list[float] = []
+        self.due_at: list[float] = []
 
-    def turn(self, by: float):  # type: ignore[no-untyped-def]
-        self.by.append(by)
-        return super().turn(by)
+    def turn(self, due_at: float):  # type: ignore[no-untyped-def]
+        self.due_at.append(due_at)
+        return super().turn(due_at)
 
 
 class Spoken:
     """A text being spoken on a thread of its own."""
 
-    def __init__(self, clock: ManualClock, *, crowded: bool, stop: Stop, low_latency: bool = True) -> None:
-        self.voice, self.semaphore, self.stop = Pieces(), Noted(clock), stop
-        self.crowded = crowded
-        fair = ScheduledVoice(self.voice, self.semaphore, lambda: self.crowded, clock)  # type: ignore[arg-type]
+    def __init__(self, clock: ManualClock, *, under_load: bool, stop: Stop, low_latency: bool = True) -> None:
+        self.voice, self.semaphore, self.stop = Pieces(), RecordingSemaphore(clock), stop
+        self.under_load = under_load
+        scheduled = ScheduledVoice(self.voice, self.semaphore, lambda: self.under_load, clock)  # type: ignore[arg-type]
         self._thread = threading.Thread(
-            target=lambda: list(fair.speak("text", low_latency=low_latency, stop=stop)), daemon=True
+            target=lambda: list(scheduled.speak("text", low_latency=low_latency, stop=stop)), daemon=True
         )
         self._thread.start()
 
     def has_made(self, pieces: int) -> bool:
-        """Whether it makes so many and no more (for 50 ms, five looks)."""
+        """Whether it makes exactly this many (no further one for 50 ms)."""
         for _ in range(2000):
             if self.voice.made >= pieces:
                 break
@@ -87,15 +87,15 @@ def clock() -> ManualClock:
     return ManualClock(100.0)
 
 
-def test_one_call_has_its_sound_made_at_once(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=False, stop=Stop(provisional=lambda: True))
+def test_one_call_gets_its_sound_at_once(clock: ManualClock) -> None:
+    spoken = Spoken(clock, under_load=False, stop=Stop(provisional=lambda: True))
     assert spoken.has_made(len(LENGTHS_S))
     spoken.end()
 
 
-def test_in_a_crowd_a_reply_that_may_be_thrown_away_gets_its_beginning(clock: ManualClock) -> None:
+def test_under_load_a_provisional_reply_gets_its_first_pieces(clock: ManualClock) -> None:
     kept = threading.Event()
-    spoken = Spoken(clock, crowded=True, stop=Stop(provisional=lambda: not kept.is_set()))
+    spoken = Spoken(clock, under_load=True, stop=Stop(provisional=lambda: not kept.is_set()))
     assert sum(LENGTHS_S[:2]) >= PROVISIONAL_S > LENGTHS_S[0]
     assert spoken.has_made(2)
     kept.set()
@@ -103,8 +103,8 @@ def test_in_a_crowd_a_reply_that_may_be_thrown_away_gets_its_beginning(clock: Ma
     spoken.end()
 
 
-def test_in_a_crowd_sound_is_made_just_ahead(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=True, stop=Stop())
+def test_under_load_sound_is_made_just_ahead(clock: ManualClock) -> None:
+    spoken = Spoken(clock, under_load=True, stop=Stop())
     assert spoken.has_made(3), "0.2 and 0.3 s are too little ahead, 1.7 s are enough"
     clock.advance(sum(LENGTHS_S[:3]) - AHEAD_S + 0.01)
     assert spoken.has_made(4)
@@ -115,48 +115,48 @@ def test_in_a_crowd_sound_is_made_just_ahead(clock: ManualClock) -> None:
     spoken.end()
 
 
-def test_what_follows_waits_for_what_is_heard_before_it(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=True, low_latency=False, stop=Stop(due_at=100.0 + 2 * AHEAD_S))
+def test_a_later_text_waits_while_the_one_before_it_is_played(clock: ManualClock) -> None:
+    spoken = Spoken(clock, under_load=True, low_latency=False, stop=Stop(due_at=100.0 + 2 * AHEAD_S))
     assert spoken.has_made(0)
     clock.advance(AHEAD_S)
     assert spoken.has_made(1)
     spoken.end()
 
 
-def test_when_the_others_leave_nothing_is_waited_for(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=True, stop=Stop())
+def test_once_the_load_is_gone_it_no_longer_waits(clock: ManualClock) -> None:
+    spoken = Spoken(clock, under_load=True, stop=Stop())
     assert spoken.has_made(3)
-    spoken.crowded = False
+    spoken.under_load = False
     assert spoken.has_made(len(LENGTHS_S))
     spoken.end()
 
 
-def test_a_reply_that_is_stopped_does_not_wait(clock: ManualClock) -> None:
-    spoken = Spoken(clock, crowded=True, stop=Stop())
+def test_a_stopped_reply_does_not_wait(clock: ManualClock) -> None:
+    spoken = Spoken(clock, under_load=True, stop=Stop())
     assert spoken.has_made(3)
     spoken.end()
 
 
-@pytest.mark.parametrize(("provisional", "later_s"), [(False, 0.0), (True, LATER_S)])
-def test_beginnings_are_due_at_once_and_the_rest_before_the_sound_runs_out(
+@pytest.mark.parametrize(("provisional", "later_s"), [(False, 0.0), (True, PROVISIONAL_DELAY_S)])
+def test_first_pieces_are_due_at_once_and_later_ones_before_the_sound_runs_out(
     clock: ManualClock, provisional: bool, later_s: float
 ) -> None:
-    spoken = Spoken(clock, crowded=False, stop=Stop(provisional=lambda: provisional))
+    spoken = Spoken(clock, under_load=False, stop=Stop(provisional=lambda: provisional))
     assert spoken.has_made(len(LENGTHS_S))
-    begin, steady = 100.0 + later_s, 100.0 - SLACK_S + sum(LENGTHS_S[:3])
-    assert spoken.semaphore.by == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
+    begin, steady = 100.0 + later_s, 100.0 - MARGIN_S + sum(LENGTHS_S[:3])
+    assert spoken.semaphore.due_at == pytest.approx([begin, begin, begin, steady, steady + LENGTHS_S[3]])
     spoken.end()
 
 
-@pytest.mark.parametrize(("crowded", "first"), [(False, LOW_LATENCY_FRAMES), (True, UNDER_LOAD_FRAMES)])
-def test_in_a_crowd_the_first_pieces_are_longer(clock: ManualClock, crowded: bool, first: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("under_load", "first"), [(False, LOW_LATENCY_FRAMES), (True, UNDER_LOAD_FRAMES)])
+def test_under_load_the_first_pieces_are_longer(clock: ManualClock, under_load: bool, first: tuple[int, ...]) -> None:
     voice = Pieces()
-    fair = ScheduledVoice(voice, PrioritySemaphore(clock=clock), lambda: crowded, clock)  # type: ignore[arg-type]
-    next(iter(fair.speak("text")))
+    scheduled = ScheduledVoice(voice, PrioritySemaphore(clock=clock), lambda: under_load, clock)  # type: ignore[arg-type]
+    next(iter(scheduled.speak("text")))
     assert voice.first == first
 
 
-def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock: ManualClock) -> None:
+def test_a_piece_that_is_due_runs_on_the_calls_thread_and_one_that_is_not_on_the_other(clock: ManualClock) -> None:
     made_on: list[str] = []
 
     class Where(Pieces):
@@ -166,7 +166,7 @@ def test_what_is_due_is_made_here_and_what_is_not_on_the_threads_for_later(clock
                 yield piece
 
     with ThreadPoolExecutor(1, "later") as later:
-        fair = ScheduledVoice(Where(), PrioritySemaphore(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
-        assert len(list(fair.speak("text"))) == len(LENGTHS_S)
+        scheduled = ScheduledVoice(Where(), PrioritySemaphore(clock=clock), clock=clock, later=later)  # type: ignore[arg-type]
+        assert len(list(scheduled.speak("text"))) == len(LENGTHS_S)
     here = threading.current_thread().name
     assert made_on == [here, here, here, "later_0", "later_0"]
