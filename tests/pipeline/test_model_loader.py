@@ -31,7 +31,9 @@ def reader_of(pool: ModelPool) -> Any:
     ("config", "calls", "reader"),
     [(SIMULATED, 1, Reader), (SIMULATED, 2, Reader), (EMBEDDED, 1, EmbeddedModel), (EMBEDDED, 2, Reader)],
 )
-async def test_the_embedded_llm_of_the_only_call_serves_the_end_of_turn_model_too(config: Config, calls: int, reader: type) -> None:
+async def test_the_embedded_llm_of_the_only_call_serves_the_end_of_turn_model_too(
+    config: Config, calls: int, reader: type
+) -> None:
     async with load_models(config, calls=calls) as pool:
         assert isinstance(reader_of(pool), reader)
         end_of_turn_model = pool.end_of_turn_model()

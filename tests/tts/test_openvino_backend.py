@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from types import ModuleType
-from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from voice_agent.clock import SYSTEM
 from voice_agent.config import Config, TtsConfig, models
 from voice_agent.errors import ConfigError, ModelError
-from voice_agent.llm.types import Endpoint
 from voice_agent.pipeline.model_loader import ModelLoader
 from voice_agent.tts import openvino_backend as tiles
 from voice_agent.tts import vits

@@ -91,6 +91,15 @@ class TestDecisions:
         assert call.of(Preflight) == [Preflight(TEXT, early=True)]
         assert call.policy.state is TurnState.COMMITTED
 
+    def test_other_settings_hold_from_when_they_are_given(self) -> None:
+        call = speaking()
+        call.policy.configure(configured(max_early_preflights=0))
+        call.text(score=SURE).speech(5)
+        assert call.of(Preflight) == []
+        call.policy.configure(configured())
+        call.text(score=SURE)
+        assert call.of(Preflight) == [Preflight(TEXT, early=True)]
+
     def test_another_ending_of_the_last_word_is_another_text(self) -> None:
         first, second = "Connect me to my call.", "Connect me to my calls."
         call = speaking().text(first, SURE).speech(5).hear(1, 0.1)

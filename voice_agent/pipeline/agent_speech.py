@@ -1,4 +1,4 @@
-"""What the agent says, and how far it has been played: for the barge-in policy, which compares it with what it hears."""
+"""What the agent says and how far it has been played; the barge-in policy compares it with what it hears."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from livekit.local_inference import EOT
 
 from ..clock import Clock
 from ..config import Config, LlmConfig
-from ..llm.client import ChatLLM
 from ..llm.hedging.hedge import HedgedLLM
 from ..llm.types import Endpoint
 from ..stt import FastWhisperSTT
@@ -87,9 +86,7 @@ def llm_settings(settings: LlmConfig, endpoint: Endpoint) -> LlmConfig:
     """The embedded model does not know when to stop: its replies are short."""
     if endpoint.kind != "embedded":
         return settings
-    return dataclasses.replace(
-        settings, max_completion_tokens=min(EMBEDDED_MAX_TOKENS, settings.max_completion_tokens)
-    )
+    return dataclasses.replace(settings, max_completion_tokens=min(EMBEDDED_MAX_TOKENS, settings.max_completion_tokens))
 
 
 async def connect(llm: HedgedLLM, pool: ModelPool, progress: Progress) -> list[str]:

@@ -186,7 +186,9 @@ async def open_session(
         toolsets = await stack.enter_async_context(mcp_servers.connected(mcp, notes))
         all_tools = [*tools, *toolsets]
         alone = shared is None
-        pool = shared or await stack.enter_async_context(load_models(config, progress=progress, clock=clock))
+        pool = shared
+        if pool is None:
+            pool = await stack.enter_async_context(load_models(config, progress=progress, clock=clock))
         notes += pool.notes
         stages = await builders.build_stages(config, pool, hooks, clock)
         connecting: asyncio.Future[Any] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import Config, TurnConfig
-from ..turn import AgentSound, EndOfTurnModel, BargeInPolicy, TurnDetector
+from ..turn import AgentSound, BargeInPolicy, EndOfTurnModel, TurnDetector
 from ..turn.acoustic import AcousticModel
 from ..turn.barge_in_policy import BargeInDecision
 from ..turn.turn_policy import TurnState

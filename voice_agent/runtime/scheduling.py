@@ -4,8 +4,8 @@
 of a call whose user has paused goes first, because that user waits for the text. Passes during speech leave one thread
 free, and get a smaller share of the machine the more calls there are.
 
-:class:`PrioritySemaphore` is for TTS. Each call has a thread of its own, asks for one piece of sound at a time, and says
-when that piece is due. What is not due yet leaves a place free.
+:class:`PrioritySemaphore` is for TTS. Each call has a thread of its own, asks for one piece of sound at a time, and
+says when that piece is due. What is not due yet leaves a place free.
 
 Neither interrupts work that has begun: a pass or a piece takes 50 to 300 milliseconds.
 """
