@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from . import stimulus
 from .script_file import Script
 from .script_schema import ScriptTurn
 from .user_schema import Backchannel, Perturb, UtterancePart
+
+if TYPE_CHECKING:
+    from ...tts import Voice
 
 QUIET = 150  # of 32767: below this a synthetic voice only breathes out
 AROUND_S = 0.12  # silence before and after spoken words, as in a recording: noise begins before the speech does
@@ -115,8 +119,6 @@ class Piper:
     """Speaks the user's part, loading each voice once."""
 
     def __init__(self) -> None:
-        from ...tts import Voice
-
         self._loaded: dict[str, Voice] = {}
 
     def say(self, voice: str, text: str) -> Int16:
