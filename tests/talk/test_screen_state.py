@@ -124,4 +124,4 @@ def test_a_typed_turn_has_no_voice_to_voice_time(make_typed_turn: MakeTurn, ms: 
     follower, entries = follow(UserWords("hello by hand", True, typed=True), TurnDone(make_typed_turn(1, ms)))
     assert follower.state.summary.voice_to_voice is None
     assert isinstance(entries[0], TurnEntry)
-    assert entries[0].judged.over is None
+    assert entries[0].verdict.over is None

@@ -1,4 +1,4 @@
-"""Puts a sound card's endless stream onto one track of the :class:`~.line.Timeline`."""
+"""Places the continuous stream of a sound card on one track of the :class:`~.timeline.Timeline`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import soxr
 from ..audio.samples import Int16
 from .timeline import RECORD_RATE, Timeline, Track
 
-JUMP_S = 0.02  # the stream goes on where it was, unless the clock says that it is further off than this
+JUMP_S = 0.02  # a larger difference between sample count and clock starts a new run
 
 
-class Channel:
-    """Pieces of one stream, placed without seams; placed anew where the clock disagrees by more than ``JUMP_S``."""
+class StreamRecorder:
+    """Blocks of one stream at ``rate`` Hz, placed by counting samples: one run without gaps.
 
-    def __init__(self, line: Timeline, track: Track, rate: int) -> None:
-        self._line = line
+    Where the clock differs from the count by more than ``JUMP_S``, a new run begins at the clock's place.
+    """
+
+    def __init__(self, timeline: Timeline, track: Track, rate: int) -> None:
+        self._timeline = timeline
         self._track = track
         self._rate = rate
         self._resampler = self._new_resampler()
-        self._begin = 0  # where the run began, in samples of the line
-        self._taken = 0  # samples of the stream since then
-        self._placed = 0  # samples on the line since then
+        self._begin = 0  # where the run began, in samples of the timeline
+        self._taken = 0  # samples of the stream in this run
+        self._placed = 0  # samples of the timeline in this run
         self._running = False
 
     def _new_resampler(self) -> soxr.ResampleStream:
@@ -29,12 +32,12 @@ class Channel:
 
     def add(self, pcm: Int16, at: float) -> None:
         """The first sample of ``pcm`` was captured, or is heard, at ``at`` (monotonic)."""
-        want = round(self._line.seconds(at) * RECORD_RATE)
-        here = self._begin + self._taken * RECORD_RATE / self._rate
-        if not self._running or abs(want - here) > JUMP_S * RECORD_RATE:
+        by_clock = round(self._timeline.seconds(at) * RECORD_RATE)
+        by_count = self._begin + self._taken * RECORD_RATE / self._rate
+        if not self._running or abs(by_clock - by_count) > JUMP_S * RECORD_RATE:
             self._place(self._resampler.resample_chunk(np.zeros(0, np.int16), last=True) if self._running else None)
             self._resampler = self._new_resampler()
-            self._begin, self._taken, self._placed, self._running = want, 0, 0, True
+            self._begin, self._taken, self._placed, self._running = by_clock, 0, 0, True
         self._taken += len(pcm)
         self._place(self._resampler.resample_chunk(pcm))
 
@@ -43,6 +46,6 @@ class Channel:
             return
         start = self._begin + self._placed
         self._placed += len(pcm)
-        early = max(0, -start)  # before the line began
+        early = max(0, -start)  # samples before the timeline began
         if early < len(pcm):
             self._track.place(start + early, pcm[early:])

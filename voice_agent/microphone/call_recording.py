@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..audio.samples import Int16
-from ..audio.stream_recorder import Channel
+from ..audio.stream_recorder import StreamRecorder
 from ..audio.timeline import Timeline
 from ..clock import Clock
 from .audio_processing import RATE
@@ -20,16 +20,16 @@ class CallRecording:
         self._clock = clock
         self._wanted = path is not None
         self._written_at = clock.now()
-        self._agent: Channel | None = None
-        self._user: Channel | None = None
+        self._agent: StreamRecorder | None = None
+        self._user: StreamRecorder | None = None
         self.timeline = Timeline(path, clock, keep=False)
         self.timeline.start()
 
     def devices_opened(self, output_rate: int) -> None:
         """The streams begin anew; the loudspeaker runs at ``output_rate`` Hz."""
         if self._wanted:
-            self._agent = Channel(self.timeline, self.timeline.agent, output_rate)
-            self._user = Channel(self.timeline, self.timeline.user, RATE)
+            self._agent = StreamRecorder(self.timeline, self.timeline.agent, output_rate)
+            self._user = StreamRecorder(self.timeline, self.timeline.user, RATE)
 
     def add_agent(self, pcm: Int16, at: float) -> None:
         """``pcm`` was played; its first sample is heard at ``at`` (monotonic)."""

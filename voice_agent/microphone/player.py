@@ -22,11 +22,11 @@ MAX_LATENCY_S = 2.0  # a higher latency reported by a device is not believed
 
 
 class PlayedBlock(NamedTuple):
-    """One call of the loudspeaker's callback: of ``wanted`` samples it got ``got``, from ring position ``start`` on."""
+    """One call of the loudspeaker's callback: of ``requested`` samples it got ``got``, from ring position ``start`` on."""
 
     start: int
     got: int
-    wanted: int
+    requested: int
     at: float  # monotonic time at which the first of them is heard
     held: bool  # paused or cut: the silence is on purpose
     played: int  # samples written to the ring for the echo canceller
@@ -60,15 +60,15 @@ class Player:
         A reply that is stopped fades out over one block, and one that is resumed fades in: no click.
         """
         now = self._clock.now()
-        ring, wanted, cut = self.ring, len(out), self.cut
+        ring, requested, cut = self.ring, len(out), self.cut
         start = ring.read
         held = self.paused or start < cut
         got = 0
         if not held or self._audible:
-            got = ring.read_into(out[: wanted if start >= cut else min(wanted, cut - start)])
+            got = ring.read_into(out[: requested if start >= cut else min(requested, cut - start)])
             if got and (held or self._fade_in):
-                if len(self._ramp) != wanted:
-                    self._ramp = np.linspace(0.0, 1.0, wanted)
+                if len(self._ramp) != requested:
+                    self._ramp = np.linspace(0.0, 1.0, requested)
                 ramp = self._ramp[::-1] if held else self._ramp
                 np.multiply(out[:got], ramp[:got], out=out[:got], casting="unsafe")
         if cut > ring.read:
@@ -80,4 +80,4 @@ class Player:
             self.latency_s = until_s
         self.xruns += xrun
         self.called_at = now
-        self.blocks.append(PlayedBlock(start, got, wanted, now + self.latency_s, held, self.played.write(out)))
+        self.blocks.append(PlayedBlock(start, got, requested, now + self.latency_s, held, self.played.write(out)))

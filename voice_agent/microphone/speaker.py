@@ -186,7 +186,7 @@ class SpeakerOutput(io.AudioOutput):
                 self._on_audible(segment.audible_at)
         head = self._segments[0] if self._segments else None
         if head is not None and head.started and not head.flushed and not block.held and head.heard == head.end:
-            head.dry += block.wanted - block.got
+            head.dry += block.requested - block.got
 
     def _finish(self) -> None:
         now = self._clock.now()

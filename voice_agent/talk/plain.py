@@ -53,8 +53,8 @@ class PlainSink:
                 return f'agent: "{text}"'
             case LedgerEntry(turn):
                 return "no turn yet" if turn is None else explain(turn, self._follower.budget)
-            case TurnEntry(turn, judged, _):
-                return plain_line(turn, judged) + (f" | {turn.error}" if turn.error is not None else "")
+            case TurnEntry(turn, verdict, _):
+                return plain_line(turn, verdict) + (f" | {turn.error}" if turn.error is not None else "")
 
     def _print(self, text: str) -> None:
         lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())

@@ -69,7 +69,7 @@ class TurnEntry:
     """A finished turn. ``first``: it is the first one of this call."""
 
     turn: Turn
-    judged: Verdict
+    verdict: Verdict
     first: bool
 
 
@@ -154,14 +154,14 @@ class Follower:
         return [] if answered or not was_speaking or not text else [SpeechEntry(text)]
 
     def _turn(self, turn: Turn) -> TurnEntry:
-        judged = verdict(turn, self.budget)
+        rated = verdict(turn, self.budget)
         first = self.last is None
         self.last = turn
-        self.stats.add(turn, judged)
+        self.stats.add(turn, rated)
         self._set(summary=self.stats.summary(), agent_text="")
         shown, said = " ".join(self.state.user_text.split()), " ".join(turn.user_text.split())
         if shown in said or said in shown:  # else the screen shows the words of the next turn already
             self._open = False
             if self.state.user_final:
                 self._set(user_text="", user_final=False)
-        return TurnEntry(turn, judged, first)
+        return TurnEntry(turn, rated, first)

@@ -62,11 +62,11 @@ def entry_lines(entry: Entry, budget: Budget, console: Console) -> Group:
                 return Group(Text("no turn yet: say something", "dim"))
             text = "\n".join(clean(line, console) for line in explain(turn, budget).splitlines())
             return Group(Text(text))
-        case TurnEntry(turn, judged, first):
+        case TurnEntry(turn, verdict, first):
             lines = [legend(budget, columns)] if first else []
             lines += _conversation(turn, console)
             bare = dataclasses.replace(turn, user_text="", agent_text="")
-            bar = turn_line(bare, judged, budget, columns)
+            bar = turn_line(bare, verdict, budget, columns)
             bar.rstrip()
             bar.no_wrap, bar.overflow = True, "crop"
             lines.append(bar)
