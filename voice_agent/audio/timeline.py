@@ -1,7 +1,7 @@
-"""The real-time line of a scripted conversation: both sides on one time axis, written to disk as it goes.
+"""Both sides of a call on one time axis, written to a WAV file while the call goes on.
 
-Sample 0 of the line is one instant of the monotonic clock (:attr:`Timeline.started_at`). What the user says is
-placed by counting samples; what the agent says by when it would leave a loudspeaker that plays in real time.
+Sample 0 of the timeline is one instant of the monotonic clock (:attr:`Timeline.started_at`). The user's samples are
+placed by counting them, the agent's by the time at which they leave a loudspeaker that plays in real time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .resampling import resample
 
 USER_RATE = 16_000
 RECORD_RATE = 24_000
-FORGET_S = 5  # what is forgotten is given up in steps of this size
-AUDIBLE = 300  # of 32767: quieter than this (-41 dBFS) is not heard as the start of speech
+FORGET_S = 5  # samples are forgotten in steps of this size
+AUDIBLE = 300  # of 32767 (-41 dBFS): a quieter sample does not count as the start of speech
 
 
 class Track:
@@ -29,7 +29,7 @@ class Track:
 
     def __init__(self) -> None:
         self._pcm: Int16 = np.zeros(RECORD_RATE * 60, np.int16)
-        self._base = 0  # what stands before it has been forgotten
+        self._base = 0  # samples before it have been forgotten
         self.end = 0
 
     def place(self, start: int, pcm: Int16) -> None:
@@ -45,18 +45,18 @@ class Track:
         self.end = max(self.end, stop)
 
     def mix(self, start: int, pcm: Int16) -> None:
-        """Add ``pcm`` from sample ``start`` on to what is there already (two sounds at once), clipped to int16."""
+        """Add ``pcm`` to what is there from sample ``start`` on (two sounds at once), clipped to int16."""
         both = self.read(start, start + len(pcm)).astype(np.int32) + pcm
         self.place(start, np.clip(both, -32768, 32767).astype(np.int16))
 
     def silence_from(self, start: int) -> None:
-        """Take back everything from sample ``start`` on: it was not heard."""
+        """Replace everything from sample ``start`` on by silence: it was not heard."""
         start = max(start, self._base)
         self._pcm[start - self._base : max(start, self.end) - self._base] = 0
         self.end = min(self.end, start)
 
     def read(self, start: int, stop: int) -> Int16:
-        """Samples ``start`` to ``stop``, silence past the end and where it has been forgotten."""
+        """Samples ``start`` to ``stop``; silence after the end and where samples have been forgotten."""
         out = np.zeros(stop - start, np.int16)
         first = max(start, self._base)
         have = self._pcm[first - self._base : max(first, min(stop, self._base + len(self._pcm))) - self._base]
@@ -64,12 +64,12 @@ class Track:
         return out
 
     def forget(self, before: int) -> None:
-        """Samples before this one are not asked for again. What is left moves to the front, in the same memory: a long
-        call takes as much of it as a short one."""
+        """Forget the samples before this one. The rest moves to the front of the same buffer, so a long call takes as
+        much memory as a short one."""
         gone = before - self._base
         if gone <= RECORD_RATE * FORGET_S:
             return
-        end = self.end - self._base  # behind it everything is silence
+        end = self.end - self._base  # after it everything is silence
         left = max(0, end - gone)
         self._pcm[:left] = self._pcm[gone : gone + left]
         self._pcm[left : max(left, end)] = 0
@@ -77,8 +77,10 @@ class Track:
 
 
 class Timeline:
-    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent), readable at any moment, crash or not.
-    ``keep``: all of it stays in memory, to be looked at afterwards; else only what is not written yet (a long call)."""
+    """Two tracks and a clock. ``path``: a stereo WAV (left user, right agent) that is readable at any moment.
+
+    ``keep``: all samples stay in memory, for evaluation afterwards; else only those not written yet (a long call).
+    """
 
     def __init__(self, path: Path | None = None, clock: Clock = SYSTEM, *, keep: bool = True) -> None:
         self._keep = keep
@@ -99,11 +101,11 @@ class Timeline:
             self._wav.setframerate(RECORD_RATE)
 
     def start(self) -> None:
-        """Now is sample 0."""
+        """Set sample 0 to now."""
         self.started_at = self.clock.now()
 
     def seconds(self, at: float) -> float:
-        """A time of the monotonic clock as seconds on the line."""
+        """A time of the monotonic clock as seconds on the timeline."""
         return at - self.started_at
 
     def place_user(self, sample_16k: int, pcm: Int16) -> None:
@@ -126,7 +128,7 @@ class Timeline:
         if end <= self._written:
             return
         stereo = np.stack([self.user.read(self._written, end), self.agent.read(self._written, end)], axis=1)
-        self._wav.writeframes(stereo.tobytes())  # also mends the header, so that the file is whole after each write
+        self._wav.writeframes(stereo.tobytes())  # also updates the header, so the file is valid after each write
         self._written = end
         if not self._keep:
             self.user.forget(end)

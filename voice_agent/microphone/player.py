@@ -22,7 +22,7 @@ MAX_LATENCY_S = 2.0  # a higher latency reported by a device is not believed
 
 
 class PlayedBlock(NamedTuple):
-    """One call of the loudspeaker's callback: of ``requested`` samples it got ``got``, from ring position ``start`` on."""
+    """One call of the loudspeaker's callback: ``got`` of ``requested`` samples, from ring position ``start`` on."""
 
     start: int
     got: int
