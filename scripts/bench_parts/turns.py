@@ -50,7 +50,7 @@ class Row:
 
     def cells(self) -> list[object]:
         whole, held = self.of("whole"), self.of("hold")
-        requests = sum(o.asks for o in whole) / len(whole) if whole else 0.0
+        requests = sum(o.requests for o in whole) / len(whole) if whole else 0.0
         return [
             self.policy,
             self.setting,

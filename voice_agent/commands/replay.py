@@ -1,4 +1,4 @@
-"""``voice-agent replay``: recorded turns under another policy, and what would have changed."""
+"""``voice-agent replay``: recorded turns under another turn policy, and what would have changed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _replay(args: argparse.Namespace) -> int:
         p50, p95 = (f"{percentile(delays, q):.0f}" if delays else "--" for q in (50, 95))
         cut, wasted = sum(o.cut for o in outcomes), sum(o.tokens_wasted for o in outcomes)
         print(f"{name:<12} P50 {p50}  P95 {p95} ms (n = {len(delays)}), cut off {cut} of {len(outcomes)},"
-              f" {sum(o.asks for o in outcomes)} requests, {wasted} tokens wasted at most")  # fmt: skip
+              f" {sum(o.requests for o in outcomes)} requests, {wasted} tokens wasted at most")  # fmt: skip
     exact = sorted(
         abs(c.same.delay_s * 1000 - c.recorded.delay_ms)
         for c in compared
@@ -106,7 +106,7 @@ def _side(outcome: ReplayOutcome) -> dict[str, Any]:
     return {
         "delay_ms": None if outcome.delay_s is None else _rounded(outcome.delay_s * 1000),
         "cut_off": outcome.cut,
-        "requests": outcome.asks,
+        "requests": outcome.requests,
         "tokens_wasted": outcome.tokens_wasted,
     }
 

@@ -75,7 +75,7 @@ def test_a_user_who_was_cut_off_and_went_on_is_one_utterance(turns: list[Turn]) 
     assert eager.cut
     assert not patient.cut
     assert patient.delay_s == pytest.approx(0.458, abs=0.01)  # from the end of the whole utterance
-    assert (eager.asks, patient.asks) == (3, 2)
+    assert (eager.requests, patient.requests) == (3, 2)
 
 
 def test_patience_costs_delay_and_saves_cut_offs(turns: list[Turn]) -> None:

@@ -22,10 +22,10 @@ ECHO_FRAME = FRAME * RECORD_RATE // USER_RATE
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEcho:
-    """The agent's own sound, come back into the microphone: ``delay_s`` later, ``gain_db`` louder (negative: softer).
+    """The agent's own sound in the user's microphone, ``delay_s`` later and ``gain_db`` louder (negative: softer).
 
-    At least two frames (20 ms) late: what is heard in the present one is not known yet. ``cancelled``: the echo
-    canceller of the real microphone (:mod:`.echo`) works on it; without, the ears hear all of it.
+    ``delay_s`` is at least two frames (20 ms): the sound of the present frame is not known yet. ``cancelled``: the echo
+    canceller of the real microphone removes it; without, the STT hears all of it.
     """
 
     delay_s: float = 0.08
@@ -40,15 +40,15 @@ class SimulatedEcho:
 class ScriptInput(io.AudioInput):
     """The user's microphone: silence, until :meth:`say` gives it speech. Run :meth:`feed` as a task.
 
-    ``echo``: the agent is heard in it too. It goes to the agent's ears alone: the recording's left channel stays what
-    the user said.
+    ``echo``: adds the agent's own sound. Only the agent's STT hears it: the recording's left channel stays what the
+    user said.
     """
 
     def __init__(self, timeline: Timeline, echo: SimulatedEcho | None = None) -> None:
         super().__init__(label="script")
         self._timeline = timeline
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
-        self._spoken: list[tuple[int, Int16]] = []  # what is not over yet: first sample, 16 kHz
+        self._spoken: list[tuple[int, Int16]] = []  # not spoken to the end yet: first sample, 16 kHz
         self._echo = echo
         self._canceller: AudioProcessing | None = None
         if echo is not None and echo.cancelled:
@@ -60,9 +60,8 @@ class ScriptInput(io.AudioInput):
     def say(self, pcm: Int16, *, at_s: float | None = None) -> int:
         """Speak 16 kHz mono ``pcm``. Returns the sample (of the user's 16 kHz) it begins at.
 
-        Without ``at_s``: as soon as the line comes to the next window; RuntimeError while something else is still
-        spoken. With ``at_s`` (seconds on the line): then, or as soon after as it can, on the next window, over
-        whatever else is spoken at that time.
+        Without ``at_s``: at the next window; RuntimeError while something else is still spoken. With ``at_s`` (seconds
+        on the timeline): at that window or the next possible one, over whatever else is spoken then.
         """
         soonest = (self.position // GRID + 2) * GRID
         if at_s is None:
@@ -81,8 +80,8 @@ class ScriptInput(io.AudioInput):
         return any(self.position < start + len(pcm) for start, pcm in self._spoken)
 
     async def feed(self) -> None:
-        """Hand out 10 ms frames, each when its last sample has been spoken. After a stall the missed ones follow at
-        once, as a sound card's buffer would give them: the line itself never lags."""
+        """Give out 10 ms frames, each when its last sample has been spoken. After a stall the missed frames follow at
+        once, as from a sound card's buffer: the timeline itself never lags."""
         timeline = self._timeline
         while True:
             due = timeline.started_at + (self.position + FRAME) / USER_RATE
@@ -107,14 +106,14 @@ class ScriptInput(io.AudioInput):
         near = np.clip(mixed, -32768, 32767).astype(np.int16)
         if self._echo is None or self._canceller is None:
             return near
-        at = (self.position - FRAME) * RECORD_RATE // USER_RATE  # the last frame whose sound cannot be taken back
+        at = (self.position - FRAME) * RECORD_RATE // USER_RATE  # the last frame whose sound is final
         self._canceller.far(
             self._timeline.agent.read(at, at + ECHO_FRAME) if at >= 0 else np.zeros(ECHO_FRAME, np.int16)
         )
         return self._canceller.near(near, self._echo.delay_s)
 
     def _echo_frame(self, echo: SimulatedEcho) -> Int16:
-        """What the agent was heard to say one delay ago; a frame more on either side, so that no edge is heard."""
+        """The agent's sound one delay ago. A frame more on either side keeps resampling free of clicks."""
         start = self.position * RECORD_RATE // USER_RATE - round(echo.delay_s * RECORD_RATE) - ECHO_FRAME
         wide = np.zeros(3 * ECHO_FRAME, np.int16)
         wide[max(0, -start) :] = self._timeline.agent.read(max(0, start), max(0, start + len(wide)))[-len(wide) :]

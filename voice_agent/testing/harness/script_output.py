@@ -18,10 +18,10 @@ from ...audio.timeline import AUDIBLE, Timeline
 
 @dataclass(slots=True)
 class _Segment:
-    """What lies between two flushes. Times are monotonic; they move on while the output is paused."""
+    """The frames between two flushes. Times are monotonic; a pause moves them on."""
 
     start: float
-    until: float  # when the last sample handed in so far has been heard
+    until: float  # when the last sample pushed so far has been played
     pushed_s: float = 0.0
     flushed: bool = False
     started: bool = False
@@ -33,13 +33,14 @@ class _Segment:
 
 
 class ScriptOutput(io.AudioOutput):
-    """The user's ear: plays in real time. ``on_audible(at)``: the first audible sample of a segment is heard at ``at``.
+    """The user's loudspeaker: plays in real time.
 
-    ``on_gaps(count, total_ms)``: at the end of a segment, how often it ran dry between its first and last sample.
+    ``on_audible(at)``: the first audible sample of a segment is played at ``at`` (monotonic). ``on_gaps(count,
+    total_ms)``: at the end of a segment, how often it ran dry between its first and last sample.
 
-    Segments that are handed in back to back are heard one after the other, each with its own start and end. While
-    paused nothing is heard; :meth:`resume` goes on at the very sample. Everything is counted in samples: where the
-    reply stopped, and the words heard until there, are what the recording holds.
+    Segments pushed back to back are played one after the other, each with its own start and end. While paused nothing
+    is played; :meth:`resume` goes on at the next sample. Everything is counted in samples: the end of an interrupted
+    reply, and the words heard until there, are those of the recording.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class ScriptOutput(io.AudioOutput):
         self._timeline = timeline
         self._on_audible = on_audible
         self._on_gaps = on_gaps
-        self._segments: deque[_Segment] = deque()  # the first one is heard, the others wait for their turn
-        self._pieces: deque[tuple[float, Int16, int]] = deque()  # not heard to the end yet: start, samples, rate
+        self._segments: deque[_Segment] = deque()  # the first one is playing, the others wait
+        self._pieces: deque[tuple[float, Int16, int]] = deque()  # not played to the end yet: start, samples, rate
         self._timer: asyncio.TimerHandle | None = None
         self._paused_at: float | None = None
         self.last_audible_end = 0.0  # when the agent was last heard, monotonic
@@ -63,12 +64,12 @@ class ScriptOutput(io.AudioOutput):
 
     @property
     def paused(self) -> bool:
-        """Nothing is heard until :meth:`resume`."""
+        """Nothing is played until :meth:`resume`."""
         return self._paused_at is not None
 
     @property
     def audible_since(self) -> float | None:
-        """When the present segment was first heard (monotonic); None if none is, or nothing audible came yet."""
+        """When the playing segment became audible (monotonic); None if none is playing or it is silent so far."""
         head = self._segments[0] if self._segments else None
         return head.audible_at if head is not None and head.audible_told else None
 
@@ -154,11 +155,11 @@ class ScriptOutput(io.AudioOutput):
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        """The present, which stands still while paused."""
+        """The present; it stands still while paused."""
         return self._timeline.clock.now() if self._paused_at is None else self._paused_at
 
     def _tell(self) -> None:
-        """The first segment has its turn: what it has begun is reported."""
+        """Report that the first segment has begun and become audible."""
         if not self._segments or self._paused_at is not None:
             return
         head = self._segments[0]
@@ -170,7 +171,7 @@ class ScriptOutput(io.AudioOutput):
             self._on_audible(head.audible_at)
 
     def _schedule(self) -> None:
-        """The first segment's end, if it has one and time goes on."""
+        """Set the timer for the end of the first segment, if it is flushed and not paused."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,6 @@
-"""Sounds that are no speech, made by numpy: what a reply must survive. All are *synthetic*, 16 kHz mono int16.
+"""Sounds without speech, made with numpy, that must not end a reply. All are *synthetic*, 16 kHz mono int16.
 
-They are stand-ins for recordings: each has the envelope and the spectrum of its kind, none fools a listener.
+They stand in for recordings: each has the envelope and the spectrum of its kind.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def cough(seed: int = 0) -> Int16:
 
 
 def throat(seed: int = 0) -> Int16:
-    """Clearing one's throat: a voice without words. Pulses near 100 Hz, shaken, through a half-open mouth; 2 x 250 ms.
+    """Clearing one's throat: a voice without words. Jittered pulses near 100 Hz through broad formants; 2 x 250 ms.
 
-    A VAD takes it for speech, which makes it the hardest of these.
+    The VAD takes it for speech, so it is the hardest of these.
     """
     noise = np.random.default_rng(seed)
     parts = []
@@ -83,7 +83,7 @@ SOUNDS: Mapping[str, Callable[[int], Int16]] = {
     "breath": breath,
     "hum": hum,
 }
-"""By name; the argument is the seed, so that no two need be the same."""
+"""By name; the argument is the seed."""
 
 
 def _burst(noise: np.random.Generator, seconds: float, level: float) -> Float:

@@ -1,7 +1,7 @@
-"""Recorded turns under another policy: what would have been heard, how soon, at what cost. Pure but for save and load.
+"""Recorded turns under another turn policy: delay, cut-offs and cost. Pure except for save and load.
 
 ``evidence`` (what the policy was given), ``core`` (replay it), ``sweep`` (a dial over many turns), ``chart`` (SVG).
-``voice-agent replay`` and ``voice-agent tune`` stand on it, and so does the bench (scripts/bench_parts/turns.py).
+Used by ``voice-agent replay``, ``voice-agent tune`` and the bench (scripts/bench_parts/turns.py).
 """
 
 from .core import ReplayOutcome, mini, replay, silence

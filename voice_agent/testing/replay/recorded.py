@@ -1,4 +1,4 @@
-"""What a turn policy was given, as a value: from a clip heard once, or from the rows of a recorded conversation."""
+"""What a turn policy was given, as a value: from one clip, or from the rows of a recorded conversation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ...errors import UsageError
 
 WINDOW_S = 0.032
 SPEECH = 0.5
-GOES_ON_WITHIN_S = 1.5  # what the user says this soon after the end of a turn belongs to it
+GOES_ON_WITHIN_S = 1.5  # speech this soon after the end of a turn belongs to that turn
 
 
 @dataclass(slots=True)
 class Evidence:
-    """One utterance; times in seconds on one line.
+    """One utterance; times in seconds on one timeline.
 
-    ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (completeness,
-    seconds it took). ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
-    ``energy_drop``: ends of the windows in which the voice faded.
+    ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (score of
+    the end-of-turn model, seconds it took).
+    ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
+    ``energy_drop``: ends of the windows with an energy drop.
     """
 
     name: str
@@ -52,13 +53,13 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An utterance of a conversation: what its policy was given, and what came of it. ``settings``: of ``[turn]``.
+    """An utterance of a conversation: what its policy was given, and what it did. ``settings``: of ``[turn]``.
 
-    ``turns``: its rows, more than one where the user was cut off and went on.
+    ``turns``: its rows; more than one where the user was cut off and went on.
     """
 
     evidence: Evidence
-    pace: StageTimes
+    stage_times: StageTimes
     settings: Mapping[str, Any]
     turns: tuple[Turn, ...]
 
@@ -84,7 +85,7 @@ def recorded(turns: Sequence[Turn]) -> tuple[list[Recorded], list[str]]:
     """The utterances of a conversation's rows, in order, and a note for each row that cannot be replayed.
 
     Two rows are joined where the user spoke on within 1.5 s of what was taken for the end (the ledger's rule for a
-    cut-off): under a more patient policy they would have been one turn.
+    cut-off): a more patient policy would have made one turn of them.
     """
     found: list[Recorded] = []
     notes: list[str] = []
@@ -141,7 +142,7 @@ def _joined(first: Recorded, then: Recorded) -> Recorded:
         {**a.acoustic, **b.acoustic},
         [*a.energy_drop, *b.energy_drop],
     )
-    return Recorded(evidence, then.pace, first.settings, (*first.turns, *then.turns))
+    return Recorded(evidence, then.stage_times, first.settings, (*first.turns, *then.turns))
 
 
 def save(path: Path, items: Sequence[Evidence]) -> None:

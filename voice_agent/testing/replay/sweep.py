@@ -1,4 +1,4 @@
-"""Recorded conversations under other settings: turn by turn, and along a dial. Pure."""
+"""Recorded conversations under other settings: turn by turn, and along a range of one setting (a dial). Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_VALUES = 101
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An utterance as it was measured, as its own settings give it in the replay, and under the others."""
+    """An utterance as measured, replayed under its own settings, and replayed under the changed ones."""
 
     recorded: Recorded
     same: ReplayOutcome
@@ -29,14 +29,14 @@ class Compared:
 
     @property
     def change_ms(self) -> float | None:
-        """How much later the answer would have been heard; None where one of the two was not heard."""
+        """How much later the answer would have been audible; None where one of the two was not."""
         if self.same.delay_s is None or self.other.delay_s is None:
             return None
         return (self.other.delay_s - self.same.delay_s) * 1000
 
 
 def settings_of(recorded: Recorded, changes: Mapping[str, Any]) -> TurnConfig:
-    """The recording's own ``[turn]`` settings, with ``changes``. Raises ConfigError for a setting unknown by now."""
+    """The recording's own ``[turn]`` settings, with ``changes``. Raises ConfigError for an unknown setting."""
     known = {f.name for f in dataclasses.fields(TurnConfig)}
     if unknown := set(recorded.settings) - known:
         raise ConfigError(f"the recording has settings that this version lacks: turn.{', turn.'.join(sorted(unknown))}")
@@ -60,8 +60,8 @@ def compare(utterances: Sequence[Recorded], changes: Mapping[str, Any]) -> list[
     return [
         Compared(
             one,
-            replay(one.evidence, settings_of(one, {}), one.pace),
-            replay(one.evidence, settings_of(one, changes), one.pace),
+            replay(one.evidence, settings_of(one, {}), one.stage_times),
+            replay(one.evidence, settings_of(one, changes), one.stage_times),
         )
         for one in utterances
     ]
@@ -102,7 +102,7 @@ def parse_dial(text: str) -> Dial:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """All utterances at one value of the dial. ``delay``: of those answered and not cut off."""
+    """All utterances at one value of the dial. ``delay``: of those that were answered and not cut off."""
 
     value: float
     n: int
@@ -120,7 +120,7 @@ def sweep(utterances: Sequence[Recorded], dial: Dial, changes: Mapping[str, Any]
     for value in dial.values:
         set_to = int(value) if dial.key in whole else value
         named = {**(changes or {}), dial.key: set_to}
-        outcomes = [replay(one.evidence, settings_of(one, named), one.pace) for one in utterances]
+        outcomes = [replay(one.evidence, settings_of(one, named), one.stage_times) for one in utterances]
         points.append(_point(value, outcomes))
     return points
 
@@ -134,7 +134,7 @@ def _point(value: float, outcomes: Sequence[ReplayOutcome]) -> Point:
         delay=Spread(len(delays), percentile(delays, 50), percentile(delays, 95), delays[-1]) if delays else None,
         cut_offs=sum(o.cut for o in outcomes),
         unanswered=sum(o.delay_s is None and not o.cut for o in outcomes),
-        requests=sum(o.asks for o in outcomes) / n if n else 0.0,
+        requests=sum(o.requests for o in outcomes) / n if n else 0.0,
         tokens_wasted=sum(o.tokens_wasted for o in outcomes) / n if n else 0.0,
     )
 

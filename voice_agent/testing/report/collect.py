@@ -21,7 +21,7 @@ BEFORE_AFTER = ("before", "after")
 
 @dataclass(slots=True)
 class Entry:
-    """A line of the list: a step of a script, or a row that no step claims. ``number``: its place on the page."""
+    """A line of the list: a step of a script, or a row without a step. ``number``: its place on the page."""
 
     number: int
     run: int
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(slots=True)
 class RunsReport:
-    """Everything that is measured here, before a page or a comment is made of it. ``worst_ms``: a run's self-check."""
+    """Everything for a page or a comment. ``worst_ms``: a run's self-check (run number -> worst difference)."""
 
     runs: list[Loaded]
     entries: list[Entry]
@@ -45,7 +45,7 @@ class RunsReport:
     worst_ms: dict[int, float] = field(default_factory=dict)
     compared: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # what should have been a run
+    missing: list[str] = field(default_factory=list)  # errors of the folders without a run
     names: tuple[str, str] = BEFORE_AFTER  # what the two sides of a comparison are called
 
     @property
@@ -77,7 +77,7 @@ def report_on(folders: Sequence[Path], on_note: Callable[[str], None] = lambda _
 def collect(
     runs: list[Loaded], on_note: Callable[[str], None] = lambda _: None, *, names: tuple[str, str] = BEFORE_AFTER
 ) -> RunsReport:
-    """Line the turns up and hold every ledger to its recording once more. ``names``: of a comparison's two sides."""
+    """Line up the turns, and hold every ledger to its recording. ``names``: of a comparison's two sides."""
     report = RunsReport(runs, [], pairs(runs), names=names)
     for number, run in enumerate(runs):
         report.notes += [f"{run.name}: {problem}" for problem in run.problems]
@@ -107,7 +107,7 @@ def _entries(run: Loaded, number: int, first: int) -> list[Entry]:
 
 
 def _place(run: Loaded, entries: list[Entry]) -> None:
-    """Where on the recording each is; a stretch ends where the next one's sound begins."""
+    """Find each turn's span on the recording; it ends where the next turn's sound begins."""
     begin: float | None = None
     for entry in reversed(entries):
         said = None if entry.step is None else entry.step.said_s
@@ -121,7 +121,7 @@ def _place(run: Loaded, entries: list[Entry]) -> None:
 
 
 def _said(turn: Turn) -> tuple[float, float] | None:
-    """Begin and end of the user's sound on the recording, as far as the recorded evidence tells."""
+    """Begin and end of the user's sound on the recording, by the recorded evidence; None without it."""
     record, ended = record_of(turn), turn.speech_ended_s
     if record is None or ended is None:
         return None
@@ -145,7 +145,7 @@ def _self_check(report: RunsReport, run: Loaded, number: int, entries: list[Entr
 
 
 def label(report: RunsReport, number: int) -> str:
-    """A run's name, with its side or its number behind it where several have the same."""
+    """A run's name; with its side or its number where several have the same name."""
     run = report.runs[number]
     which = [i for i, other in enumerate(report.runs) if other.name == run.name]
     if len(which) < 2:
@@ -157,7 +157,7 @@ def label(report: RunsReport, number: int) -> str:
 
 
 def by_urgency(report: RunsReport) -> Iterator[Entry]:
-    """Whose sound comes first where there is not room for all: what failed, then what was late, then the rest."""
+    """The order in which sound is put into the page while there is room: failed, then late, then the rest."""
 
     def rank(entry: Entry) -> tuple[int, int]:
         turn, step = entry.turn, entry.step

@@ -1,4 +1,4 @@
-"""One turn in full, as the page is told when somebody opens it. All times: milliseconds after the user's last sound."""
+"""One turn in full, for the page's detail view. All times: milliseconds after the user's last sound."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def detail(report: RunsReport, entry: Entry, recording: Recording | None, link: 
 
 
 def _zero_s(entry: Entry) -> float | None:
-    """Where on the recording the turn's time 0 is."""
+    """The turn's time 0 on the recording."""
     turn, step = entry.turn, entry.step
     if turn is not None and turn.speech_ended_s is not None:
         return turn.speech_ended_s
@@ -53,7 +53,7 @@ def _zero_s(entry: Entry) -> float | None:
 
 
 def sound(entry: Entry, recording: Recording) -> dict[str, Any] | None:
-    """The turn's sound for the page: each side's spoken stretches as (first sample, mu-law in base64)."""
+    """The turn's sound for the page: each side's parts that are not silent as (first sample, mu-law in base64)."""
     zero_s = _zero_s(entry)
     if entry.window is None or zero_s is None:
         return None

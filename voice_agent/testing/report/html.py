@@ -1,8 +1,8 @@
-"""One HTML file with everything in it: no address is fetched, and no text of a conversation is ever markup.
+"""One HTML file with everything in it: it fetches no address, and no text of a conversation becomes markup.
 
-The page's code (``page/*.js``, ES modules) is put one after the other into a single inline module. What was measured
-stands beside it in data blocks that no browser executes, one a turn, read when the turn is opened. The page's own
-content security policy allows these scripts and this style by their hashes, and nothing else.
+The page's code (``page/*.js``, ES modules) is joined into a single inline module. The measurements are in data blocks
+that no browser executes, one a turn, read when the turn is opened. The page's content security policy allows this
+script and this style by their hashes, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A comment for a pull request: the verdict, a table, and what else there is to know folded away below it."""
+"""The comment for a pull request: the verdict, a table of the runs, and folded details below it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORST, FAILURES = 5, 20
 
 
 def markdown(report: RunsReport) -> str:
-    """GitHub's Markdown, at most :data:`LONGEST` characters; details that do not fit are left out, and it says so."""
+    """GitHub's Markdown, at most :data:`LONGEST` characters; it says how many details were left out."""
     said = overall(report)
     lines = [f"### voice-agent: {_plain(said['word'])}", "", _plain(said["text"]), ""]
     lines += ["| script | result | P50 ms | P95 ms | n | cut off | self-check ms |", "|---|---|---|---|---|---|---|"]
@@ -103,8 +103,8 @@ def _details(report: RunsReport, number: int, run: Loaded) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` on one line that shows as it is: no markup, no mention of a person, no link to an issue."""
+    """``text`` on one line, shown literally: no markup, no mention of a person, no link to an issue."""
     one = " ".join(str(redact_values(text)).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     one = _SPECIAL.sub(r"\\\1", one)
-    # Both are looked for in the text as it reads, escapes undone: only another character in between keeps them apart.
+    # GitHub looks for mentions and links after undoing escapes: only a character in between prevents them.
     return re.sub(r"(?<=://)|(?<=www)|(?<=@)|(?<=\\#)", "\u2060", one)

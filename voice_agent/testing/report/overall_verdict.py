@@ -7,7 +7,7 @@ from .collect import UNTRUSTED_MS, RunsReport
 
 
 def overall(report: RunsReport) -> dict[str, str]:
-    """The verdict on it all: ``tone`` (good, bad, unsure), ``word``, ``text``."""
+    """The verdict: ``tone`` (good, bad, unsure), ``word``, ``text``."""
     tests = [run for run in report.runs if run.kind == "test"]
     slower = [c for _, _, c in report.pairs if c.outcome is VerdictOutcome.REGRESSION]
     failed = [run.name for run in tests if not run.result.passed]
@@ -48,7 +48,7 @@ def overall(report: RunsReport) -> dict[str, str]:
 
 
 def _reasons(comparison: Comparison) -> str:
-    """What a comparison says besides the one word."""
+    """A comparison's text without its outcome."""
     return str(comparison).partition("; ")[2]
 
 

@@ -1,4 +1,4 @@
-"""Read back what a run left: a directory of ``voice-agent test``, a folder of ``talk --save``, rows of ``--jsonl``."""
+"""Read what a run left: a directory of ``voice-agent test``, a folder of ``talk --save``, rows of ``--jsonl``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"test": "scripted test", "talk": "saved call", "script": "spoken record
 
 @dataclass(slots=True)
 class Loaded:
-    """One run. ``result``: as the runner had it, so that JUnit and tables are made by the same code.
+    """One run. ``result``: as the runner had it, so that JUnit and tables come from the same code.
 
     ``kind``: a key of :data:`KINDS`; ``turns``: every row, warm-up included; ``facts``: run.json (``{}`` without one);
     ``recording``: the stereo WAV, None if there is none; ``problems``: what could not be read.
@@ -62,7 +62,7 @@ class Loaded:
 def load(paths: Sequence[Path]) -> list[Loaded]:
     """Every run that ``paths`` name; a folder of run directories stands for all of them, in the order of their names.
 
-    Raises UsageError for what is none of the three kinds, ConfigError for a damaged or newer one.
+    Raises UsageError for anything else, ConfigError for a damaged or newer run.
     """
     return [_one(path) for given in paths for path in _spread(given)]
 
@@ -74,7 +74,7 @@ def pairs(runs: Sequence[Loaded]) -> list[tuple[Loaded, Loaded, Comparison]]:
         if run.counted:
             of_name.setdefault(run.name, []).append(run)
     if not any(len(same) > 1 for same in of_name.values()) and len(runs) == 2 and all(run.counted for run in runs):
-        of_name = {"": list(runs)}  # two were named: whoever does that wants them side by side
+        of_name = {"": list(runs)}  # exactly two runs are compared even if their names differ
     return [(same[0], same[-1], compared(same[0], same[-1])) for same in of_name.values() if len(same) > 1]
 
 
@@ -114,7 +114,7 @@ def _talk(folder: Path) -> Loaded:
 
 
 def _plain(kind: str, name: str, rows: Path, recording: Path) -> Loaded:
-    """Rows without a script: every turn is a step of its own, expected to be answered and not to be cut off."""
+    """Rows without a script: every turn is a step of its own, expected to be answered and not cut off."""
     turns, problems = read_jsonl(rows)
     if not turns:
         raise UsageError(f"{rows}: no turn in it ({problems[0] if problems else 'the file is empty'})")
@@ -222,7 +222,7 @@ def _moved(row: Mapping[str, Any] | None) -> Moved | None:
 
 
 def _budget(rows: Path) -> Budget:
-    """What the rows were held to, as the first of them says; the defaults without one."""
+    """The budget of the rows, by their first one; the default without one."""
     try:
         with rows.open("rb") as stream:
             said = json.loads(stream.readline())["budget_ms"]

@@ -1,4 +1,4 @@
-"""What the turn policy was given, on the turn's own time: milliseconds after the user's last sound (docs/replay.md)."""
+"""The turn policy's evidence on the turn's own time: milliseconds after the user's last sound (docs/replay.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...audio.speech_end import SpeechEnd
 from ...budget.ledger import Turn
 from ...turn.turn_text import words_of
 
-FACT_LENGTH = 400  # characters of JSON: what the evidence says at more length is in the rows
+FACT_LENGTH = 400  # characters of JSON: longer evidence is in the rows only
 
 
 def record_of(turn: Turn) -> Mapping[str, Any] | None:
@@ -20,14 +20,14 @@ def record_of(turn: Turn) -> Mapping[str, Any] | None:
 
 
 def origin_s(turn: Turn, record: Mapping[str, Any]) -> float:
-    """The user's last sound on the stream's line: the end of a stretch of speech that the row names, else the last."""
-    edge = SpeechEnd()
+    """The user's last sound on the stream's timeline: the end of speech that the row names, else the last one."""
+    speech_end = SpeechEnd()
     ends: list[float] = []
     speech = False
     for end, p in record["windows"]:
-        edge.window(float(end), float(p))
+        speech_end.window(float(end), float(p))
         if speech and p <= 0.5:
-            ends.append(edge.refined())
+            ends.append(speech_end.refined())
         speech = p > 0.5
     if speech or not ends:
         ends.append(float(record["windows"][-1][0]))
@@ -38,7 +38,7 @@ def origin_s(turn: Turn, record: Mapping[str, Any]) -> float:
 
 
 def evidence_of(turn: Turn) -> dict[str, Any]:
-    """What the policy was given over time, and what it says of its decision."""
+    """What the policy was given over time, and the facts of its decision."""
     facts = {
         key: round(value, 3) if isinstance(value, float) else value
         for key, value in turn.evidence.items()

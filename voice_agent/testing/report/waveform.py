@@ -1,6 +1,6 @@
-"""The recording around a turn: what it looks like, what it sounds like, and whether the ledger agrees with it.
+"""The recording around a turn: its waveform, its sound, and whether the ledger agrees with it.
 
-A recording is read in stretches, never as a whole: a call may have taken hours. Sound goes into the page as 8-bit
+A recording is read in spans, never as a whole: a call may have taken hours. Sound goes into the page as 8-bit
 mu-law (ITU-T G.711) at 16 kHz, each side by itself and without its silences: 16 kB a second of speech.
 """
 
@@ -26,7 +26,7 @@ from ..harness.self_check import difference_ms
 
 RATE = 16_000
 PEAK_S = 0.010
-QUIET = 40  # of 32767: what is not louder than this is left out of the page, in stretches of at least GAP_S
+QUIET = 40  # of 32767: quieter sound is left out of the page, in spans of at least GAP_S
 GAP_S = 0.2
 BEFORE_S, AFTER_S = 14.0, 6.0  # of a turn, at most: before the user's last sound, after the agent's first
 _BIAS, _CLIP = 0x84, 32635
@@ -35,14 +35,14 @@ _ALIGN_S = 0.032 * 25  # whole VAD windows and whole samples at either rate
 
 @dataclass(frozen=True, slots=True)
 class RecordingSpan:
-    """A stretch of the recording, in seconds from its first sample."""
+    """A part of the recording, in seconds from its first sample."""
 
     begin_s: float
     end_s: float
 
 
 def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: float | None) -> RecordingSpan | None:
-    """What belongs to a turn: from just before the user's first sound to the reply's first seconds.
+    """The span of a turn: from just before the user's first sound to the reply's first seconds.
 
     None if the row does not say where on the recording it is. ``next_begin_s``: where the next turn's sound begins, if
     that is known.
@@ -61,7 +61,7 @@ def window_of(turn: Turn, said_s: tuple[float, float] | None, next_begin_s: floa
 
 
 class Recording:
-    """A stereo WAV: left the user, right the agent. A context manager. AudioError for what is no such file."""
+    """A stereo WAV: left the user, right the agent. A context manager. Raises AudioError for another file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,7 +84,7 @@ class Recording:
         self._wav.close()
 
     def read(self, window: RecordingSpan, rate: int) -> tuple[Int16, Int16]:
-        """Both sides of a stretch at ``rate``; shorter where the recording ends."""
+        """Both sides of a span at ``rate``; shorter where the recording ends."""
         first = min(self.frames, round(window.begin_s * self.rate))
         self._wav.setpos(first)
         raw = self._wav.readframes(max(0, round(window.end_s * self.rate) - first))
@@ -133,7 +133,7 @@ def mulaw(pcm: Int16) -> bytes:
 
 
 def spoken(pcm: Int16, rate: int = RATE) -> list[tuple[int, Int16]]:
-    """The stretches that are not silent: (first sample, samples)."""
+    """The parts that are not silent: (first sample, samples)."""
     loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > QUIET)
     if not len(loud):
         return []
@@ -149,7 +149,7 @@ def spoken(pcm: Int16, rate: int = RATE) -> list[tuple[int, Int16]]:
 
 
 def spoken_into(turn: Turn, begins_s: Sequence[float]) -> bool:
-    """Whether somebody spoke into the very reply: then the samples alone do not tell which end of speech is meant."""
+    """Whether the user spoke into this reply: then the samples alone do not tell which end of speech is meant."""
     if turn.speech_ended_s is None or turn.first_audible_s is None:
         return True
     return turn.interrupted or any(turn.speech_ended_s < at < turn.first_audible_s + 0.6 for at in begins_s)

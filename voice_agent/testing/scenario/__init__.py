@@ -1,5 +1,6 @@
-"""Conversations written down, run, measured and judged: the script language and the verdict.
+"""Scripted conversations: written down, played, and held to what was expected (docs/scenarios.md).
 
-Read ``schema.py`` (what a script may say), ``runner.py`` (how it is played), ``expect.py`` (was it as expected),
-``work.py`` and ``compare.py`` (has it become slower, and where). docs/scenarios.md and docs/verdict.md for users.
+Read ``script_schema.py`` (what a script may say), ``director.py`` (how it is played, through an end),
+``harness_end.py`` and ``room_end.py`` (the two ends), ``runner.py`` (one run), ``expect.py`` (the checks),
+``results.py`` (the run directory), ``against_baseline.py`` (held to a baseline).
 """

@@ -1,4 +1,4 @@
-"""Baselines of runs: make one, hold a run to one. The files are baseline.py's, the arithmetic compare.py's."""
+"""Make a baseline of a run, and hold a run to a baseline (verdict/baseline.py, verdict/compare.py)."""
 
 from __future__ import annotations
 

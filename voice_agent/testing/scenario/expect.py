@@ -13,12 +13,12 @@ from ...budget.stats import percentile
 from .expect_schema import ExpectedCall, TextExpect, TurnExpect, WholeExpect
 
 Judgement = tuple[bool, str]
-"""What a model said of a text: whether the criterion holds, and why."""
+"""What the LLM judge said of a text: whether the criterion holds, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One expectation. ``ok`` is None where it could not be held (``said`` tells why): it counts as neither."""
+    """One expectation. ``ok`` is None where it could not be checked (``said`` tells why): it counts as neither."""
 
     what: str
     ok: bool | None
@@ -27,9 +27,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one step. ``answer_ms``: from the end of the user's sound (listening: from the beginning).
+    """What is known of one step. ``answer_ms``: from the end of the user's speech (greeting: from the beginning).
 
-    ``judged``: what a model said, by criterion; empty without one. ``by_sound``: nothing but the sound is known.
+    ``judged``: what the LLM judge said, by criterion; empty without one. ``by_sound``: only the sound is known.
     """
 
     turn: Turn | None
@@ -49,7 +49,7 @@ class Facts:
 
 
 def check_turn(expect: TurnExpect, facts: Facts, *, wants_answer: bool) -> list[Check]:
-    """Every expectation of one turn, those that go without saying included: it is answered, and it does not fail."""
+    """Every expectation of one turn, the implied ones included: it is answered, and it does not fail."""
     checks = []
     if expect.error is not None:
         text = "no error" if facts.error is None else str(facts.error)
@@ -87,7 +87,7 @@ def check_turn(expect: TurnExpect, facts: Facts, *, wants_answer: bool) -> list[
 def check_words(
     what: str, words: TextExpect, text: str | None, said: str, judged: Mapping[str, Judgement]
 ) -> list[Check]:
-    """``text`` held to ``words``; None: nobody knows it (a caller who only hears sound)."""
+    """``text`` held to ``words``; None: it is not known (measured by sound alone)."""
     if text is None:
         return [Check(what, None, "not known: measured by sound alone")]
     checks = []

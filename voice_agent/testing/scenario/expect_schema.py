@@ -15,7 +15,7 @@ LABELS_OF_STAGES = tuple(str(stage) for stage in Stage)
 
 
 class TextExpect(Strict):
-    """What a text must be like: all that is given must hold."""
+    """Conditions on a text; all that are given must hold."""
 
     regex: Pattern | None = Field(default=None, description="Searched for, upper or lower case.")
     text: str | None = Field(default=None, description="The words expected; for heard, left out, those that were said.")
@@ -39,7 +39,7 @@ Text = Annotated[TextExpect, BeforeValidator(_words, json_schema_input_type=str 
 
 
 class ExpectedCall(Strict):
-    """A tool call expected in a turn. ``args``: those named must be equal."""
+    """A tool call expected in a turn. ``args``: the named ones must be equal."""
 
     name: str
     args: dict[str, Any] | None = None

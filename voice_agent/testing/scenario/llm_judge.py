@@ -1,4 +1,4 @@
-"""A model as judge of a text against a criterion in plain words. Off unless ``--judge`` names one."""
+"""The LLM judge: a model says whether a text meets a criterion in plain words. Off unless ``--judge`` names one."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ async def judging(spec: str | None) -> AsyncIterator[Judge | None]:
         return
     config = load(flags={"llm.spec": spec, "llm.temperature": 0.0}).llm
     with running(resolve(config, provider_key), models.smollm2) as endpoint:
-        mind = ChatLLM.from_config(config, endpoint)
+        model = ChatLLM.from_config(config, endpoint)
         try:
-            await mind.connection.choose()
+            await model.connection.choose()
 
             async def judge(criterion: str, text: str) -> Judgement:
-                return await ask(mind, criterion, text)
+                return await ask(model, criterion, text)
 
             yield judge
         finally:
-            await mind.aclose()
+            await model.aclose()
 
 
-async def ask(mind: llm.LLM[object], criterion: str, text: str) -> Judgement:
+async def ask(model: llm.LLM[object], criterion: str, text: str) -> Judgement:
     """One question to the judge. An answer that is neither yes nor no does not pass, and is shown."""
     history = llm.ChatContext.empty()
     history.add_message(role="system", content=_PROMPT)
     history.add_message(role="user", content=f"Criterion: {criterion}\nLine: {text}")
     try:
-        answer = (await mind.chat(chat_ctx=history).collect()).text.strip()
+        answer = (await model.chat(chat_ctx=history).collect()).text.strip()
     except ProviderError as error:
         return False, f"the judge failed: {error}"
     return answer.upper().lstrip("*\"' ").startswith("YES"), answer[:200] or "the judge said nothing"

@@ -1,7 +1,7 @@
 """Import the scripted scenarios of ``pipecat eval`` (pipecat-ai 1.14). docs/scenarios.md has the mapping.
 
-What cannot be said in our language is refused with its line, never dropped in silence. What only makes sense in text
-(``modality: text``) is spoken all the same: this tool tests voices.
+What has no counterpart in our language is refused with its line, never dropped. Text-only turns (``modality: text``)
+are spoken: this tool tests voices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REPLIES = ("response", "llm_response", "tts_response")
 
 
 def convert(data: dict[str, Any], where: Where, path: Path) -> tuple[dict[str, Any], Where]:
-    """Our mapping for theirs, and the lines of its parts. Raises ConfigError for what has no counterpart."""
+    """Our mapping for a pipecat scenario, and the lines of its parts. Raises ConfigError without a counterpart."""
     base: tuple[str | int, ...] = ()
     found = {key: value for key, value in data.items() if key != "scenarios"}
     if "scenarios" in data:

@@ -1,7 +1,7 @@
-"""The run directory: everything that was measured, in files that say what they are (docs/scenarios.md).
+"""The run directory: everything that was measured (docs/scenarios.md).
 
 RUN/run.json      what was run, where, with what, and the verdict; written first and again at the end
-RUN/steps.jsonl   one object a step of the script, as it is over
+RUN/steps.jsonl   one object a step of the script, written when the step is over
 RUN/turns.jsonl   one object a turn that the agent took: docs/ledger.md
 RUN/audio.wav     left the user, right the agent
 """
@@ -25,7 +25,7 @@ RUN, STEPS, TURNS, AUDIO = "run.json", "steps.jsonl", "turns.jsonl", "audio.wav"
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One step of the script as it went. ``index``: its place in the script; ``round``: the repetition (-1: warm-up).
+    """What came of one step of the script. ``index``: its place in it; ``round``: the repetition (-1: warm-up).
 
     ``said_s``: begin and end of the user's sound on the recording; ``row``: the turn the agent took it for.
     """
@@ -56,7 +56,7 @@ class StepResult:
 
 @dataclass(slots=True)
 class Result:
-    """A script's run, or what there is of it so far."""
+    """A script's run so far."""
 
     name: str
     guards: str
@@ -92,7 +92,7 @@ class Result:
 
     @property
     def failures(self) -> list[tuple[StepResult | None, Check]]:
-        """What was not as expected: of a step, or (None) of the whole."""
+        """The checks that failed: of a step, or (None) of the whole."""
         of_steps: list[tuple[StepResult | None, Check]] = [
             (s, c) for s in self.counted for c in s.checks if c.ok is False
         ]
@@ -105,7 +105,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """As expected, to the end, and not slower than before. Inconclusive is no failure."""
+        """All checks held, played to the end, and not slower than the baseline. Inconclusive is no failure."""
         slower = self.comparison is not None and self.comparison.outcome == "regression"
         return not (self.failures or self.interrupted or self.error or slower)
 
@@ -171,7 +171,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``; take away what an earlier run left there. Raises UsageError if that cannot be."""
+    """Make ``folder``; delete what an earlier run left there. Raises UsageError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RUN, STEPS, TURNS, AUDIO):
@@ -181,12 +181,12 @@ def clear(folder: Path) -> None:
 
 
 def begin(result: Result, facts: dict[str, Any]) -> None:
-    """run.json of a run that goes on: interrupted, until its end says otherwise (it may be killed before)."""
+    """run.json of a run in progress: interrupted, until its end is written (it may be killed before)."""
     write_json(result.folder / RUN, {**run_row(result, facts), "passed": False, "interrupted": True})
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """run.json of a run directory. Raises UsageError if there is none, ConfigError if it is none of ours."""
+    """run.json of a run directory. Raises UsageError if there is none, ConfigError for another file or version."""
     path = folder / RUN
     try:
         data = json.loads(path.read_text())
@@ -200,7 +200,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def rewrite_verdict(result: Result) -> None:
-    """Put the verdict, which comes after the run, into its run.json."""
+    """Add the verdict to run.json of a finished run."""
     path = result.folder / RUN
     data = read_run(result.folder)
     data["verdict"] = None if result.comparison is None else comparison_row(result.comparison)

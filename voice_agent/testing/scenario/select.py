@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 
 
 def select(scripts: Sequence[Script], expression: str | None) -> list[Script]:
-    """Those whose name fits. Raises UsageError for an expression that makes no sense, or one that fits none."""
+    """The scripts whose name matches. Raises UsageError for an invalid expression, or one that matches none."""
     if expression is None:
         return list(scripts)
     found = [script for script in scripts if matches(expression, script.scenario.name)]

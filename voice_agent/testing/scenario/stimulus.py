@@ -1,6 +1,6 @@
-"""What is done to the user's sound: speed, gain, telephone, noise, loss. Pure: samples and a seeded generator in.
+"""Changes to the user's sound: speed, gain, telephone, noise, loss. Pure: samples and a seeded generator in.
 
-All take and give 16 kHz mono int16. Echo is not here: it needs what the agent says, so the script end adds it.
+All take and return 16 kHz mono int16. Echo is not here: it needs the agent's sound, so the call harness adds it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Float = npt.NDArray[np.float64]
 
 def perturb(pcm: Int16, how: Perturb, rng: np.random.Generator, *, noise: Int16 | None = None) -> Int16:
     """``pcm`` as it arrives: speed, gain, telephone, noise, loss, in this order. ``noise``: the recording for babble
-    or file (16 kHz), as long or as short as it is."""
+    or file (16 kHz), of any length."""
     if how.speed is not None:
         pcm = speed(pcm, how.speed)
     if how.gain is not None:
@@ -41,7 +41,7 @@ def speed(pcm: Int16, factor: float) -> Int16:
 
 
 def gain(pcm: Int16, level_db: float) -> Int16:
-    """Louder or quieter; what is too loud is clipped, as a sound card would."""
+    """Louder or quieter; clipped at full scale."""
     return _clip(pcm.astype(np.float64) * 10 ** (level_db / 20))
 
 

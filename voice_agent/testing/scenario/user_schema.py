@@ -71,7 +71,7 @@ def as_backchannel(value: Any) -> Any:
 
 
 class Noise(Strict):
-    """Noise under the user's speech, as loud as the ratio says (RMS of the speech against RMS of the noise)."""
+    """Noise under the user's speech, as loud as the ratio says (RMS of speech to RMS of noise)."""
 
     snr: Level
     kind: Literal["white", "pink", "babble", "file"] = "pink"
@@ -85,14 +85,14 @@ class Noise(Strict):
 
 
 class EchoPerturbation(Strict):
-    """The agent's own voice comes back into the user's microphone."""
+    """The agent's own voice in the user's microphone."""
 
     delay: Duration = 0.12
     level: Level = Field(default=-20.0, le=0.0)
 
 
 class Loss(Strict):
-    """20 ms packets lost or late on the way, simulated on the samples (the network itself is not involved)."""
+    """20 ms packets that are lost or late, simulated on the samples (no network is involved)."""
 
     rate: Share = 0.05
     jitter: Duration = 0.0
@@ -103,7 +103,7 @@ class Loss(Strict):
 
 
 class Perturb(Strict):
-    """What is done to the user's sound, in the order of this list."""
+    """Changes to the user's sound, applied in the order of this list."""
 
     speed: float | None = Field(
         default=None, ge=0.5, le=2.0, description="1.1 is a tenth faster; the pitch moves with it."

@@ -1,4 +1,4 @@
-"""What the user says, made ready: recordings and spoken words joined with pauses, keys as tones, perturbed."""
+"""The user's sound of a turn: recordings and synthesised words joined with pauses, keys as tones, perturbed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .user_schema import Backchannel, Perturb, UtterancePart
 if TYPE_CHECKING:
     from ...tts import Voice
 
-QUIET = 150  # of 32767: below this a synthetic voice only breathes out
+QUIET = 150  # of 32767: below this a synthetic voice is silent
 AROUND_S = 0.12  # silence before and after spoken words, as in a recording: noise begins before the speech does
 
 
@@ -38,8 +38,7 @@ class UtteranceAudio:
 
 
 def trimmed(pcm: Int16) -> Int16:
-    """Without the silence before and after, but for 20 ms: a pause is as long as the script says, not as the voice
-    happens to leave."""
+    """Without the silence before and after, except 20 ms: a pause is as long as the script says."""
     loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > QUIET)
     if not len(loud):
         return pcm
@@ -63,7 +62,7 @@ class UtteranceSource:
     ) -> UtteranceAudio:
         """What ``turn`` sounds like, perturbed by ``perturb`` (the same seed, the same samples).
 
-        The speech's end is that of the clean sound: noise must not move it. Raises AudioError, ModelError.
+        The speech's end is that of the clean sound: noise does not move it. Raises AudioError, ModelError.
         """
         synthetic = False
         if isinstance(turn, ScriptTurn) and turn.dtmf is not None:
@@ -106,7 +105,7 @@ class UtteranceSource:
             return None
         if how.file is not None:
             return _read(script.folder / how.file)
-        clips = sorted((models.assets() / "speech").glob("sense*.wav"))  # people reading: what babble is made of
+        clips = sorted((models.assets() / "speech").glob("sense*.wav"))  # people reading, for the babble
         return np.concatenate([_read(path) for path in clips])
 
 

@@ -25,7 +25,7 @@ _PACKAGES = ("voice-agent", "livekit-agents", "faster-whisper", "ctranslate2", "
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a run took place. ``fingerprint``: the same for machines that may be compared."""
+    """The machine of a run. ``fingerprint``: equal for machines that may be compared."""
 
     cpu: str
     cores: int
@@ -39,7 +39,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """What can be found out without asking for more than the processor's name."""
+    """This machine: processor, cores, memory, system."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -73,7 +73,7 @@ def public_config(config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a script measured once. ``samples``: measure -> item -> milliseconds (work.py)."""
+    """What a script measured. ``samples``: measure -> item -> milliseconds (work.py)."""
 
     scenario: str
     samples: Mapping[str, Mapping[str, list[float]]]
@@ -107,7 +107,7 @@ class Baseline:
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
-        """Raises UsageError if there is none, ConfigError if it is none of ours."""
+        """Raises UsageError if there is none, ConfigError for another file or a damaged one."""
         try:
             data = yaml.safe_load(path.read_text())
         except FileNotFoundError:

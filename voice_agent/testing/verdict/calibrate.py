@@ -1,8 +1,8 @@
-"""A fixed piece of work, timed between the turns: has the code become slower, or only the machine?
+"""A fixed piece of work, timed between the turns: it tells a slower machine from slower code.
 
-The work is of the kind the stages do (matrix products and transforms, float32, one thread), always the same, and
-short enough to fit into the silence between two turns. What other programs took from it meanwhile is taken off
-(processor.py), as it is for the stages: what is left says how fast the processor is.
+The work is of the stages' kind (matrix products and transforms, float32, one thread), always the same, and short enough
+for the silence between two turns. What other programs took meanwhile is subtracted (processor.py), as for the stages:
+the rest says how fast the processor is.
 """
 
 from __future__ import annotations

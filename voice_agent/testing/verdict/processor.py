@@ -1,11 +1,11 @@
-"""What other programs took from a piece of work: how long its threads stood in the queue for a processor.
+"""What other programs took from a piece of work: how long its threads waited for a processor.
 
-On a shared machine the time that a stage takes is its own and that of whoever had the processor meanwhile; the second
-can be twice the first, and hides 40 ms altogether. Linux counts, for each thread, how long it ran and how long it was
-ready and did not run (``/proc/PID/task/TID/schedstat``, the kernel's Documentation/scheduler/sched-stats.rst). Waiting
-for anything else (a lock, a device, a sleep) is in neither, so a stage that is late for such a reason stays late.
+On a shared machine a stage's time is its own plus that of the programs that had the processor meanwhile. The second can
+be twice the first, and hides a change of 40 ms. Linux counts for each thread how long it ran and how long it was ready
+and did not run (``/proc/PID/task/TID/schedstat``, the kernel's Documentation/scheduler/sched-stats.rst). Waiting for
+anything else (a lock, a device, a sleep) is in neither count: a stage that is late for such a reason stays late.
 
-Where the system does not say (macOS, Windows), nothing is taken off: times are then those of the clock.
+Where the system does not count (macOS, Windows), nothing is subtracted: times are those of the clock.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Read = Callable[[], Usage]
 
 
 def own_usage() -> Usage:
-    """That of the calling thread; empty where the system does not say."""
+    """Usage of the calling thread; empty where the system does not count."""
     me = threading.get_native_id()
     return _read((str(me),))
 
 
 def engine_usage() -> Usage:
-    """That of the calling thread and of all that are not Python's: an engine (CTranslate2, onnxruntime) has its own."""
+    """Usage of the calling thread and of all threads that are not Python's: an engine's (CTranslate2, onnxruntime)."""
     python = {str(t.native_id) for t in threading.enumerate()} - {str(threading.get_native_id())}
     try:
         return _read([name for name in os.listdir(TASKS) if name not in python])
@@ -41,12 +41,12 @@ def engine_usage() -> Usage:
 
 
 def nothing() -> Usage:
-    """Nothing is known, so nothing is taken off."""
+    """Nothing is known, so nothing is subtracted."""
     return {}
 
 
 def told_by(clock: Clock, read: Read) -> Read:
-    """``read`` on the system's clock; :func:`nothing` on any other: in made-up time nobody waits for a processor."""
+    """``read`` on the system's clock; :func:`nothing` on any other: in virtual time no thread waits for a processor."""
     return read if clock is SYSTEM else nothing
 
 
@@ -63,13 +63,13 @@ def _read(threads: Collection[str]) -> Usage:
 
 
 def undisturbed_ms(taken_ms: float, before: Usage, after: Usage, own: int) -> float:
-    """What a piece of work of thread ``own`` would have taken, had a processor been free for each of its threads.
+    """How long a piece of work of thread ``own`` takes when a processor is free for each of its threads.
 
     Its threads: ``own``, and of the others in both readings those that ran at least half as long as the busiest (the
-    engine's helpers), unless nobody worked at all. A lone thread's wait is subtracted. Several work on parts of the
-    same thing, and it stands still while any of them waits; when each did is not known, so their waits are taken as
-    independent of each other: work that takes r alone takes e with e * (1 - w1/e) * (1 - w2/e) ... = r. What is left of
-    the time beyond e is sleep, and stays.
+    engine's helpers), unless none worked at all. A lone thread's wait is subtracted. Several threads work on parts of
+    one thing, which stands still while any of them waits. When each waited is not known, so their waits are taken as
+    independent: work that takes r undisturbed takes e, with e * (1 - w1/e) * (1 - w2/e) ... = r. Time beyond e is sleep
+    and stays.
     """
     moved = {
         thread: (ran - before[thread][0], waited - before[thread][1])

@@ -1,8 +1,8 @@
-"""What each stage did in a turn, whether or not anybody waited for it. Pure: a turn in, milliseconds out.
+"""The work of each stage in a turn, on the critical path or not. Pure: a turn in, milliseconds out.
 
-The critical path of the ledger says what the user waited for. A stage that got slower may hide behind the wait for
-the end of the turn: the user hears nothing of it today, and all of it after the next change. So the verdict compares
-both: the voice-to-voice time, and here each stage's own work, without what other programs took from it.
+The ledger's critical path says what the user waited for. A slower stage may hide behind the wait for the end of the
+turn: the user hears nothing of it now, and all of it after the next change. So the verdict compares both: the
+voice-to-voice time, and each stage's own work without what other programs took from it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ PASS_MS, PASS_OWN_MS, FIRST_SOUND_OWN_MS = "stt_pass_ms", "stt_pass_own_ms", "tt
 OTHERS_MS = "other_programs_ms"
 """In a turn's evidence. "Own": less what its threads waited for a processor (processor.py)."""
 OTHERS = "other programs"
-"""The measure: how much of a pass and of the first sound other programs had the processor."""
+"""The measure: how long other programs had the processor during a pass and the first audio."""
 
 
 def work_ms(turn: Turn) -> dict[str, float]:
-    """Milliseconds of work a stage, and :data:`TOTAL`. What is not known is left out, and so is a turn that says
+    """Milliseconds of work by stage, and :data:`TOTAL`. Unknown stages are left out; empty for a turn that says
     nothing about speed (cut off, failed, unanswered).
 
-    - stt: a pass of the ears (in the evidence: :data:`PASS_OWN_MS`, lower quartile of the turn, else :data:`PASS_MS`,
+    - stt: an STT pass (in the evidence: :data:`PASS_OWN_MS`, lower quartile of the turn, else :data:`PASS_MS`,
       median); without it, end of speech to text.
-    - dispatch: text to request, where the request did wait for it. llm, chunk: between their own two marks.
-    - tts: the first sound on the voice's own thread (:data:`FIRST_SOUND_OWN_MS`); without it, between its two marks.
-    - endpointing: end of speech to commit, without what the policy gave to a reply or a text that was not ready.
-    - output: from the later of commit and first audio to the first audible sample.
+    - dispatch: text to request, where the request waited for the text. llm, chunk: between their own two marks.
+    - tts: the first audio on the TTS thread (:data:`FIRST_SOUND_OWN_MS`); without it, between its two marks.
+    - endpointing: end of speech to end of turn, without the wait for a reply or a text that was not ready.
+    - output: from the later of end of turn and first audio to the first audible sample.
     """
     if not turn.counts_for_latency:
         return {}
