@@ -1,7 +1,7 @@
 """The one module that reads the time.
 
-Everything that measures or waits takes a :class:`Clock`; tests inject a :class:`ManualClock`. All times are
-seconds as ``float`` on one monotonic line; only :meth:`Clock.wall` is a calendar time, for log lines.
+All code that measures or waits takes a :class:`Clock`; tests inject a :class:`ManualClock`. Times are seconds as
+``float`` on one monotonic clock; only :meth:`Clock.wall` is a calendar time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MonotonicClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to, for tests of timing logic."""
+    """A clock that a test moves with :meth:`advance`."""
 
     __slots__ = ("_now",)
 
@@ -45,7 +45,7 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move forward. Raises ValueError for a negative step: this clock is monotonic too."""
+        """Move forward by ``seconds``. Raises ValueError if negative."""
         if seconds < 0:
             raise ValueError(f"a monotonic clock cannot go back by {-seconds} s")
         self._now += seconds
@@ -55,5 +55,5 @@ SYSTEM: Clock = MonotonicClock()
 
 
 def from_wall(wall_s: float, clock: Clock = SYSTEM) -> float:
-    """Place a recent calendar time (``time.time()``, as LiveKit's events carry) on the monotonic line."""
+    """A recent calendar time (``time.time()``, as in LiveKit's events) in seconds of the monotonic clock."""
     return clock.now() - (clock.wall() - wall_s)

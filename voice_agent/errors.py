@@ -3,9 +3,9 @@
 ::
 
     VoiceAgentError                  base: catch this to catch everything below
-    ├── UsageError                   a command line or call that makes no sense
-    ├── ConfigError                  an unknown key or a value that is not allowed
-    ├── AudioError                   a recording that cannot be used
+    ├── UsageError                   an invalid command line or call
+    ├── ConfigError                  an unknown key or an invalid value
+    ├── AudioError                   a recording or an audio device that cannot be used
     ├── ModelError                   a model that cannot be found, fetched or loaded
     ├── SpeechError                  speech recognition or synthesis failed while running
     ├── ToolServerError              an MCP server that does not start or answer
@@ -18,8 +18,8 @@
         ├── ProviderStreamError      (retryable) the stream broke or made no sense
         └── DeadlineError            (retryable) no answer in time; ``deadline_s``
 
-A message says what happened and what to do next. It never carries a secret.
-``retryable`` says whether the same request may succeed if it is simply sent again.
+A message says what happened and what to do next, and contains no secret. ``retryable``: whether the same request may
+succeed if it is sent again.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ __all__ = [
 
 
 class VoiceAgentError(Exception):
-    """Base of every deliberate error; its message is fit to show to a user as it stands."""
+    """Base of every deliberate error. Its message is for the user."""
 
     retryable: ClassVar[bool] = False
 
 
 class UsageError(VoiceAgentError):
-    """A command line or a call that makes no sense as given."""
+    """An invalid command line or call."""
 
 
 class ConfigError(VoiceAgentError):
-    """A configuration key that does not exist, or a value that is not allowed."""
+    """An unknown configuration key, or an invalid value."""
 
 
 class DependencyError(VoiceAgentError):
@@ -81,7 +81,7 @@ class ToolServerError(VoiceAgentError):
 
 
 class ProviderError(VoiceAgentError):
-    """The language-model provider failed; subclasses say how."""
+    """The language-model provider failed; the subclasses tell how."""
 
 
 class ProviderAuthError(ProviderError):
@@ -93,10 +93,7 @@ class ProviderModelError(ProviderError):
 
 
 class RateLimitedError(ProviderError):
-    """The provider asks for fewer requests.
-
-    ``retry_after_s`` is the wait in seconds the provider asked for, or ``None`` when it named none.
-    """
+    """Too many requests. ``retry_after_s``: the wait in seconds that the provider asks for; None if it names none."""
 
     retryable: ClassVar[bool] = True
 
@@ -106,22 +103,19 @@ class RateLimitedError(ProviderError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider could not be reached, or answered that it cannot serve now (5xx)."""
+    """The provider could not be reached, or answered with a 5xx status."""
 
     retryable: ClassVar[bool] = True
 
 
 class ProviderStreamError(ProviderError):
-    """The provider's stream ended early or carried something that cannot be read."""
+    """The provider's stream ended early or could not be parsed."""
 
     retryable: ClassVar[bool] = True
 
 
 class DeadlineError(ProviderError):
-    """The provider did not answer within the time allowed.
-
-    ``deadline_s`` is the limit, in seconds, that was reached.
-    """
+    """The provider did not answer in time. ``deadline_s``: the limit in seconds."""
 
     retryable: ClassVar[bool] = True
 

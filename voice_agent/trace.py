@@ -1,8 +1,8 @@
-"""How a stage tells the ledger what it did, without knowing the ledger.
+"""Marks and facts of a generation, written by the stages without knowing the ledger that reads them.
 
-A *generation* is one attempt at a reply: one LLM request and the speech made from it. Whoever starts one (the
-ledger's ``attach``, or a test) opens a :class:`GenerationTrace`; everything that runs below it, in the same
-:mod:`contextvars` context, finds it with :func:`current`. A stage used alone has no trace, and its notes go nowhere.
+A *generation* is one attempt at a reply: one LLM request and the speech made from it. The code that starts one opens a
+:class:`GenerationTrace`; all code that runs below it, in the same :mod:`contextvars` context, finds it with
+:func:`current`. A stage used alone has no trace, and its marks and facts are dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .clock import SYSTEM, Clock
 
 @dataclass(slots=True)
 class GenerationTrace:
-    """Marks (seconds on the monotonic line) and facts of one generation. The first write of a mark wins."""
+    """Marks (seconds on the monotonic clock) and facts of one generation. The first write of a mark wins."""
 
     id: str
     clock: Clock = SYSTEM
@@ -27,17 +27,17 @@ class GenerationTrace:
     facts: dict[str, Any] = field(default_factory=dict)
     held: asyncio.Event | None = None
     rest_s: Callable[[], float | None] | None = None
-    """How long the first content will still take; None where nobody knows (set by the request, see llm/hedge.py)."""
+    """Returns the estimated seconds until the first content, or None if unknown. Set by ``llm/hedging/race.py``."""
     at_risk: Callable[[], bool] | None = None
-    """Whether the turn may be late (set by who knows its deadlines, see degrade.py)."""
+    """Returns whether the turn may be late. Set by ``pipeline/degradation.py``, which knows its deadlines."""
 
     def hold(self) -> None:
-        """This generation is provisional: costly work beyond the first sound waits for :meth:`release`."""
+        """Make this generation provisional: costly work after the first audio waits for :meth:`release`."""
         if self.held is None:
             self.held = asyncio.Event()
 
     def release(self) -> None:
-        """It will be played."""
+        """This generation will be played."""
         if self.held is not None:
             self.held.set()
 
@@ -46,11 +46,11 @@ class GenerationTrace:
         self.marks.setdefault(name, self.clock.now() if at is None else at)
 
     def fact(self, **facts: Any) -> None:
-        """Attach context: model, provider, token counts, provider timings. Later writes replace earlier ones."""
+        """Add facts: model, provider, token counts, provider timings. Later writes replace earlier ones."""
         self.facts.update(facts)
 
     def degradation_step(self, name: str, what: Any = True) -> None:
-        """Note that something was done because the turn was late (docs/budget.md)."""
+        """Record a degradation step of the turn (docs/budget.md)."""
         self.facts["ladder"] = {**self.facts.get("ladder", {}), name: what}
 
 
@@ -60,7 +60,7 @@ _current: contextvars.ContextVar[GenerationTrace | None] = contextvars.ContextVa
 
 
 def current() -> GenerationTrace | None:
-    """The generation that the running code belongs to, or None outside of one."""
+    """The generation that the running code belongs to; None outside of one."""
     return _current.get()
 
 
@@ -92,25 +92,25 @@ def fact(**facts: Any) -> None:
 
 
 async def released() -> None:
-    """Return when the current generation is certain to be played; at once where nothing is provisional."""
+    """Return when the current generation will certainly be played; at once if it is not provisional."""
     trace = _current.get()
     if trace is not None and trace.held is not None:
         await trace.held.wait()
 
 
 def provisional() -> Callable[[], bool]:
-    """Tells, from any thread, whether what is the current generation now may still be thrown away."""
+    """A function that tells, from any thread, whether the generation that is current now is still provisional."""
     trace = _current.get()
     return lambda: trace is not None and trace.held is not None and not trace.held.is_set()
 
 
 def at_risk() -> bool:
-    """Whether the current generation's turn may be late; False where nobody knows."""
+    """Whether the current generation's turn may be late; False if unknown."""
     trace = _current.get()
     return trace is not None and trace.at_risk is not None and trace.at_risk()
 
 
 def degradation_step(name: str, what: Any = True) -> None:
-    """See :meth:`GenerationTrace.degradation_step`; of the current generation, if there is one."""
+    """Record a degradation step on the current generation, if there is one."""
     if (trace := _current.get()) is not None:
         trace.degradation_step(name, what)

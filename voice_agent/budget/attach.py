@@ -1,11 +1,11 @@
-"""Attach the ledger to any ``AgentSession`` with one call.
+"""The observer of an ``AgentSession``: attaches a ledger to any session with one call.
 
     ledger = attach(session, on_turn=print)
 
-With LiveKit's own parts the marks come from the session's public events and metrics, as exact as those are. Parts of
-this project say more: the ears report each turn (:meth:`SessionLedger.user_turn`), the agent's nodes open a
-:class:`~voice_agent.trace.GenerationTrace` a request, and an output that knows its samples reports the first
-audible one (:meth:`SessionLedger.audible`). First write wins, so the exact source is never overwritten by the other.
+With LiveKit's own plugins the marks come from the session's public events and metrics, with their accuracy. The stages
+of this package report more: the STT reports each turn (:meth:`SessionLedger.user_turn`), the agent's nodes open a
+:class:`~voice_agent.trace.GenerationTrace` for each request, and an output that counts samples reports the first
+audible one (:meth:`SessionLedger.audible`). The first write of a mark wins, and the exact source writes first.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from ..trace import GenerationTrace
 from ..turn_events import UserTurn
 from .ledger import Mark, Speculation, Turn, TurnBuilder
 
-RESUMED_WITHIN_S = 1.5  # speech this soon after an "end" that was already being answered: we cut the user off
+RESUMED_WITHIN_S = 1.5  # speech this soon after an end of turn with an audible answer is a cut-off
 
 
 @dataclasses.dataclass(slots=True)
 class _Open:
-    """A turn that is not closed yet, and the speech that answers it."""
+    """A turn that is not closed yet, and the id of the speech that answers it."""
 
     builder: TurnBuilder
     speech_id: str | None = None
@@ -43,7 +43,7 @@ class _Open:
 
 
 class SessionLedger:
-    """Follows one session. ``on_turn`` is called with every closed :class:`Turn`, in order, on the event loop."""
+    """Observes one session. ``on_turn`` is called on the event loop with each closed :class:`Turn`, in order."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class SessionLedger:
         self._last_speech_ended: float | None = None
         self._acknowledging: str | None = None
         self.degraded: tuple[str, ...] = ()
-        """What turns go on with at present instead of what was set; written into each."""
+        """The degraded settings in use, by name; written into each turn."""
         session.on("metrics_collected", self._metrics)
         session.on("agent_state_changed", self._state)
         session.on("conversation_item_added", self._item)
@@ -73,14 +73,14 @@ class SessionLedger:
         session.on("error", self._error)
         session.on("user_state_changed", self._user)
 
-    # --- what the parts of this project report ----------------------------------------------------------------------
+    # --- reported by the stages of this package -----------------------------------------------------------------------
 
     def generation(self, speech_id: str) -> GenerationTrace:
-        """The trace of the generation that belongs to a speech handle; made on first use."""
+        """The trace of the generation that belongs to a speech handle; created at its first use."""
         return self._traces.setdefault(speech_id, GenerationTrace(speech_id, self._clock))
 
     def user_turn(self, turn: UserTurn) -> None:
-        """The ears have committed a turn (after :meth:`reopened`, both parts of it)."""
+        """The user's turn has ended (after :meth:`reopened`: with both parts)."""
         if self._open is not None:
             self._close()
         builder = self._new_builder()
@@ -94,10 +94,10 @@ class SessionLedger:
         self._last_speech_ended = turn.speech_ended_at
 
     def typed(self, text: str, at: float, speech_id: str) -> None:
-        """The user sent a line with Enter at ``at``; the speech answers it.
+        """The user typed ``text`` and pressed Enter at ``at``; the speech ``speech_id`` answers it.
 
-        Enter is the transcript's time and the commit in one. Nobody spoke, so there is no ``speech_ended`` and no
-        voice-to-voice time; the evidence says ``"input": "typed"``.
+        Enter is both ``transcript_ready`` and ``turn_committed``. There is no ``speech_ended`` and no voice-to-voice
+        time; the evidence has ``"input": "typed"``.
         """
         if self._open is not None:
             self._close()
@@ -109,20 +109,20 @@ class SessionLedger:
         self._open = _Open(builder, speech_id)
 
     def reopened(self) -> None:
-        """The user goes on before anything was audible: the open turn is only the beginning of one."""
+        """The user goes on before anything was audible: drop the open turn, which is only the beginning of one."""
         if self._open is not None and Mark.FIRST_AUDIBLE not in self._open.builder.marks:
             self._open = None
             self._count -= 1
 
     def speech_resumed(self, at: float) -> None:
-        """The user speaks (again). Soon after an end that is being answered audibly, that was a cut-off."""
+        """The user speaks again. Soon after an end of turn whose answer is audible, that turn was a cut-off."""
         if self._open is not None and Mark.FIRST_AUDIBLE in self._open.builder.marks:
             ended = self._open.builder.marks.get(Mark.SPEECH_ENDED)
             if ended is not None and at - ended <= RESUMED_WITHIN_S:
                 self._open.builder.cut_off = True
 
     def audible(self, at: float) -> None:
-        """The first audible sample of the present speech left at ``at`` (monotonic)."""
+        """The first audible sample of the current speech left at ``at`` (monotonic)."""
         speech = self._session.current_speech
         if self._open is None or speech is None:
             return
@@ -137,35 +137,35 @@ class SessionLedger:
         self._open.builder.mark(Mark.FIRST_AUDIBLE, at)
 
     def acknowledging(self, speech_id: str) -> None:
-        """What this speech says next is no answer yet: a short word that bridges the wait."""
+        """The next audio of this speech is an acknowledgement, not the answer."""
         self._acknowledging = speech_id
 
     def playback_finished(self) -> None:
-        """A stretch of sound is over; what follows an acknowledgement is the answer."""
+        """A segment of audio has ended; after an acknowledgement, the next one is the answer."""
         self._acknowledging = None
 
     @property
     def turn_number(self) -> int:
-        """The number of the present turn; while none is open, of the last one."""
+        """The number of the open turn, or of the last one."""
         return self._count
 
     @property
     def speech_ended_at(self) -> float | None:
-        """When the user ended the open turn (monotonic); None while no turn is open."""
+        """When the user's speech of the open turn ended (monotonic); None if no turn is open."""
         return None if self._open is None else self._open.builder.marks.get(Mark.SPEECH_ENDED)
 
     def gaps(self, count: int, total_ms: float) -> None:
-        """The sink ran dry ``count`` times, ``total_ms`` together, in the present reply."""
+        """The audio of the current reply had ``count`` gaps of ``total_ms`` in all."""
         if self._open is not None:
             self._open.builder.audio_gaps = count
             self._open.builder.audio_gaps_ms = total_ms
 
     def close(self) -> None:
-        """The session is over: an unfinished turn is written as it stands."""
+        """The session has ended: close the open turn as it is."""
         if self._open is not None:
             self._close()
 
-    # --- what any session reports -----------------------------------------------------------------------------------
+    # --- events of any session ----------------------------------------------------------------------------------------
 
     def _metrics(self, ev: MetricsCollectedEvent) -> None:
         m = ev.metrics
@@ -175,7 +175,7 @@ class SessionLedger:
                 if self._open is not None:
                     self._close()
                 self._open = _Open(self._new_builder())
-                if m.end_of_utterance_delay > 0:  # 0 is LiveKit's "not known"
+                if m.end_of_utterance_delay > 0:  # 0 means unknown
                     ended = committed - m.end_of_utterance_delay
                     self._open.builder.mark(Mark.SPEECH_ENDED, ended)
                     self._open.builder.mark(Mark.TRANSCRIPT_READY, ended + m.transcription_delay)
@@ -249,7 +249,7 @@ class SessionLedger:
         builder = turn.builder
         played = self._traces.get(turn.speech_id or "")
         if played is not None:
-            if isinstance(played.facts.get("simulated"), bool):  # the client says whether, the ledger says what
+            if isinstance(played.facts.get("simulated"), bool):  # the client reports a bool, the ledger names the part
                 played.facts["simulated"] = "language model" if played.facts["simulated"] else ()
             builder.absorb(played)
         builder.models = dataclasses.replace(builder.models, **{k: v for k, v in self._models.items() if v is not None})
@@ -286,5 +286,5 @@ def attach(
     voice: str | None = None,
     clock: Clock = SYSTEM,
 ) -> SessionLedger:
-    """Keep a ledger of ``session``: any LiveKit session, before or after its start."""
+    """Attach a ledger to ``session``: any LiveKit session, before or after its start."""
     return SessionLedger(session, on_turn=on_turn, stt_model=stt_model, voice=voice, clock=clock)

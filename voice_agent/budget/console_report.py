@@ -1,6 +1,6 @@
-"""Turns on the screen: one line a turn, a bar split by stage on one scale, and a footer that never hides the cut-offs.
+"""Turns on a terminal: one line a turn with a bar split by stage, and a footer with latency and cut-offs.
 
-Made for 80 columns, and for terminals without colour: every stage has its letter, every label its word.
+Fits 80 columns and works without colour: every stage has a letter, every label a word.
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ _COLOUR = {
     Stage.UNATTRIBUTED: "bright_white",
 }
 _SCALE = 1.6
-"""A bar's full width, in budgets: what is over the budget has room to show, and all bars stay comparable."""
+"""A bar's full width, in budgets: leaves room above the budget, and one scale for all bars."""
 
 
 class ConsoleReport:
-    """Writes to ``console`` as turns end. On a terminal: bars, colours, a footer that stays below; else plain lines.
+    """Writes each turn to ``console`` when it ends. On a terminal: bars, colours and a footer; otherwise plain lines.
 
-    Use it as a context manager, so that the footer is taken down again; without, there is no footer. Colours follow
-    ``NO_COLOR`` as rich does.
+    The footer is shown only inside the context manager, which removes it at its end. Colours follow ``NO_COLOR``.
     """
 
     def __init__(self, console: Console | None = None, budget: Budget | None = None) -> None:
@@ -72,11 +71,11 @@ class ConsoleReport:
 
     @property
     def stats(self) -> SessionStats:
-        """What the turns reported so far amount to."""
+        """The figures of the turns so far."""
         return self._stats
 
     def turn(self, turn: Turn) -> None:
-        """Print one finished turn and bring the footer up to date."""
+        """Print one finished turn and update the footer."""
         judged = verdict(turn, self._budget)
         first = self._stats.summary().turns == 0
         self._stats.add(turn, judged)
@@ -91,7 +90,7 @@ class ConsoleReport:
             self._live.update(footer, refresh=True)
 
     def summary(self, summary: Summary | None = None) -> None:
-        """Print a session's figures (default: of the turns reported here), with a line for every stage."""
+        """Print a session's figures (default: of the turns printed here), with a line for each stage."""
         summary = summary or self._stats.summary()
         lines = [*textwrap.wrap(summary.headline(), self.console.width)]
         lines += [f"  {stage:<13}{spread}" for stage, spread in summary.stages.items()]
@@ -100,24 +99,25 @@ class ConsoleReport:
         self.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
     def _safe(self, text: str) -> str:
-        """``text`` as this console can show it: no control characters, no letters that its encoding lacks."""
+        """``text`` without control characters and without characters that the console's encoding lacks."""
         visible = "".join(character if character.isprintable() else " " for character in text)
         encoding = self.console.encoding
         return visible.encode(encoding, "replace").decode(encoding)
 
 
 def bar_width(columns: int) -> int:
-    """Cells of a bar on a screen of so many columns."""
+    """Cells of a bar on a terminal of ``columns`` columns."""
     return max(12, min(48, columns * 3 // 10))
 
 
 def bar(turn: Turn, judged: Verdict, budget: Budget, width: int) -> Text:
-    """``width`` cells: a letter of its stage for each piece of time, ``|`` at the budget, ``>`` if it goes on."""
+    """A bar of ``width`` cells: the letter of the stage for each piece of time, ``|`` at the budget, ``>`` if
+    cropped."""
     scale_ns = budget.total_ms * NS_PER_MS * _SCALE
     text = Text()
     path = turn.path
     for step in path:
-        # Both edges are rounded on the scale, so pieces keep their place whatever lies before them.
+        # Both edges are rounded on the scale, so a piece's place does not depend on the pieces before it.
         begin, end = (
             min(width, round((ns - path[0].start_ns) / scale_ns * width)) for ns in (step.start_ns, step.end_ns)
         )
@@ -133,7 +133,7 @@ def bar(turn: Turn, judged: Verdict, budget: Budget, width: int) -> Text:
 
 
 def labels(turn: Turn, judged: Verdict) -> Text:
-    """What a turn has to be blamed for, the worst first."""
+    """What went wrong in a turn, the worst first, and how it was made."""
     parts: list[tuple[str, str]] = []
     if turn.error is not None:
         parts.append((f"failed {turn.error.kind}", "bold red"))
@@ -159,7 +159,7 @@ def labels(turn: Turn, judged: Verdict) -> Text:
 
 
 def _degradation_steps(turn: Turn) -> list[str]:
-    """What was done because the turn was late, in a word each."""
+    """The degradation steps of the turn, a few words each."""
     said = []
     if turn.acknowledged_ms is not None:
         said.append(f"first word {turn.acknowledged_ms:.0f} ms")
@@ -174,7 +174,7 @@ def _degradation_steps(turn: Turn) -> list[str]:
 
 
 def turn_line(turn: Turn, judged: Verdict, budget: Budget, columns: int, safe: Callable[[str], str] = str) -> Text:
-    """One turn in at most ``columns`` cells: number, total, bar, labels, and what room is left for the two texts."""
+    """One turn in at most ``columns`` cells: number, total, bar, labels, and the two texts in the remaining cells."""
     total = turn.voice_to_voice_ms
     figure = f"{total:.0f} ms" if total is not None else f"-{turn.overlap_ms:.0f} ms" if turn.overlap_ms else "-- ms"
     silent = total is None and not (turn.typed and turn.answered)
@@ -196,7 +196,7 @@ def turn_line(turn: Turn, judged: Verdict, budget: Budget, columns: int, safe: C
 
 
 def plain_line(turn: Turn, judged: Verdict) -> str:
-    """One turn for a log file: the same, in words."""
+    """One turn for a log file, in words."""
     total = turn.voice_to_voice_ms
     parts = [f"turn {turn.id}", "no voice-to-voice time" if total is None else f"{total:.1f} ms"]
     if total is not None:
@@ -210,7 +210,7 @@ def plain_line(turn: Turn, judged: Verdict) -> str:
 
 
 def legend(budget: Budget, columns: int) -> Text:
-    """What the letters of a bar stand for, and its scale: two lines."""
+    """The letters of a bar and its scale: two lines."""
     names = [
         Text.assemble((letter, Style(color=_COLOUR[stage], bold=True)), f" {stage}")
         for stage, letter in _LETTER.items()
@@ -222,7 +222,7 @@ def legend(budget: Budget, columns: int) -> Text:
 
 
 def explain(turn: Turn, budget: Budget | None = None) -> str:
-    """The whole ledger of a turn in text: marks in order of time, the path, what was hidden, what was speculated."""
+    """The whole ledger of a turn as text: marks by time, path, hidden work, speculation."""
     budget = budget or Budget()
     judged = verdict(turn, budget)
     total = turn.voice_to_voice_ms
@@ -282,7 +282,7 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
 
 
 def _both(user: str, agent: str, room: int) -> str:
-    """Both texts in ``room`` cells: a short one leaves its room to the other."""
+    """Both texts in ``room`` cells: the longer one gets the cells that the shorter one does not need."""
     user, agent = " ".join(user.split()), " ".join(agent.split())
     arrow = " > "
     half = (room - len(arrow)) // 2

@@ -1,23 +1,24 @@
-"""The critical path of a turn: which stage each nanosecond between two sounds belongs to. Pure.
+"""The critical path of a turn: which stage each nanosecond of the voice-to-voice time belongs to. Pure.
 
-The two sounds are the user's last and the agent's first; what lies between them is cut at the marks of the reply that
-was played::
+The time from the user's last speech sample to the agent's first audible sample is cut at the marks of the played
+reply::
 
     speech_ended ─stt─ transcript_ready ─dispatch─ llm_requested ─llm─ llm_first_content ─chunk─ chunk_ready
                                                                                                      │
                             first_audible ─output─ turn_committed ─endpointing─ tts_first_audio ─tts─┘
 
-Read backwards, it is a chain of causes: the sound waited for the commit and for the first audio, the audio for the
-text, and so on. Four rules follow, and with them the pieces always sum to the total exactly (integer nanoseconds):
+Read backwards, this is a chain of causes: the output waited for the end of turn and for the first audio, the audio for
+the text, and so on. With the following four rules the pieces sum to the total exactly (in whole nanoseconds):
 
-1. Work done before the user had finished costs nobody anything. It is clipped at ``speech_ended`` and kept beside
-   the path as *hidden* time, never added to it.
-2. The commit gate comes last: *endpointing* is only what the commit added after everything else was ready. The one
-   exception: a request that was sent after the commit had waited for it, so there the gate stands before the request.
-3. A mark that lies after its own effect was not its cause. For ``transcript_ready`` this is ordinary (the reply was
-   asked on an earlier text) and the mark is passed over; any other one contradicts the row, and the pieces that
-   contain it are unattributed.
-4. A piece belongs to a stage only if both marks around it exist and nothing unknown could stand in it. Everything
+1. Work before the end of the user's speech adds no latency. It is clipped at ``speech_ended`` and kept beside the path
+   as *hidden* time, never added to it.
+2. The end-of-turn gate comes last: *endpointing* is only the time that the end-of-turn decision added after everything
+   else was ready. One exception: a request that was sent after the end of turn had waited for it, so the gate comes
+   before the request.
+3. A mark later than its own effect is not its cause. For ``transcript_ready`` this is ordinary (the reply was requested
+   for an earlier text) and the mark is skipped. Any other such mark contradicts the row, and the pieces that contain it
+   are unattributed.
+4. A piece belongs to a stage only if both marks around it exist and nothing unknown can lie between them. Everything
    else is *unattributed*, with the marks that enclose it.
 """
 
@@ -33,26 +34,26 @@ NS_PER_MS = 1_000_000
 
 
 class Mark(StrEnum):
-    """An instant of a turn, in seconds on one monotonic line. The order here is that of causes."""
+    """An instant of a turn, in seconds on one monotonic clock. They are listed in causal order."""
 
     SPEECH_ENDED = "speech_ended"
-    """The user's last speech sample was captured: known only in hindsight, never "when the VAD noticed"."""
+    """The user's last speech sample was captured. Known only in hindsight; not when the VAD detected it."""
     TRANSCRIPT_READY = "transcript_ready"
-    """The text that the played reply was made from was there."""
+    """The transcript that the played reply was made from was ready."""
     LLM_REQUESTED = "llm_requested"
     LLM_FIRST_CONTENT = "llm_first_content"
-    """First content of the generation that was played; reasoning is not content."""
+    """The first content of the played generation; reasoning is not content."""
     CHUNK_READY = "chunk_ready"
-    """The first speakable piece of text was complete."""
+    """The first speakable chunk of text was complete."""
     TTS_FIRST_AUDIO = "tts_first_audio"
     TURN_COMMITTED = "turn_committed"
-    """The decision that the user has finished."""
+    """The decision that the user has finished (end of turn)."""
     FIRST_AUDIBLE = "first_audible"
     """The first audible sample left the device, or was handed to the room's track."""
 
 
 class Stage(StrEnum):
-    """What a piece of the path is spent on, in the order of the path."""
+    """The stages of the path, in its order."""
 
     STT = "stt"
     DISPATCH = "dispatch"
@@ -81,9 +82,9 @@ _STAGE_BETWEEN = dict(
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """One piece of the path: ``[start_ns, end_ns)`` on the monotonic line, between the marks that enclose it.
+    """One piece of the path: ``[start_ns, end_ns)`` on the monotonic clock, between the marks that enclose it.
 
-    ``hidden_ns`` is how much of the same piece of work lay before the user had finished, so that nobody waited for it.
+    ``hidden_ns``: the part of the same work before the end of the user's speech, which adds no latency.
     """
 
     stage: Stage
@@ -99,14 +100,14 @@ class PathStep:
 
 
 def to_ns(seconds: float) -> int:
-    """Seconds to whole nanoseconds, in which differences and sums are exact."""
+    """Seconds to whole nanoseconds, whose differences and sums are exact."""
     return round(seconds * NS_PER_S)
 
 
 def critical_path(marks: Marks) -> tuple[PathStep, ...]:
-    """Cut the time from ``speech_ended`` to ``first_audible`` into steps that touch and cover it without a gap.
+    """Cut the time from ``speech_ended`` to ``first_audible`` into adjacent steps without a gap.
 
-    Empty if either end is unknown, or if the agent was audible before the user had finished (nobody waited then).
+    Empty if one of the two marks is missing, or if the agent was audible before the end of the user's speech.
     """
     at = {mark: to_ns(seconds) for mark, seconds in marks.items() if seconds is not None}
     start, end = at.get(Mark.SPEECH_ENDED), at.get(Mark.FIRST_AUDIBLE)
@@ -114,7 +115,7 @@ def critical_path(marks: Marks) -> tuple[PathStep, ...]:
         return ()
     commit = at.get(Mark.TURN_COMMITTED)
     if commit is not None and commit > end:
-        commit = None  # it did not gate this sound; where the gate stood is not known
+        commit = None  # it did not gate this audio; the gate's place is unknown
     chain, contradictions = _chain_of_causes(at, end)
 
     steps: list[PathStep] = []
@@ -130,7 +131,7 @@ def critical_path(marks: Marks) -> tuple[PathStep, ...]:
     for first, last in itertools.pairwise(chain):
         stage = _STAGE_BETWEEN.get((first, last), Stage.UNATTRIBUTED)
         if stage is Stage.DISPATCH and commit is None:
-            stage = Stage.UNATTRIBUTED  # nobody knows whether the request waited for the commit
+            stage = Stage.UNATTRIBUTED  # unknown whether the request waited for the end of turn
         if stage is Stage.DISPATCH and commit is not None and at[first] < commit <= at[last]:
             add(Stage.ENDPOINTING, first, Mark.TURN_COMMITTED, at[first], commit)
             add(Stage.DISPATCH, Mark.TURN_COMMITTED, last, commit, at[last])
@@ -149,9 +150,9 @@ def critical_path(marks: Marks) -> tuple[PathStep, ...]:
 
 
 def spans_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
-    """Nanoseconds a stage, in the order of the path; their sum is the path's length. Empty for an empty path.
+    """Nanoseconds of each stage, in the order of the path; their sum is the path's length. Empty for an empty path.
 
-    A stage that no mark explains is absent (0 would say that it took no time); ``unattributed`` is always there.
+    A stage that no mark explains is absent (0 would mean that it took no time); ``unattributed`` is always present.
     """
     if not path:
         return {}
@@ -162,7 +163,7 @@ def spans_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
 
 
 def hidden_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
-    """Nanoseconds a stage worked before the user had finished: beside the path, in none of its sums."""
+    """Nanoseconds that each stage worked before the end of the user's speech; not part of the path's sums."""
     sums = dict.fromkeys(Stage, 0)
     for step in path:
         sums[step.stage] += step.hidden_ns
@@ -170,7 +171,7 @@ def hidden_ns(path: tuple[PathStep, ...]) -> dict[Stage, int]:
 
 
 def _chain_of_causes(at: Mapping[Mark, int], end: int) -> tuple[list[Mark], list[int]]:
-    """Walk back from the sound: the marks that can have caused it, first to last, and the instants that contradict."""
+    """Walk back from the output: the marks that can be its causes, first to last, and the instants that contradict."""
     kept: list[Mark] = []
     contradictions: list[int] = []
     limit = end

@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     providers = verbs.add_parser("providers", help="which providers are configured, reachable, and how fast")
     providers.add_argument("--json", action="store_true", help="for programs")
-    providers.add_argument("--offline", action="store_true", help="ask nobody: only what is configured")
+    providers.add_argument("--offline", action="store_true", help="send no request: only what is configured")
     add_settings(providers)
     providers.set_defaults(run=_list)
     below = providers.add_subparsers(metavar="bench")

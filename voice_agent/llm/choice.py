@@ -1,4 +1,4 @@
-"""Which model: chosen from what is served, or named and checked. Pure."""
+"""The choice of the model: the best of those served, or a named one that is checked. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .provider_table import CUSTOM, Provider
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model and, in words, why it is this one."""
+    """A model, and the reason for it in words."""
 
     model: str
     reason: str
@@ -23,17 +23,17 @@ _NOT_CHAT = re.compile(
     r"embed|whisper|tts|audio|speech|guard|rerank|moderation|image|dall-?e|realtime|transcri|ocr|diffusion|flux"
     r"|search|computer|sora|babbage|davinci|bge-|clip|parakeet|^compound"
 )
-# Models that think before they speak: the user would hear nothing meanwhile. Qwen 3 does unless it says "instruct".
+# Models that reason before they answer: the user would hear nothing meanwhile. Qwen 3 does, except "instruct".
 _REASONING = re.compile(
     r"^o[134](-|$)|gpt-[5-9]|gpt-oss|deepseek-?r\d|r1-distill|qwq|think|reason(?<!non-reason)|magistral"
     r"|glm-?(4\.[5-9]|[5-9])|minimax-m|nemotron|qwen-?3(?!.*(instruct|coder))|kimi-?k2\.[5-9]"
 )
-# Reasoning models that can be told not to reason.
+# Reasoning models whose reasoning can be switched off.
 _OFF = (r"qwen-?3\.8-27b",)
-# And those that can be told to reason little: better than a model nobody has heard of.
+# Reasoning models that can be told to reason little; preferred to an unknown model.
 _LITTLE = (r"gpt-oss-120b", r"gpt-oss")
 _LLAMA_70B = (r"llama-?3\.3.*70b", r"^llama3\.3(:latest)?$", r"llama-?3\.1.*70b", r"llama.*70b")
-# Big enough for a conversation and fast where served; then whatever follows instructions at all.
+# Large enough for a conversation and fast where served; then any model that follows instructions.
 _OTHERS = (
     r"llama-?4-?maverick",
     r"llama-?4-?scout",
@@ -51,7 +51,7 @@ _OTHERS = (
 )
 
 
-# ``llm.model = "llama-70b"``: the best of that size that is served, whatever the provider calls it.
+# ``llm.model = "llama-70b"``: the best served model of that size, under any name.
 LLAMA_SIZES: Mapping[str, tuple[str, ...]] = {
     "llama-8b": (r"llama-?3\.1.*8b", r"llama-?3.*8b", r"llama.*8b"),
     "llama-70b": _LLAMA_70B,
@@ -66,22 +66,22 @@ def _plain(model: str) -> str:
 
 
 def is_reasoning(model: str) -> bool:
-    """Whether the name is that of a model known to think before it answers."""
+    """Whether ``model`` is known to reason before it answers."""
     return _REASONING.search(_plain(model)) is not None
 
 
 def _best(models: Sequence[str], patterns: Sequence[str]) -> str | None:
     for pattern in patterns:
         if found := [model for model in models if re.search(pattern, _plain(model))]:
-            # Instruction-tuned before base; the plain name before its variants; then by name, so that it is stable.
+            # Instruction-tuned before base, the plain name before its variants, then by name (a stable order).
             return min(found, key=lambda m: (not re.search(r"instruct|versatile|chat", m.lower()), len(m), m))
     return None
 
 
 def choose_model(served: Sequence[str], provider: Provider = CUSTOM) -> Choice:
-    """The model for a voice: a Llama 70B where served, else the best that does not reason first, else any.
+    """The model for a voice agent: a Llama 70B if served, otherwise the best that does not reason first, otherwise any.
 
-    Raises ProviderModelError if nothing is served that could hold a conversation.
+    Raises ProviderModelError if no chat model is served.
     """
     chat = [model for model in served if not _NOT_CHAT.search(_plain(model))]
     if not chat:
@@ -104,10 +104,10 @@ def choose_model(served: Sequence[str], provider: Provider = CUSTOM) -> Choice:
 
 
 def check_model(model: str, served: Sequence[str], provider: Provider = CUSTOM) -> Choice:
-    """A model asked for by name, checked against what is served. Raises ProviderModelError that lists those.
+    """A model named in the settings, checked against the served ones. Raises ProviderModelError with a list of these.
 
-    Tags that endpoints do not list are allowed for: Ollama's ``:latest``, OpenRouter's ``:nitro`` and the like.
-    ``llama-8b``, ``llama-70b`` and ``llama-405b`` stand for the best of that size that is served.
+    Tags that endpoints do not list are accepted (Ollama's ``:latest``, OpenRouter's ``:nitro``). ``llama-8b``,
+    ``llama-70b`` and ``llama-405b`` stand for the best served model of that size.
     """
     if (patterns := LLAMA_SIZES.get(model.lower())) is not None and model not in served:
         chat = [one for one in served or [provider.default_model or ""] if one and not _NOT_CHAT.search(_plain(one))]
@@ -123,9 +123,9 @@ def check_model(model: str, served: Sequence[str], provider: Provider = CUSTOM) 
 
 
 def reasoning_params(model: str) -> dict[str, Any]:
-    """Request fields that keep a reasoning model's thinking short; empty for models that do not reason.
+    """Request fields that keep a model's reasoning short; empty for models that do not reason.
 
-    Qwen 3.8 on Cerebras takes ``none`` (see ``table``); gpt-oss takes ``low`` at the least.
+    Qwen 3.8 on Cerebras accepts ``none`` (see ``provider_table``); gpt-oss accepts ``low`` at least.
     """
     name = _plain(model)
     if "gpt-oss" in name:
@@ -133,18 +133,18 @@ def reasoning_params(model: str) -> dict[str, Any]:
     return {"reasoning_effort": "none"} if any(re.search(pattern, name) for pattern in _OFF) else {}
 
 
-# Reasoning counts as completion.
-REASONING_ROOM = 400
+REASONING_ROOM = 400  # reasoning tokens count as completion tokens
 
 
 def reasoning_room(model: str) -> int:
-    """Tokens that a model needs beside its answer: with the least that gpt-oss can be told to think. 0: none."""
+    """Tokens that a model needs in addition to its answer, for the least reasoning that gpt-oss accepts; otherwise
+    0."""
     return REASONING_ROOM if reasoning_params(model).get("reasoning_effort") == "low" else 0
 
 
 def opens_thinking(model: str) -> bool:
-    """Whether the model's template opens ``<think>`` in the prompt, so that the answer only ever closes it.
+    """Whether the model's template opens ``<think>`` in the prompt, so that the answer only closes it.
 
-    DeepSeek R1 and its distillates, QwQ and Qwen's "thinking" models do, where the server does not separate it.
+    True for DeepSeek R1 and its distillates, QwQ and Qwen's "thinking" models, if the server does not separate it.
     """
     return re.search(r"deepseek-?r1|r1-distill|qwq|-thinking", _plain(model)) is not None

@@ -1,7 +1,7 @@
-"""What a model says: raw chunks of a chat-completions stream in, speakable text and whole tool calls out. Pure.
+"""Parses a chat-completions stream: raw chunks in, speakable text and complete tool calls out. Pure.
 
-Chunks are the JSON objects as they came (``dict``), not the ``openai`` package's classes: building those takes 110 µs
-a chunk here, and a fast provider sends 2,000 chunks a second.
+Chunks are the JSON objects as received (``dict``), not the ``openai`` package's classes: building those took 110 µs a
+chunk when measured, and a fast provider sends 2,000 chunks a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ChunkContent:
-    """What one chunk brought. ``content`` is to be spoken; ``started`` tells that an answer (or a tool) has begun."""
+    """The content of one chunk. ``content``: text to speak; ``started``: an answer or a tool call has begun."""
 
     content: str = ""
     tool_calls: tuple[FunctionToolCall, ...] = ()
@@ -38,10 +38,10 @@ _CLOSE = "</think>"
 
 @dataclass(slots=True)
 class _StrayClose:
-    """Drops a ``</think>`` that nothing opened, and what stands before it.
+    """Drops a ``</think>`` without an opening tag, and the text before it.
 
-    Some templates open the tag in the prompt, so the answer begins in mid-thought. ``held``: that is expected, and text
-    waits for the tag; else text goes out as it comes, and only what still can be is dropped.
+    Some templates open the tag in the prompt, so the answer begins with reasoning. ``held``: this is expected, and text
+    is kept back until the tag. Otherwise text is passed on at once, and only text not yet passed on can be dropped.
     """
 
     held: bool = False
@@ -62,10 +62,10 @@ class _StrayClose:
 
 @dataclass(slots=True)
 class DeltaReader:
-    """State of one stream. ``finish_reason`` is None until the model said that it is done.
+    """The state of one stream. ``finish_reason``: None until the model has finished.
 
-    ``opens_thinking``: the model's template opens ``<think>``, so the first text is thought until it is closed; given
-    out all the same if the stream ends without, or the server separates the reasoning itself.
+    ``opens_thinking``: the model's template opens ``<think>``, so text before the closing tag is reasoning. It is
+    passed on if the stream ends without the tag, or if the server separates the reasoning itself.
     """
 
     opens_thinking: bool = False
@@ -89,7 +89,7 @@ class DeltaReader:
         """
         choices = chunk.get("choices") or ()
         if not choices:
-            return ChunkContent()  # usage and timings come so; Azure sends such a chunk first
+            return ChunkContent()  # usage and timings have no choices; Azure also sends such a chunk first
         choice = choices[0]
         delta: Mapping[str, Any] = choice.get("delta") or {}
         done = choice.get("finish_reason")
@@ -98,11 +98,11 @@ class DeltaReader:
         text = strip_thinking_tokens(raw, self._thinking, final=done is not None) or ""
         if self._close.held:
             self._head = (self._head + raw).lstrip()[:16] if isinstance(raw, str) else self._head
-            # The tag is there, or the server keeps reasoning in its own field: nothing is to be waited for.
+            # The tag is in the text, or reasoning has its own field: no text is kept back.
             self._close.held = not (reasoning or self._head.startswith("<think>"))
         text = self._close.feed(text, final=done is not None)
         if not self.spoken:
-            text = text.lstrip()  # a blank line after the reasoning is not the first word
+            text = text.lstrip()  # a blank line after the reasoning is not content
             self.spoken = bool(text)
         for fragment in delta.get("tool_calls") or ():
             self._add(fragment)
@@ -114,7 +114,7 @@ class DeltaReader:
 
     @property
     def truncated_call(self) -> bool:
-        """Whether the token limit cut a tool call whose arguments cannot be read."""
+        """Whether the token limit cut off a tool call, so that its arguments cannot be parsed."""
         if self.finish_reason != "length":
             return False
         try:
@@ -126,7 +126,7 @@ class DeltaReader:
 
     @property
     def estimated_tokens(self) -> int:
-        """Completion tokens so far, for streams that end without usage: a chunk is a token or more, ~4 letters one."""
+        """Estimated completion tokens, for streams without usage: at least one a chunk, one for 4 characters."""
         return max(self.received_chunks, -(-self.received_chars // 4))
 
     def _count(self, *texts: object) -> None:
@@ -139,7 +139,7 @@ class DeltaReader:
         function: Mapping[str, Any] = fragment.get("function") or {}
         index, call_id = fragment.get("index", 0), fragment.get("id")
         call = next((one for at, one in reversed(self._calls) if at == index), None)
-        # Some servers number every parallel call 0 and tell them apart by id only.
+        # Some servers give every parallel call the index 0 and distinguish them by id only.
         if call is None or (call_id and call.id != call_id and call.name and function.get("name")):
             call = _ToolCall(call_id or utils.shortuuid("call_"))
             self._calls.append((index, call))
@@ -154,7 +154,7 @@ class DeltaReader:
 
     def _take_calls(self) -> tuple[FunctionToolCall, ...]:
         if self.truncated_call:
-            return ()  # kept, so that truncated_call still tells
+            return ()  # the calls are kept for truncated_call
         calls, self._calls = self._calls, []
         return tuple(
             FunctionToolCall(name=call.name, arguments=call.arguments or "{}", call_id=call.id, extra=call.extra)
@@ -164,7 +164,7 @@ class DeltaReader:
 
 
 def usage_of(chunk: Mapping[str, Any]) -> CompletionUsage | None:
-    """Token counts of a chunk: ``usage``, or Groq's ``x_groq.usage``; None if it has none."""
+    """The token counts of a chunk (``usage``, or Groq's ``x_groq.usage``); None without them."""
     usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
     if not isinstance(usage, Mapping) or "completion_tokens" not in usage:
         return None
@@ -179,9 +179,9 @@ def usage_of(chunk: Mapping[str, Any]) -> CompletionUsage | None:
 
 
 def timings_of(chunk: Mapping[str, Any]) -> dict[str, float]:
-    """The provider's own ``queue_ms``, ``prompt_ms``, ``completion_ms``, those that the chunk has.
+    """The provider's own ``queue_ms``, ``prompt_ms`` and ``completion_ms``, if the chunk has them.
 
-    Cerebras: ``time_info`` in seconds. Groq: beside its usage, in seconds. llama.cpp: ``timings`` in milliseconds.
+    Cerebras: ``time_info`` in seconds. Groq: in its usage, in seconds. llama.cpp: ``timings`` in milliseconds.
     """
     groq = (chunk.get("x_groq") or {}).get("usage") or {}
     found: dict[str, float] = {}

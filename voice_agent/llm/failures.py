@@ -1,11 +1,11 @@
-"""How providers fail, turned into our exceptions with what to do next. Pure: no network, no clock.
+"""Maps every failure of a provider to one of our exceptions, whose message says what to do next. Pure.
 
-These are plain :class:`~voice_agent.errors.ProviderError`, on purpose not LiveKit's ``APIError``: LiveKit repeats a
-request by itself for the latter only (``LLMStream._main_task``), and a repeat that nobody sees is a late turn that
-nobody can explain. ``AgentSession`` and ``FallbackAdapter`` act on both alike; they only log ours with a traceback.
+The exceptions are :class:`~voice_agent.errors.ProviderError`, not LiveKit's ``APIError``: LiveKit repeats a request by
+itself for ``APIError`` only (``LLMStream._main_task``), and an unseen repeat is a late turn without an explanation.
+``AgentSession`` and ``FallbackAdapter`` treat both alike, except that they log ours with a traceback.
 
-No message carries a key: a provider's own words are cut short and scrubbed, and left out where they would be about
-the key. The original exception is not chained for the same reason (its request holds the key).
+No message contains a key: a provider's text is redacted and shortened, and omitted if it is about the key. The original
+exception is not chained, because its request contains the key.
 """
 
 from __future__ import annotations
@@ -36,25 +36,28 @@ from ..errors import (
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """Who was asked for what, for the message: provider's name, host, model, the variable of its key, the key."""
+    """The target of a request, for messages: provider, host, model, the variable of its key, the key.
+
+    ``credentials``: what authenticates in place of a key, in words.
+    """
 
     provider: str
     host: str
     model: str | None
     key_env: str | None = None
     api_key: Secret | None = None
-
     credentials: str | None = None
 
     @property
     def key_setting(self) -> str:
+        """Where the key is set, in words."""
         if self.credentials:
             return self.credentials
         return f"{self.key_env} (or llm.api_key)" if self.key_env else "llm.api_key"
 
 
 def _words(body: object, asked: RequestTarget) -> str:
-    """The provider's own message, as `` (it said: ...)``, or nothing."""
+    """The provider's own message as `` (it said: ...)``, or an empty string."""
     text = ""
     body = _unlisted(body)
     if isinstance(body, Mapping):
@@ -67,7 +70,7 @@ def _words(body: object, asked: RequestTarget) -> str:
 
 
 def _unlisted(body: object) -> object:
-    """Google sends its error objects in a list of one."""
+    """``body``, or its only entry: Google sends an error object in a list."""
     return body[0] if isinstance(body, list) and len(body) == 1 else body
 
 
@@ -76,7 +79,7 @@ def _is_status(value: object) -> bool:
 
 
 def status_in(body: object) -> int | None:
-    """The HTTP status that an error object carries in ``code`` or ``status``, as routers do under a 200 or a 500."""
+    """The HTTP status in an error object's ``code`` or ``status`` (routers send it under a 200 or a 500), or None."""
     body = _unlisted(body)
     if not isinstance(body, Mapping):
         return None
@@ -94,7 +97,7 @@ def status_in(body: object) -> int | None:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``retry-after``; None if absent or a date (clocks differ)."""
+    """Seconds from ``retry-after-ms`` or ``retry-after``; None if absent, or a date (clocks differ)."""
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             wait_s = float(headers[name]) / scale
@@ -114,7 +117,7 @@ def from_status(
         status = inside  # a 429 wrapped by a router
     who, words = asked.provider, _words(body, asked)
     if status in (401, 403):
-        # Their words are left out: some providers repeat parts of the key.
+        # The provider's text is omitted: some providers quote parts of the key.
         what = "refused the key" if asked.api_key else "wants a key, and none is set"
         return ProviderAuthError(f"{who} {what} ({status}); check {asked.key_setting} and what the key may use")
     if status == 402:
@@ -177,7 +180,7 @@ def _from_connection(error: BaseException, asked: RequestTarget, connect_s: floa
 
 
 def explain(error: Exception, asked: RequestTarget, connect_s: float) -> ProviderError:
-    """Any exception of the ``openai`` package or of the transport below it -> ours. Raise it ``from None``."""
+    """An exception of the ``openai`` package or of its transport -> ours. Raise it ``from None``."""
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, openai.APIStatusError):
@@ -190,14 +193,14 @@ def explain(error: Exception, asked: RequestTarget, connect_s: float) -> Provide
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return not_understood(asked)
     if isinstance(error, openai.OpenAIError):
-        # Raised by the package's own providers (AWS, Google) before anything is sent.
+        # Raised by the package's own providers (AWS, Google) before the request is sent.
         words = redact_message(str(error), asked.api_key).rstrip(".")
         return ProviderAuthError(f"{asked.provider} could not be asked: {words}; check {asked.key_setting}")
     return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
 
 
 def not_understood(asked: RequestTarget) -> ProviderStreamError:
-    """For an answer that is no stream of chat completions."""
+    """The error for an answer that is not a chat-completions stream."""
     return ProviderStreamError(
         f"{asked.provider} sent something that is not a chat-completions stream; check that llm.base_url ends where"
         " the API starts (mostly /v1)"
@@ -205,7 +208,7 @@ def not_understood(asked: RequestTarget) -> ProviderStreamError:
 
 
 def late(what: str, deadline_s: float, setting: str, asked: RequestTarget) -> DeadlineError:
-    """For one of our own deadlines that passed."""
+    """The error for one of our deadlines. ``setting``: the one that raises it."""
     return DeadlineError(
         f"{asked.provider} gave no {what} within {deadline_s:g} s; try again, use a faster provider or model, or raise"
         f" {setting}",
@@ -214,7 +217,7 @@ def late(what: str, deadline_s: float, setting: str, asked: RequestTarget) -> De
 
 
 def refused_field(body: object, fields: Any) -> str | None:
-    """Which of the optional request ``fields`` a 400 or 422 complains about, or None if about something else."""
+    """The one of the optional request ``fields`` that a 400 or 422 refuses; None if it has another reason."""
     inner = body.get("error", body) if isinstance(body, Mapping) else body
     param = inner.get("param") if isinstance(inner, Mapping) else None
     if isinstance(param, str):
@@ -223,5 +226,5 @@ def refused_field(body: object, fields: Any) -> str | None:
                 return str(name)
     text = json.dumps(body, default=str)
     found = [(text.find(name), name) for name in fields if re.search(rf"\b{name}\b", text)]
-    # "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead": the one named first is meant.
+    # "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead": the first name is the refused one.
     return str(min(found)[1]) if found else None

@@ -1,8 +1,8 @@
-"""The table of providers: where each is, how it knows us, and in what it differs. Facts only, with date and source.
+"""The table of providers: address, authentication, and in what each differs from OpenAI. Facts with date and source.
 
-What is said of a service was read in its documentation (or, where named, in a dated digest of it) on the date that
-stands beside it; nothing here was tried on the real services by this project. "not documented" means that we found no
-statement, not that there is none. A request field that a service refuses against expectation is dropped by the client.
+Each statement about a service was read in its documentation (or, where named, in a dated digest of it) on the given
+date; this project has called none of the real services. "not documented" means that no statement was found. The client
+drops a request field that a service refuses unexpectedly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNKNOWN = "not documented"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that a provider said of itself. ``as_of`` is a date (ISO 8601), ``source`` an address."""
+    """A statement about a provider. ``as_of``: a date (ISO 8601); ``source``: an address."""
 
     text: str
     as_of: str
@@ -32,16 +32,15 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One row: where a provider is and in what it differs.
+    """One provider.
 
-    ``base_url`` may name environment variables in braces. ``key_env`` is the variable of its key (None: it takes
-    none). ``auth``: a bearer token, an ``api-key`` header, AWS (bearer or SigV4), Google's credentials. ``extra``: the
-    optional dependency of this package that it needs. ``prefer`` are patterns for :func:`choose_model` that go before
-    the common list; ``default_model`` is taken where there is no list of models (``lists_models``
-    False). ``strict_tools``: takes OpenAI's
-    strict tool schemas. ``refuses``: request fields that it answers with 400, so they are never sent. ``gzip``: takes
-    compressed requests. ``cache_key``: takes ``prompt_cache_key``. ``rate_headers``: how to read its rate headers
-    (:mod:`voice_agent.meter.quota`). ``usage``, ``failures``: where counts and timings stand, how errors are said.
+    ``base_url`` may name environment variables in braces. ``key_env``: the variable of its key (None: no key).
+    ``auth``: a bearer token, an ``api-key`` header, AWS (bearer or SigV4), Google's credentials. ``extra``: the
+    optional dependency of this package that it needs. ``prefer``: patterns for :func:`.choice.choose_model` before the
+    common list; ``default_model``: used if there is no list of models (``lists_models`` False). ``strict_tools``:
+    accepts OpenAI's strict tool schemas. ``refuses``: request fields that are never sent. ``gzip``: accepts compressed
+    requests. ``cache_key``: accepts ``prompt_cache_key``. ``rate_headers``: the scheme of its rate headers
+    (:mod:`voice_agent.meter.quota`). ``usage``, ``failures``: how it reports counts, timings and errors.
     """
 
     name: str
@@ -70,13 +69,13 @@ class Provider:
 
     @property
     def address_variables(self) -> tuple[str, ...]:
-        """Environment variables that the address is made from."""
+        """The environment variables in the address."""
         return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", self.base_url)))
 
 
 _DIGEST = "github.com/cuihuan/awesome-ai-gateway data/free_tiers.json, which cites the provider's pages"
 
-# In the order in which a key that is set selects a provider; Cerebras is the default.
+# Ordered: the first provider whose key is set is used. Cerebras is the default.
 PROVIDERS: tuple[Provider, ...] = (
     Provider(
         "cerebras",

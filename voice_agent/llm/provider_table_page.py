@@ -19,7 +19,7 @@ def _fact(fact: Fact | None) -> str:
 
 
 def tables() -> str:
-    """Three tables: where and with what key; what is served and free; in what each differs."""
+    """Three tables: address and key; what is served and free; in what each differs."""
     out = ["| name | address | key variable | authentication |", "|---|---|---|---|"]
     for row in PROVIDERS:
         key = f"`{row.key_env}`" if row.key_env else "none"

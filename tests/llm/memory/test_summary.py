@@ -144,7 +144,7 @@ def test_off_nobody_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "wanted"),
+    ("provider", "enabled"),
     [
         ("cerebras", True),
         ("vertex", True),
@@ -154,12 +154,12 @@ def test_off_nobody_is_asked() -> None:
         ("embedded", False),
     ],
 )
-async def test_auto_is_hosted_models_only(provider: str, wanted: bool) -> None:
+async def test_auto_is_hosted_models_only(provider: str, enabled: bool) -> None:
     cfg = LlmConfig(spec=provider, model="m")
     if provider == "vertex":
         cfg = LlmConfig(provider="vertex", model="m", base_url="http://127.0.0.1:9/v1")
     model = ChatLLM(resolve(cfg, lambda _: Secret("k")), summarise="auto", credentials=object())
-    assert model.memory.summaries.wanted is wanted
+    assert model.memory.summaries.enabled is enabled
     await model.aclose()
 
 

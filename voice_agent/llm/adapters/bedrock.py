@@ -1,6 +1,6 @@
-"""AWS Bedrock's OpenAI-compatible API: a Bedrock API key as bearer token, or each request signed (SigV4, botocore).
+"""AWS Bedrock's OpenAI-compatible API: a Bedrock API key as bearer token, or signed requests (SigV4, botocore).
 
-The signing is the openai package's (``openai.providers.bedrock``), which refuses to sign for another origin.
+The openai package signs (``openai.providers.bedrock``); it refuses to sign for another origin.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _REGION = re.compile(r"\.([a-z]{2,8}(?:-[a-z0-9]+)+-\d+)\.")
 
 
 def provider(endpoint: Endpoint, credentials: Any = None) -> Any:
-    """The openai package's provider for ``endpoint``. ``credentials``: botocore's, else its own chain finds them.
+    """The openai package's provider for ``endpoint``. ``credentials``: botocore's; by default its own chain finds them.
 
-    Raises ConfigError without a key where botocore is not installed, or an address without a region.
+    Raises ConfigError if there is no key and botocore is not installed, or if the address has no region.
     """
     from openai.providers.bedrock import bedrock
 
-    # It logs what it signs at DEBUG, the session token included.
+    # It logs what it signs at DEBUG, including the session token.
     logging.getLogger("botocore.auth").setLevel(logging.INFO)
     try:
         if endpoint.api_key:

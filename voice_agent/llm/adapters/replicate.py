@@ -1,10 +1,10 @@
-"""Replicate's predictions API behind the face of chat completions, as a transport.
+"""A transport that translates chat completions into Replicate's predictions.
 
-``POST /models/{owner}/{name}/predictions`` with ``stream`` makes a prediction; its ``urls.stream`` is then read as
-server-sent events: ``output`` (text), ``error``, ``done`` (with a reason if it did not succeed). Documented at
-replicate.com/docs/streaming (read 2026-11). A client that goes before the end cancels the prediction, which would run
-on and cost otherwise. Tools are not offered by this API; the counts stand in the finished prediction only and are not
-fetched: that would be a third request a turn.
+``POST /models/{owner}/{name}/predictions`` with ``stream`` creates a prediction, whose ``urls.stream`` is read as
+server-sent events: ``output`` (text), ``error``, ``done`` (with a reason if it failed). Documented at
+replicate.com/docs/streaming (read 2026-11). If the client closes the stream early, the prediction is cancelled; it
+would run on and cost otherwise. The API has no tools. Token counts are in the finished prediction only and are not
+fetched, since that would be a third request a turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROLES = {"system": "", "user": "User: ", "assistant": "Assistant: ", "tool": "T
 
 
 def prediction_input(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The input of a Llama instruct model there: ``prompt``, ``system_prompt``, and the limits that it takes."""
+    """The input of a Llama instruct model: ``prompt``, ``system_prompt``, ``max_tokens`` and ``temperature``."""
     said = [(str(m.get("role")), _text(m.get("content"))) for m in body.get("messages", [])]
     system = "\n".join(text for role, text in said if role in ("system", "developer"))
     rest = [(role, text) for role, text in said if role not in ("system", "developer") and text]
@@ -50,7 +50,8 @@ def _text(content: object) -> str:
 
 
 class EventReader:
-    """Bytes of a server-sent event stream in, ``(event, data)`` out. Cuts inside a character or a line are fine."""
+    """Parses a server-sent event stream: bytes in, ``(event, data)`` out. Pieces may end inside a character or a
+    line."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -58,7 +59,7 @@ class EventReader:
         self._data: list[str] = []
 
     def feed(self, piece: bytes) -> list[tuple[str, str]]:
-        """Events that are complete now. UnicodeDecodeError if a line is not UTF-8."""
+        """The events that are complete now. Raises UnicodeDecodeError if a line is not UTF-8."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         found = []
         for line in lines:
@@ -78,7 +79,7 @@ class EventReader:
 
 
 class ReplicateTransport(WrappingTransport):
-    """Answers ``/chat/completions`` by way of a prediction; everything else goes through as it is."""
+    """Answers ``/chat/completions`` with a prediction; passes on every other request unchanged."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         super().__init__(inner)
@@ -111,7 +112,7 @@ class ReplicateTransport(WrappingTransport):
         if "stream" not in urls:
             return _json(request, 400, {"error": {"message": f"the model {body['model']!r} does not stream"}})
         if not _same_site(urls["stream"], str(request.url)):
-            # The key must not follow an address to somebody else's host.
+            # The key must not be sent to another host.
             return _json(request, 502, {"error": {"message": "the stream's address is not the provider's"}})
         opened = httpx2.Request(
             "GET",
@@ -129,7 +130,7 @@ class ReplicateTransport(WrappingTransport):
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream, request=request)
 
     def cancel(self, url: str, headers: Mapping[str, str]) -> None:
-        """Tell Replicate in the background that nobody listens any more."""
+        """Cancel the prediction in the background."""
         task = asyncio.create_task(self._cancel(url, headers), name="replicate.cancel")
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
@@ -156,7 +157,7 @@ def _json(request: httpx2.Request, status: int, body: object) -> httpx2.Response
 
 
 class _Translated(httpx2.AsyncByteStream):
-    """Predictions' events as chunks of chat completions."""
+    """The events of a prediction as chunks of chat completions."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Google Vertex's OpenAI-compatible API: application default credentials, renewed by google-auth as they expire.
 
-The token is fetched by the openai package's ``openai.providers.vertex`` on a thread, and goes to the configured origin
-only; here we see to it that this is Google's, unless credentials were handed over by code.
+The openai package's ``openai.providers.vertex`` fetches the token on a thread and sends it to the configured origin
+only. This module checks that the origin is Google's, unless the caller passes credentials.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..types import Endpoint
 
 
 def provider(endpoint: Endpoint, credentials: Any = None) -> Any:
-    """The openai package's provider for ``endpoint``. ``credentials``: google-auth's, else the default ones.
+    """The openai package's provider for ``endpoint``. ``credentials``: google-auth's; by default the default ones.
 
-    Raises ConfigError where google-auth is missing, or the address is not Google's.
+    Raises ConfigError if google-auth is missing, or if the address is not Google's.
     """
     from openai.providers.vertex import vertex
 
-    # find_spec of a submodule raises where the parent is missing.
+    # find_spec of a submodule raises if the parent is missing.
     if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.auth") is None:
         raise ConfigError("vertex needs google-auth: install voice-agent[vertex]")
     host = urlsplit(endpoint.base_url).hostname or ""

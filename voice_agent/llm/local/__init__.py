@@ -1,1 +1,1 @@
-"""Models on this machine: the embedded one, and the simulator."""
+"""LLM servers on this machine: the embedded model and the simulation."""

@@ -32,16 +32,16 @@ logger = logging.getLogger(__name__)
 
 _CLOSE_POLL_S = 0.05
 _EXIT_WAIT_S = 10.0
-JUDGE_SLOT = 0
+EOU_SLOT = 0
 CHAT_SLOT = 1
 MODEL_NAME = "SmolLM2-135M-Instruct"
 
 
 class EmbeddedModel:
-    """The loaded model. Use :meth:`shared`, so that it is loaded once a process; :meth:`close` it as often.
+    """The loaded model. :meth:`shared` loads it once a process; each use ends with :meth:`close`.
 
-    ``n_ctx``: tokens of context that both slots share. One thread: two were slower whenever anything else ran.
-    Raises ModelError if the file cannot be loaded.
+    ``n_ctx``: context tokens shared by both slots. One thread: two were slower whenever anything else ran. Raises
+    ModelError if the file cannot be loaded.
     """
 
     CLOSE_WAIT_S: ClassVar[float] = 2.0
@@ -66,7 +66,7 @@ class EmbeddedModel:
         params.verbosity = 0
         params.ui = False
         params.n_threads_http = 4
-        # Any page in the user's browser can reach loopback; only our client has this key.
+        # Any page in the user's browser can reach loopback, so the server requires this key.
         self.api_key = Secret(secrets.token_urlsafe(24))
         params.api_keys = [self.api_key.reveal()]
         try:
@@ -75,13 +75,13 @@ class EmbeddedModel:
             raise ModelError(f"{path}: llama.cpp cannot load it ({type(error).__name__}); fetch it again") from None
         self._path = path
         self._users = 1
-        # Besides touching the weights: a server closed right after loading may never end (5 of 10 times beside a
-        # second server, seemingly before its queue ran; after one call, none of 80).
+        # Reads the weights. Also, a server that is closed right after loading may never end (5 of 10 times beside a
+        # second server, apparently before its queue ran; after one call, none of 80).
         self.next_token_logprobs("Hello", top=1)
 
     @classmethod
     def shared(cls, path: Path) -> EmbeddedModel:
-        """This process's one instance for ``path``, loaded on first use (half a second)."""
+        """The process's one instance for ``path``, loaded at its first use (half a second)."""
         path = path.resolve()
         with cls._lock:
             model = cls._loaded.get(path)
@@ -92,10 +92,11 @@ class EmbeddedModel:
             return model
 
     def next_token_logprobs(self, prompt: str, top: int = 100) -> list[tuple[str, float]]:
-        """The ``top`` likeliest next tokens after ``prompt`` with their natural log-probabilities, likeliest first.
+        """The ``top`` most likely next tokens after ``prompt`` with their natural log-probabilities, in descending
+        order.
 
-        Blocks (the Python lock is released); may be called from any thread, but calls queue up. The part
-        of the prompt that equals the slot's last one is not computed again. Raises ModelError.
+        Blocks without Python's lock. It may be called from any thread; calls are queued. The common prefix with the
+        slot's last prompt is not computed again. Raises ModelError.
         """
         answer = self._call(
             {
@@ -104,7 +105,7 @@ class EmbeddedModel:
                 "n_probs": top,
                 "temperature": 0,
                 "cache_prompt": True,
-                "id_slot": JUDGE_SLOT,
+                "id_slot": EOU_SLOT,
             }
         )
         try:
@@ -114,7 +115,7 @@ class EmbeddedModel:
         return [(str(token["token"]), float(token["logprob"])) for token in tokens]
 
     def prefill(self, instructions: str) -> None:
-        """Read the agent's instructions into the chat slot ahead of the first turn (7 ms a token). Blocks."""
+        """Read the agent's instructions into the chat slot before the first turn (7 ms a token). Blocks."""
         server = self._alive()
         server.handle_chat_completions(
             {
@@ -126,20 +127,21 @@ class EmbeddedModel:
         )
 
     def serve(self) -> str:
-        """Base address of the OpenAI-compatible server on loopback, up to and including ``/v1``. Needs ``api_key``."""
+        """The address of the OpenAI-compatible server on loopback, up to and including ``/v1``. Requires
+        ``api_key``."""
         return str(self._alive().listening_address).rstrip("/") + "/v1"
 
     def endpoint(self, resolved: Endpoint) -> Endpoint:
-        """``resolved`` (of the kind ``embedded``) with the address, the key and the slot of this server."""
+        """``resolved`` (of kind ``embedded``) with the address, the key and the slot of this server."""
         extra = {"id_slot": CHAT_SLOT, "cache_prompt": True}
         return resolved.at(self.serve(), api_key=self.api_key, extra_body={**resolved.extra_body, **extra})
 
     def close(self) -> None:
-        """Give back one use; the last one unloads the model. Close the clients of :meth:`serve` first.
+        """End one use; the last one unloads the model. Close the clients of :meth:`serve` first.
 
-        Waits up to ``CLOSE_WAIT_S`` for running requests; if there still are some, the model is unloaded at the end
-        of the process instead, once they are over. Taking llama.cpp's server apart under a request waits for that
-        request's client, with Python's lock held: a client in this process could never go, and all would stand still.
+        Waits up to ``CLOSE_WAIT_S`` for running requests. If some still run, the model is unloaded at the end of the
+        process instead. Destroying llama.cpp's server during a request waits for the request's client while holding
+        Python's lock: with a client in this process that would be a deadlock.
         """
         with self._lock:
             self._users -= 1
@@ -153,10 +155,10 @@ class EmbeddedModel:
         self._server = None
 
     def _unload_at_exit(self, server: Any) -> None:
-        # Ending the process while it decodes crashes now and then (1 of 5 times).
+        # Ending the process during a decode crashed 1 of 5 times.
         self._server = server
         if not self._idle_within(_EXIT_WAIT_S):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))  # never taken apart: better than standing still
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))  # never destroyed: better than a deadlock
         self._server = None
 
     def _idle_within(self, wait_s: float) -> bool:

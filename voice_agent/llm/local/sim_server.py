@@ -1,7 +1,7 @@
-"""The program that :mod:`voice_agent.llm.local.sim` starts: standard library and aiohttp only, for a quick start.
+"""The program that :mod:`voice_agent.llm.local.sim` starts. It imports only the standard library and aiohttp.
 
 Usage: ``python sim_server.py '{"ttft_s": 0.17, "tps": 2314, ...}'``. Prints ``port N`` and serves until its standard
-input closes. What it says is canned and picked by a checksum of the user's last text: the same text, the same reply.
+input closes. Replies are canned; a checksum of the user's last text selects one, so equal texts get equal replies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiohttp import web
 
 MODEL = "simulated-70b"
 TOKENS_PER_WORD = 1.3
-# A short clause first, then a sentence or two, as chat models do when told to answer briefly.
+# A short clause, then one or two sentences, like a chat model that is told to answer briefly.
 REPLIES = (
     "Sure, I can help with that. The short answer is that it depends on what you need most. Shall I go on?",
     "Good question. Most people start with the simplest option and change it later if they have to.",
@@ -49,14 +49,14 @@ FAILURES = {
 
 
 def first_token_s(median_s: float, sigma: float, stall_share: float, stall_s: float, seed: int, number: int) -> float:
-    """The time to the first token of request ``number``, drawn: see :class:`voice_agent.llm.local.sim.SimSpec`."""
+    """The drawn time to the first token of request ``number``: see :class:`voice_agent.llm.sim_spec.SimSpec`."""
     draw = random.Random(f"{seed}/{number}")
     stalls = draw.random() < stall_share
     return median_s * math.exp(sigma * draw.gauss(0.0, 1.0)) + (stall_s if stalls else 0.0)
 
 
 class Double:
-    """One server's pace and counts."""
+    """The speed and the counts of the server."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.ttft_s: float = spec["ttft_s"]
@@ -165,14 +165,14 @@ def _event(
 
 
 async def _until(due: float) -> None:
-    # The loop wakes up to a millisecond late; a word that is due is not held back any further.
+    # The event loop wakes up to a millisecond late, so a word that is nearly due is sent at once.
     delay = due - asyncio.get_running_loop().time()
     if delay > 0.0005:
         await asyncio.sleep(delay)
 
 
 def _not_a_hang_up(record: logging.LogRecord) -> bool:
-    """Who asks twice hangs up on the slower one; that is no error to show the user."""
+    """False for a closed connection: a hedged client closes the slower request, which is no error."""
     return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
 
 
@@ -183,7 +183,7 @@ async def serve(spec: dict[str, Any]) -> None:
     app.router.add_get("/v1/models", double.models)
     app.router.add_get("/stats", double.stats)
     logging.getLogger("aiohttp.server").addFilter(_not_a_hang_up)
-    # handler_cancellation: notice a client that hangs up while we wait, not only at the next write.
+    # handler_cancellation: detect a closed connection during a wait, not only at the next write.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -193,6 +193,6 @@ async def serve(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # The terminal sends Ctrl-C to the child too; its parent decides when it ends.
+    # The terminal sends Ctrl-C to the child as well; its parent decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(serve(json.loads(sys.argv[1])))

@@ -1,1 +1,1 @@
-"""The conversation as the model is sent it: window and summary."""
+"""A long conversation within the context limit: window, summary, and the task that updates them."""

@@ -38,7 +38,7 @@ class ConversationMemory:
         """An answer to ``ctx`` has ended: drop its oldest turns if a next turn would have to. Returns at once."""
         if not (old := self.window.due(ctx)):
             return
-        if self.summaries.wanted:
+        if self.summaries.enabled:
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._summarise(ctx, old), name="llm.memory.summary")
             return

@@ -46,7 +46,7 @@ class Summaries:
     _tries: int = 0
 
     @property
-    def wanted(self) -> bool:
+    def enabled(self) -> bool:
         """Whether summaries are made. ``auto``: with the hosted services of the provider table only. A small model
         makes things up, and a model on this machine would take processor time from STT."""
         endpoint = self.connection.endpoint
