@@ -14,11 +14,11 @@ pytestmark = pytest.mark.e2e
 
 def test_a_machine_whose_sound_is_out_of_order(doctor: Doctor) -> None:
     done = doctor("--json", "--llm", "embedded", PATH="")
-    told = json.loads(done.stdout)
-    rows = {row["name"]: row for row in told["findings"]}
+    output = json.loads(done.stdout)
+    rows = {row["name"]: row for row in output["findings"]}
     assert done.returncode == 0, done.stdout
-    assert told["ok"] is True
-    assert all(row["advice"] for row in told["findings"] if row["status"] in ("warning", "failed"))
+    assert output["ok"] is True
+    assert all(row["advice"] for row in output["findings"] if row["status"] in ("warning", "failed"))
     assert rows["PortAudio"]["status"] == "warning"
     assert "talk --demo" in rows["PortAudio"]["advice"]
     assert rows["devices"]["status"] == rows["level"]["status"] == rows["round trip"]["status"] == "skipped"

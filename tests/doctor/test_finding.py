@@ -26,8 +26,8 @@ def explained() -> Iterator[Finding]:
 
 
 def broken() -> Iterator[Finding]:
-    told: dict[str, str] = {}
-    yield Finding(Status.OK, told[f"Bearer {CANARY}"])
+    missing: dict[str, str] = {}
+    yield Finding(Status.OK, missing[f"Bearer {CANARY}"])
 
 
 def test_no_check_ends_the_others() -> None:
@@ -94,8 +94,8 @@ def test_the_screen(width: int) -> None:
 
 
 def test_for_programs() -> None:
-    told = json.loads(as_json(examine([DoctorCheck("g", "a", good), DoctorCheck("g", "b", broken)])))
-    assert (told["schema"], told["ok"]) == (1, False)
-    row = told["findings"][0]
+    output = json.loads(as_json(examine([DoctorCheck("g", "a", good), DoctorCheck("g", "b", broken)])))
+    assert (output["schema"], output["ok"]) == (1, False)
+    row = output["findings"][0]
     assert (row["group"], row["name"], row["status"], row["facts"]) == ("g", "a", "ok", {"ms": 3.0})
-    assert told["findings"][1]["advice"]
+    assert output["findings"][1]["advice"]

@@ -1,4 +1,4 @@
-"""The user speaks while the agent does: the whole road with real ears and a real voice, read off the recording."""
+"""The user speaks while the agent does: the whole pipeline with real models, checked on the recording."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def audible(s: CallHarness, from_s: float, to_s: float) -> bool:
     return bool((np.abs(agent.astype(np.int32)) > AUDIBLE).any())
 
 
-async def test_words_take_the_floor(call: CallHarness, config: Config, speech: Path) -> None:
+async def test_words_interrupt_the_reply(call: CallHarness, config: Config, speech: Path) -> None:
     s, more = call, item(speech, "ask03", config)
     await into_the_reply(s, item(speech, "ask02", config))
     start = s.input.say(more.pcm, at_s=s.now_s()) / USER_RATE

@@ -1,4 +1,4 @@
-"""``voice-agent talk`` as a person runs it: terminal, sound server, real models; the mind is a pacing double."""
+"""``voice-agent talk`` as a person runs it: terminal, sound server, real models; the LLM is simulated."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ class TestConversation:
         assert spoken.first_audible_s is not None
         before, after = round(spoken.speech_ended_s * rate), round(spoken.first_audible_s * rate)
         assert np.abs(pcm[:before, 0]).max() > LOUD
+        assert np.abs(pcm[: after - rate // 50, 1]).max() <= LOUD, "the agent was heard before its first audible sample"
         assert np.abs(pcm[after : after + rate // 2, 1]).max() > LOUD
 
     def test_the_transcript(self, talked: tuple[OnTerminal, Path]) -> None:

@@ -47,7 +47,7 @@ class Listed:
 
 class TestChoice:
     @pytest.mark.parametrize(
-        ("wanted", "kind", "found"),
+        ("name", "kind", "found"),
         [
             ("", "input", DEFAULT),
             ("", "output", DEFAULT),
@@ -58,18 +58,18 @@ class TestChoice:
             ("hw:0", "input", SPEAKER),
         ],
     )
-    def test_by_index_or_part_of_the_name(self, wanted: str, kind: Kind, found: Device) -> None:
-        assert choose(ALL, kind, wanted) is found
+    def test_by_index_or_part_of_the_name(self, name: str, kind: Kind, found: Device) -> None:
+        assert choose(ALL, kind, name) is found
 
     def test_several_fit(self) -> None:
         with pytest.raises(UsageError, match="'jabra' fits several microphones: 1 Jabra Headset; 4 Jabra Headset Pro"):
             choose(ALL, "input", "jabra")
 
-    @pytest.mark.parametrize("wanted", ["nothing like it", "17", "3"])
-    def test_none_fits(self, wanted: str) -> None:
+    @pytest.mark.parametrize("name", ["nothing like it", "17", "3"])
+    def test_none_fits(self, name: str) -> None:
         """Number 3 is a camera: it has no loudspeaker."""
         with pytest.raises(UsageError, match="no loudspeaker is called") as e:
-            choose(ALL, "output", wanted)
+            choose(ALL, "output", name)
         assert "1 Jabra Headset;" in str(e.value)
         assert "Webcam" not in str(e.value)
 

@@ -1,4 +1,4 @@
-"""The agent's words, told when they are heard: on a device that does as it is told, and a clock that stands still."""
+"""The agent's words, emitted when they are heard: on a device and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def frame(seconds: float, *words: tuple[str, float]) -> rtc.AudioFrame:
 
 
 @pytest.fixture
-def told() -> list[Event]:
+def emitted() -> list[Event]:
     return []
 
 
@@ -61,46 +61,46 @@ def device() -> Device:
 
 
 @pytest.fixture
-def words(told: list[Event], clock: ManualClock, device: Device) -> SpokenWords:
-    return SpokenWords(device, told.append, clock)
+def words(emitted: list[Event], clock: ManualClock, device: Device) -> SpokenWords:
+    return SpokenWords(device, emitted.append, clock)
 
 
-def said(told: list[Event]) -> str:
-    return "".join(event.text for event in told if isinstance(event, AgentWords))
+def said(emitted: list[Event]) -> str:
+    return "".join(event.text for event in emitted if isinstance(event, AgentWords))
 
 
 async def test_a_word_is_told_when_it_starts(
-    words: SpokenWords, device: Device, clock: ManualClock, told: list[Event]
+    words: SpokenWords, device: Device, clock: ManualClock, emitted: list[Event]
 ) -> None:
     await words.capture_frame(frame(1.0, ("It ", 0.0), ("is ", 0.3), ("nine.", 0.6)))
     words.flush()
-    assert told == []  # nothing is heard yet
+    assert emitted == []  # nothing is heard yet
     device.on_playback_started(created_at=clock.wall())
-    assert said(told) == "It "
+    assert said(emitted) == "It "
     clock.advance(0.4)
     words.emit_due()  # the timer's call: its own time is the loop's, not this clock's
-    assert said(told) == "It is "
+    assert said(emitted) == "It is "
     device.on_playback_finished(playback_position=1.0, interrupted=False)
-    assert said(told) == "It is nine."
-    assert told[-1] == AgentFinished()
+    assert said(emitted) == "It is nine."
+    assert emitted[-1] == AgentFinished()
     assert device.calls == ["frame", "flush"]
 
 
 async def test_what_was_cut_off_is_not_told(
-    words: SpokenWords, device: Device, clock: ManualClock, told: list[Event]
+    words: SpokenWords, device: Device, clock: ManualClock, emitted: list[Event]
 ) -> None:
     await words.capture_frame(frame(1.0, ("It ", 0.0), ("is ", 0.3), ("nine.", 0.6)))
     device.on_playback_started(created_at=clock.wall())
     words.clear_buffer()
     device.on_playback_finished(playback_position=0.45, interrupted=True, synchronized_transcript="It is")
-    assert said(told) == "It is "
-    assert told[-1] == AgentFinished()
+    assert said(emitted) == "It is "
+    assert emitted[-1] == AgentFinished()
     assert (await words.wait_for_playout()).synchronized_transcript == "It is"
     assert words.last == "It is nine."  # what can be repeated
 
 
 async def test_a_pause_holds_the_words(
-    words: SpokenWords, device: Device, clock: ManualClock, told: list[Event]
+    words: SpokenWords, device: Device, clock: ManualClock, emitted: list[Event]
 ) -> None:
     await words.capture_frame(frame(1.0, ("It ", 0.0), ("is ", 0.3)))
     device.on_playback_started(created_at=clock.wall())
@@ -108,17 +108,17 @@ async def test_a_pause_holds_the_words(
     words.pause()
     clock.advance(5.0)
     words.emit_due()
-    assert said(told) == "It "
+    assert said(emitted) == "It "
     words.resume()
-    assert said(told) == "It "
+    assert said(emitted) == "It "
     clock.advance(0.15)
     words.emit_due()
-    assert said(told) == "It is "
+    assert said(emitted) == "It is "
     assert device.calls == ["frame", "pause", "resume"]
 
 
 async def test_one_speech_after_the_other(
-    words: SpokenWords, device: Device, clock: ManualClock, told: list[Event]
+    words: SpokenWords, device: Device, clock: ManualClock, emitted: list[Event]
 ) -> None:
     await words.capture_frame(frame(0.5, ("One.", 0.0)))
     words.flush()
@@ -127,11 +127,11 @@ async def test_one_speech_after_the_other(
     for _ in range(2):
         device.on_playback_started(created_at=clock.wall())
         device.on_playback_finished(playback_position=0.5, interrupted=False)
-    assert told == [AgentWords("One."), AgentFinished(), AgentWords("Two."), AgentFinished()]
+    assert emitted == [AgentWords("One."), AgentFinished(), AgentWords("Two."), AgentFinished()]
 
 
 async def test_words_without_times_come_with_their_sound(
-    words: SpokenWords, device: Device, clock: ManualClock, told: list[Event]
+    words: SpokenWords, device: Device, clock: ManualClock, emitted: list[Event]
 ) -> None:
     first, second = frame(0.5), frame(0.5)
     first.userdata[USERDATA_TIMED_TRANSCRIPT] = ["One "]
@@ -139,17 +139,17 @@ async def test_words_without_times_come_with_their_sound(
     await words.capture_frame(first)
     await words.capture_frame(second)
     device.on_playback_started(created_at=clock.wall())
-    assert said(told) == "One "
+    assert said(emitted) == "One "
     clock.advance(0.6)
     words.emit_due()
-    assert said(told) == "One two."
+    assert said(emitted) == "One two."
 
 
-async def test_a_voice_without_words_says_nothing(words: SpokenWords, device: Device, told: list[Event]) -> None:
+async def test_a_voice_without_words_says_nothing(words: SpokenWords, device: Device, emitted: list[Event]) -> None:
     await words.capture_frame(frame(0.5))
     words.flush()
     device.on_playback_started(created_at=100.0)
     device.on_playback_finished(playback_position=0.5, interrupted=False)
-    assert told == []
+    assert emitted == []
     assert words.sample_rate == RATE
     assert words.can_pause

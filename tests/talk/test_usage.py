@@ -1,4 +1,4 @@
-"""What has been used of a quota: told when it changes, warned of once, shown at 80 columns."""
+"""Provider usage as events: emitted when it changes, one warning for each limit, shown at 80 columns."""
 
 from __future__ import annotations
 

@@ -185,6 +185,7 @@ class TestEntries:
     def test_long_words_hang_below_each_other(self, make_turn: MakeTurn) -> None:
         turn = make_turn(1, agent_text="well " * 40)
         lines = entry(TurnEntry(turn, verdict(turn, Budget()), False))
+        assert len(lines) > 4
         assert all(line.startswith("       well") for line in lines[2:-1])
         assert all(len(line) <= 80 for line in lines)
 

@@ -221,7 +221,7 @@ async def turns_are_counted(tab: Tab, agent: Agent) -> None:
     for number, (total, llm) in enumerate(zip(totals, (250.0, 480.0, 300.0), strict=True), 1):
         await agent.turn(row(number, total, llm))
     await agent.turn(row(4, 300.0, 150.0, cut_off=True))
-    await agent.turn(row(4, 310.0, 160.0, cut_off=True))  # told again: it takes the place of the first
+    await agent.turn(row(4, 310.0, 160.0, cut_off=True))  # sent again: it replaces the first
     await tab.locator("#bars > li").nth(3).wait_for()
     await tab.locator("#bars .total", has_text="310 ms").wait_for()
     assert await tab.locator("#bars > li").count() == 4

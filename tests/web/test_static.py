@@ -63,6 +63,7 @@ def test_the_page_loads_its_own_files_only_and_every_field_has_a_label() -> None
     assert found.loads
     assert all(re.fullmatch(r"static/[\w.]+", path) and (STATIC / path[7:]).is_file() for path in found.loads)
     assert not found.inline
+    assert found.fields
     assert found.fields <= found.labelled
 
 
@@ -77,9 +78,11 @@ def test_no_script_or_style_fetches_from_elsewhere() -> None:
 def test_the_licences_of_what_is_bundled_come_along() -> None:
     text = (STATIC / "THIRD_PARTY.txt").read_text()
     packages = json.loads((WEB / "package-lock.json").read_text())["packages"]
-    for path, entry in packages.items():
-        if path and not entry.get("dev") and "@types/" not in path:
-            assert f"{path.removeprefix('node_modules/')} {entry['version']} ({entry['license']})" in text
+    bundled = [path for path, entry in packages.items() if path and not entry.get("dev") and "@types/" not in path]
+    assert "node_modules/livekit-client" in bundled
+    for path in bundled:
+        entry = packages[path]
+        assert f"{path.removeprefix('node_modules/')} {entry['version']} ({entry['license']})" in text
 
 
 def test_the_wheel_takes_the_built_page_and_leaves_the_sources() -> None:
