@@ -36,16 +36,16 @@ from voice_agent.web import livekit_server
 
 PARTS = ("whole", "holds", "barge")
 JOIN_S, SETTLE_S, QUIET_S, PATIENCE_S = 30.0, 4.0, 1.5, 12.0
-BETWEEN_S = 0.5  # of silence after the quiet, as a person leaves
+BETWEEN_S = 0.5  # of silence after the quiet, as between two people
 INTO_S = 1.2
 STOP_S = 6.0
 HUSH_S = 0.4  # longer than the pause between two words
-AT_ONSET_S = 0.08  # heard so shortly before the onset, the agent was speaking
-LAG_S = 0.03  # a caller that was later than that spoils its figures
+AT_ONSET_S = 0.08  # heard within this time before the onset, the agent was speaking
+LAG_S = 0.03  # figures of a caller that was later than that are worth nothing
 
 
 @dataclass(slots=True)
-class Outcome:
+class OneCallResult:
     """What a system did: rows by part, times in ms (None: it did not happen)."""
 
     system: str
@@ -91,55 +91,55 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
-    outcomes = asyncio.run(_all(args))
+    results = asyncio.run(_all(args))
     print(f"One call, Whisper {args.whisper}, voice {args.voice}, language model {args.llm} (simulated); in ms:\n")
-    print(markdown(HEAD, (o.cells() for o in outcomes)))
-    worst = max(o.lag_s for o in outcomes)
+    print(markdown(HEAD, (o.cells() for o in results)))
+    worst = max(o.lag_s for o in results)
     if worst > LAG_S:
         print(f"\nThe caller itself was up to {worst * 1000:.0f} ms late: the machine was too busy to measure with.")
     print(f"\nPercentiles without the cut-offs. Every turn: {args.out / 'turns.jsonl'}")
     return 0
 
 
-async def _all(args: argparse.Namespace) -> list[Outcome]:
+async def _all(args: argparse.Namespace) -> list[OneCallResult]:
     folder = args.folder or models.assets() / "speech"
     whole, held = utterances(folder, args.n), holds(folder, n=args.n)
     parts = {"whole": whole, "holds": held, "barge": whole}
-    wanted = [part for part in args.parts.split(",") if parts.get(part)]
-    if not wanted:
+    chosen = [part for part in args.parts.split(",") if parts.get(part)]
+    if not chosen:
         raise UsageError(f"--parts {args.parts}: there are {', '.join(part for part in PARTS if parts[part])}")
-    outcomes = []
+    results = []
     with tempfile.TemporaryDirectory() as private:
         server, access = await livekit_server.start(livekit_server.find(), Path(private))
         try:
             for system in args.systems.split(","):
-                outcome = Outcome(system)
-                outcomes.append(outcome)
+                result = OneCallResult(system)
+                results.append(result)
                 for spec, asked in ((args.llm, ("whole", "holds")), (args.llm + ",reply=long", ("barge",))):
-                    if not set(asked) & set(wanted):
+                    if not set(asked) & set(chosen):
                         continue
-                    with SimServer(parse_spec(spec)) as mind:
-                        async with rooms.worker(args, system, access, mind.base_url):
-                            for part in (p for p in asked if p in wanted):
-                                await _part(args, outcome, access, part, parts[part] * args.rounds)
+                    with SimServer(parse_spec(spec)) as sim:
+                        async with rooms.worker(args, system, access, sim.base_url):
+                            for part in (p for p in asked if p in chosen):
+                                await _part(args, result, access, part, parts[part] * args.rounds)
         finally:
             await server.stop(5.0)
-    return outcomes
+    return results
 
 
 async def _part(
-    args: argparse.Namespace, outcome: Outcome, access: LiveKitAccess, part: str, said: Sequence[Clip]
+    args: argparse.Namespace, result: OneCallResult, access: LiveKitAccess, part: str, said: Sequence[Clip]
 ) -> None:
-    print(f"bench: {outcome.system}, {part}, {len(said)}", file=sys.stderr, flush=True)
-    room = f"{outcome.system}-{part}"
-    onsets_s = {clip.name: speech_onset_s(clip.pcm) for clip in said}  # takes a while, which a call has not
+    print(f"bench: {result.system}, {part}, {len(said)}", file=sys.stderr, flush=True)
+    room = f"{result.system}-{part}"
+    onsets_s = {clip.name: speech_onset_s(clip.pcm) for clip in said}  # before the call: it takes a while
     async with _caller(access, room) as caller:
         rows = _interruptions(caller, said, onsets_s) if part == "barge" else _questions(caller, said)
         async for row in rows:
-            outcome.rows[part].append(row)
-            about = {"system": outcome.system, "part": part, "whisper": args.whisper}
+            result.rows[part].append(row)
+            about = {"system": result.system, "part": part, "whisper": args.whisper}
             write_lines(args.out / "turns.jsonl", [about | row | {"lag_ms": round(caller.worst_lag_s * 1000)}])
-        outcome.lag_s = max(outcome.lag_s, caller.worst_lag_s)
+        result.lag_s = max(result.lag_s, caller.worst_lag_s)
         if args.record:
             caller.save(args.out / f"{room}.wav")
 
@@ -192,7 +192,7 @@ async def _interruptions(
             continue
         start_s = caller.say(clip.pcm)
         onset_s, end_s = start_s + onsets_s[clip.name], start_s + clip.end_s
-        while caller.now_s() < onset_s:  # noqa: ASYNC110  # the line goes on in steps of a frame
+        while caller.now_s() < onset_s:  # noqa: ASYNC110  # the timeline goes on in steps of a frame
             await asyncio.sleep(0.005)
         spoke = caller.heard_between(onset_s - AT_ONSET_S, onset_s)
         stop_s = await caller.stopped(onset_s, hush_s=HUSH_S, within_s=STOP_S) if spoke else None

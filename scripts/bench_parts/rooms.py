@@ -40,8 +40,8 @@ REGISTERED = re.compile(rb"registered worker|registered as")  # LiveKit's words,
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a system did with so many calls."""
+class CallsResult:
+    """What a system did with ``calls`` calls at once."""
 
     system: str
     calls: int
@@ -101,37 +101,39 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
-    outcomes = asyncio.run(_all(args))
-    first = {o.system: o.memory_mb for o in outcomes if o.calls == 1}
+    results = asyncio.run(_all(args))
+    first = {o.system: o.memory_mb for o in results if o.calls == 1}
     print(f"Whisper {args.whisper}, language model {args.llm} (simulated), {args.turns} turns a call, in ms:\n")
-    print(markdown(HEAD, (o.cells(first.get(o.system)) for o in outcomes)))
+    print(markdown(HEAD, (o.cells(first.get(o.system)) for o in results)))
     print(f"\nEvery turn, by sound and as its ledger: {args.out / 'turns.jsonl'}. Refused: the worker was full.")
     return 0
 
 
-async def _all(args: argparse.Namespace) -> list[Outcome]:
-    outcomes = []
-    with tempfile.TemporaryDirectory() as folder, SimServer(parse_spec(args.llm)) as mind:
+async def _all(args: argparse.Namespace) -> list[CallsResult]:
+    results = []
+    with tempfile.TemporaryDirectory() as folder, SimServer(parse_spec(args.llm)) as sim:
         server, access = await livekit_server.start(livekit_server.find(), Path(folder))
         try:
             for system in args.systems.split(","):
                 for calls in (int(n) for n in args.calls.split(",")):
                     print(f"bench: {system}, {calls} calls", file=sys.stderr, flush=True)
-                    outcome = await _measure(args, system, calls, access, mind.base_url)
-                    outcomes.append(outcome)
+                    result = await _measure(args, system, calls, access, sim.base_url)
+                    results.append(result)
                     about = {"system": system, "calls": calls, "whisper": args.whisper}
-                    rows = outcome.turns + outcome.ends + outcome.ledger
+                    rows = result.turns + result.ends + result.ledger
                     write_lines(args.out / "turns.jsonl", [about | t for t in rows])
         finally:
             await server.stop(5.0)
-    return outcomes
+    return results
 
 
-async def _measure(args: argparse.Namespace, system: str, calls: int, access: LiveKitAccess, mind: str) -> Outcome:
-    outcome = Outcome(system, calls)
+async def _measure(
+    args: argparse.Namespace, system: str, calls: int, access: LiveKitAccess, base_url: str
+) -> CallsResult:
+    result = CallsResult(system, calls)
     folder = args.folder or models.assets() / "speech"
     numbers = [range(n, calls, -(-calls // CALLERS_A_PROCESS)) for n in range(-(-calls // CALLERS_A_PROCESS))]
-    async with worker(args, system, access, mind) as process:
+    async with worker(args, system, access, base_url) as process:
         cpu_before, began = _cpu_s(process), asyncio.get_running_loop().time()
         callers = [
             asyncio.create_task(
@@ -143,19 +145,19 @@ async def _measure(args: argparse.Namespace, system: str, calls: int, access: Li
                         *("--every", str(args.every), "--stagger", str(args.every / calls)),
                         *(("--record", str(args.out)) if args.record else ()),
                     ],
-                    outcome,
+                    result,
                 )
             )
             for some in numbers
         ]
-        watching = asyncio.create_task(_watch(process, outcome))
+        watching = asyncio.create_task(_watch(process, result))
         await asyncio.gather(*callers)
         watching.cancel()
-        outcome.cpu_s, outcome.wall_s = _cpu_s(process) - cpu_before, asyncio.get_running_loop().time() - began
-    return outcome
+        result.cpu_s, result.wall_s = _cpu_s(process) - cpu_before, asyncio.get_running_loop().time() - began
+    return result
 
 
-async def _callers(arguments: Sequence[str], outcome: Outcome) -> None:
+async def _callers(arguments: Sequence[str], result: CallsResult) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, str(HERE / "room_callers.py"), *arguments, stdout=subprocess.PIPE
     )
@@ -163,19 +165,19 @@ async def _callers(arguments: Sequence[str], outcome: Outcome) -> None:
     async for line in child.stdout:
         row = json.loads(line)
         if "callers_cores" in row:
-            outcome.callers_cores += row["callers_cores"]
+            result.callers_cores += row["callers_cores"]
             continue
         if "ledger" in row:
-            outcome.ledger.append(row)
+            result.ledger.append(row)
         else:
-            (outcome.ends if "joined_s" in row else outcome.turns).append(row)
+            (result.ends if "joined_s" in row else result.turns).append(row)
     if await child.wait() != 0:
         raise SystemExit("bench: the callers failed; their message stands above")
 
 
 @contextlib.asynccontextmanager
 async def worker(
-    args: argparse.Namespace, system: str, access: LiveKitAccess, mind: str
+    args: argparse.Namespace, system: str, access: LiveKitAccess, base_url: str
 ) -> AsyncIterator[psutil.Process]:
     """A worker that the server knows; ended with the block, children included."""
     env = os.environ | access.environment()
@@ -183,13 +185,13 @@ async def worker(
         settings = [f for pair in args.set for f in ("--set", pair)]
         command = [
             *(sys.executable, "-m", "voice_agent.cli", "room", "start", "--agent-name", AGENT, "--port", "0"),
-            *("--base-url", mind, "--api-key", "none", "--whisper", args.whisper, "--voice", args.voice, *settings),
+            *("--base-url", base_url, "--api-key", "none", "--whisper", args.whisper, "--voice", args.voice, *settings),
         ]
     else:
         about = {
             "whisper": str(models.whisper(args.whisper)),
             "voice": str(models.piper(args.voice)[0]),
-            "base_url": mind,
+            "base_url": base_url,
             "agent_name": AGENT,
         }
         env |= {"VOICE_AGENT_BENCH": json.dumps(about), "PYTHONPATH": str(environments.ROOT)}
@@ -218,11 +220,11 @@ async def _registered(child: asyncio.subprocess.Process, log: Path, start: int) 
             await asyncio.sleep(0.1)
 
 
-async def _watch(worker: psutil.Process, outcome: Outcome) -> None:
+async def _watch(worker: psutil.Process, result: CallsResult) -> None:
     """Keep the greatest memory that the worker and its children used together."""
     while True:
         await asyncio.sleep(WATCH_S)
-        outcome.memory_mb = max(outcome.memory_mb, _memory_mb(worker))
+        result.memory_mb = max(result.memory_mb, _memory_mb(worker))
 
 
 def _memory_mb(worker: psutil.Process) -> float:

@@ -2,7 +2,7 @@
 
 As LiveKit's examples have it: a process a call, one kept ready, models loaded in each. Address and key of the server
 come from LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET; the rest from VOICE_AGENT_BENCH, a JSON object.
-BENCH_LEDGER: a file for the rows of our ledger, which one line attaches to this session as to any other.
+BENCH_LEDGER: a file for the rows of our ledger, which is attached to this session as to any other.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ options: dict[str, Any] = json.loads(os.environ.get("VOICE_AGENT_BENCH", "{}"))
 
 def warm(process: JobProcess) -> None:
     """Load the models before a call comes: LiveKit's ``prewarm``."""
-    ears, mouth = PlainWhisper(options["whisper"]), PlainPiper(options["voice"])
-    ears.hear(np.zeros(RATE, np.float32))
-    list(mouth.voice.synthesize("hello there"))
-    process.userdata.update(ears=ears, mouth=mouth)
+    whisper, piper = PlainWhisper(options["whisper"]), PlainPiper(options["voice"])
+    whisper.hear(np.zeros(RATE, np.float32))
+    list(piper.voice.synthesize("hello there"))
+    process.userdata.update(stt=whisper, tts=piper)
 
 
 def idle() -> float:
-    """The load that LiveKit is told."""
+    """The load that is reported to LiveKit."""
     return 0.0
 
 
@@ -59,7 +59,7 @@ server = AgentServer(
     port=0,
     setup_fnc=warm,
     initialize_process_timeout=60,
-    # It is to be seen what happens when there are too many: a server sends none to a worker with a load of 0.7.
+    # The benchmark shows what happens with too many calls; a server sends none to a worker with a load of 0.7.
     load_threshold=float("inf"),
     load_fnc=idle,
 )
@@ -70,9 +70,9 @@ async def entry(ctx: JobContext) -> None:
     vad = inference.VAD()
     session: AgentSession[None] = AgentSession(
         vad=vad,
-        stt=stt.StreamAdapter(stt=ctx.proc.userdata["ears"], vad=vad),
+        stt=stt.StreamAdapter(stt=ctx.proc.userdata["stt"], vad=vad),
         llm=openai.LLM(model="simulated-70b", base_url=options["base_url"], api_key="none"),
-        tts=ctx.proc.userdata["mouth"],
+        tts=ctx.proc.userdata["tts"],
         turn_handling={"turn_detection": "vad"},
     )
     if ledger := os.environ.get("BENCH_LEDGER"):
