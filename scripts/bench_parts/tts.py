@@ -1,6 +1,6 @@
 """What the mouth takes: first audio, real-time factor, cancel to silence, gaps, memory.
 
-    python scripts/bench_parts/tts.py [--voice NAME_OR_PATH] [--runtime onnx|openvino] [--n 30]
+    python scripts/bench_parts/tts.py [--voice NAME_OR_PATH] [--backend onnx|openvino] [--n 30]
 
 First audio is taken at LiveKit's event, from the moment the first text was pushed: nothing in between is left out.
 "CPU" is the time of the voice's own thread, which other work on the machine disturbs least.
@@ -114,12 +114,12 @@ def real_time_factors(voice: Voice, text: str, *, low_latency: bool, n: int) -> 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voice", default="en_US-joe-medium")
-    parser.add_argument("--runtime", default="onnx", choices=("onnx", "openvino"), help="what runs it: tts.backend")
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "openvino"), help="what runs it: tts.backend")
     parser.add_argument("--n", type=int, default=30)
     options = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    mouth = PiperTTS(options.voice, runtime=options.runtime)
+    mouth = PiperTTS(options.voice, backend=options.backend)
     await mouth.load()
     loaded_s = time.perf_counter() - start
     opening = [await say(mouth, OPENING) for _ in range(options.n)]
@@ -130,7 +130,7 @@ async def main() -> None:
     stops = [await cancel(mouth) for _ in range(options.n)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     await mouth.aclose()
-    voice = Voice.load(*models.piper(options.voice), runtime=options.runtime)
+    voice = Voice.load(*models.piper(options.voice), backend=options.backend)
     rows = [
         Row('first audio, "Sure, ..."', tuple(h.first_ms for h in opening), 60),
         Row("first audio, clause of 25 characters", tuple(h.first_ms for h in clause), 60),

@@ -13,7 +13,7 @@ import pytest
 from voice_agent.clock import ManualClock
 from voice_agent.pipeline.scheduled_voice import AHEAD_S, MARGIN_S, PROVISIONAL_DELAY_S, PROVISIONAL_S, ScheduledVoice
 from voice_agent.runtime.scheduling import PrioritySemaphore
-from voice_agent.tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES, AudioChunk, Delivery, Stop
+from voice_agent.tts import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES, AudioChunk, Delivery, Stop
 
 RATE = 1000
 LENGTHS_S = (0.2, 0.3, 1.2, 2.0, 2.0)

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from voice_agent.tts.chunker import Chunk, Chunker, Limits
 
 
-def chunks(text: str, *, step: int = 4, hungry_chunks: int = 1, limits: Limits | None = None) -> list[Chunk]:
-    """Push ``text`` in pieces of ``step`` characters; be hungry until ``hungry_chunks`` have come out."""
+def chunks(text: str, *, step: int = 4, low_buffer_chunks: int = 1, limits: Limits | None = None) -> list[Chunk]:
+    """Push ``text`` ``step`` characters at a time; the buffer is low until ``low_buffer_chunks`` have come out."""
     chunker, out = Chunker(limits), list[Chunk]()
     for at in range(0, len(text), step):
         chunker.push(text[at : at + step])
-        while chunk := chunker.take(hungry=len(out) < hungry_chunks):
+        while chunk := chunker.take(low_buffer=len(out) < low_buffer_chunks):
             out.append(chunk)
     chunker.close()
-    while chunk := chunker.take(hungry=len(out) < hungry_chunks):
+    while chunk := chunker.take(low_buffer=len(out) < low_buffer_chunks):
         out.append(chunk)
     assert chunker.exhausted
     return out
@@ -53,8 +53,8 @@ def test_clauses_first_then_sentences(text: str, expected: list[str], step: int)
 
 
 @given(st.text(), st.integers(1, 50), st.integers(0, 3))
-def test_nothing_is_lost_or_doubled(text: str, step: int, hungry_chunks: int) -> None:
-    assert "".join(c.text for c in chunks(text, step=step, hungry_chunks=hungry_chunks)) == text
+def test_nothing_is_lost_or_doubled(text: str, step: int, low_buffer_chunks: int) -> None:
+    assert "".join(c.text for c in chunks(text, step=step, low_buffer_chunks=low_buffer_chunks)) == text
 
 
 _MARKS = 'Dr. Smith 3.5 1,000 e.g. etc. ``` ` [a]( ) word and . , ? ! : \u2014 ... 1. - p.m. " ** \u3002'
@@ -62,8 +62,8 @@ _LIKELY = st.lists(st.sampled_from([" ", " ", "\n", *_MARKS.split(" ")]), max_si
 
 
 @given(_LIKELY, st.integers(1, 9), st.booleans())
-def test_nothing_is_lost_in_text_full_of_marks(text: str, step: int, always_hungry: bool) -> None:
-    got = chunks(text, step=step, hungry_chunks=1000 if always_hungry else 1, limits=Limits(max_chars=60))
+def test_nothing_is_lost_in_text_full_of_marks(text: str, step: int, always_low_buffer: bool) -> None:
+    got = chunks(text, step=step, low_buffer_chunks=1000 if always_low_buffer else 1, limits=Limits(max_chars=60))
     assert "".join(c.text for c in got) == text
     assert all(c.text for c in got)
 
@@ -80,18 +80,18 @@ def test_atoms_stay_whole(atoms: list[str]) -> None:
 def test_the_first_clause_does_not_wait_for_the_next_token() -> None:
     chunker = Chunker()
     chunker.push("Sure,")
-    assert chunker.take(hungry=True) == Chunk("Sure,")
+    assert chunker.take(low_buffer=True) == Chunk("Sure,")
     chunker.push(" 3,")
-    assert chunker.take(hungry=True) is None  # "3,000" may follow
+    assert chunker.take(low_buffer=True) is None  # "3,000" may follow
 
 
-def test_a_fed_listener_waits_for_the_sentence() -> None:
+def test_with_enough_audio_ahead_the_sentence_is_waited_for() -> None:
     chunker = Chunker()
     chunker.push("Well, as I said, it is ")
-    assert chunker.take(hungry=False) is None
-    assert chunker.take(hungry=True) == Chunk("Well, ")
+    assert chunker.take(low_buffer=False) is None
+    assert chunker.take(low_buffer=True) == Chunk("Well, ")
     chunker.push("late. And")
-    assert chunker.take(hungry=False) == Chunk("as I said, it is late. ")
+    assert chunker.take(low_buffer=False) == Chunk("as I said, it is late. ")
 
 
 def test_long_run_of_words_is_cut_before_a_word_to_breathe_at() -> None:
@@ -102,9 +102,11 @@ def test_long_run_of_words_is_cut_before_a_word_to_breathe_at() -> None:
 
 
 def test_words_without_any_break_are_cut_by_number() -> None:
-    chunker = Chunker(Limits(hungry_words=12))
+    chunker = Chunker(Limits(low_buffer_words=12))
     chunker.push("one two three four five six seven eight nine ten eleven twelve thirteen ")
-    assert chunker.take(hungry=True) == Chunk("one two three four five six seven eight nine ten eleven twelve ", True)
+    assert chunker.take(low_buffer=True) == Chunk(
+        "one two three four five six seven eight nine ten eleven twelve ", True
+    )
 
 
 def test_no_chunk_is_longer_than_the_limit() -> None:

@@ -12,7 +12,7 @@ from livekit.agents import Agent, AgentSession, APIError, tts
 from livekit.agents.voice import io
 from numpy.typing import NDArray
 
-from voice_agent import trace as probe
+from voice_agent import trace
 from voice_agent.errors import ModelError, SpeechError
 from voice_agent.tts import AudioChunk, PiperTTS, Voice
 
@@ -21,19 +21,18 @@ REPLY = "Sure, I can help you with that. What would you like to know?"
 
 @pytest.fixture
 async def piper(voice: Voice) -> AsyncIterator[PiperTTS]:
-    mouth = PiperTTS()
-    mouth._voice = voice  # the same files, loaded once for all tests
-    yield mouth
-    await mouth.aclose()
+    piper_tts = PiperTTS(loaded=voice)  # loaded once for all tests
+    yield piper_tts
+    await piper_tts.aclose()
 
 
 def samples(frames: list[rtc.AudioFrame]) -> NDArray[np.int16]:
     return np.concatenate([np.frombuffer(f.data, np.int16) for f in frames] or [np.zeros(0, np.int16)])
 
 
-async def speak(mouth: PiperTTS, tokens: list[str], *, pause_s: float = 0.0) -> list[tts.SynthesizedAudio]:
+async def speak(piper_tts: PiperTTS, tokens: list[str], *, pause_s: float = 0.0) -> list[tts.SynthesizedAudio]:
     events = list[tts.SynthesizedAudio]()
-    async with mouth.stream() as stream:
+    async with piper_tts.stream() as stream:
 
         async def feed() -> None:
             for token in tokens:
@@ -49,15 +48,15 @@ async def speak(mouth: PiperTTS, tokens: list[str], *, pause_s: float = 0.0) -> 
 
 
 async def test_a_reply_is_spoken_through_livekit(piper: PiperTTS) -> None:
-    trace = probe.GenerationTrace("g")
-    with probe.generation(trace):
+    generation = trace.GenerationTrace("g")
+    with trace.generation(generation):
         events = await speak(piper, [REPLY[i : i + 4] for i in range(0, len(REPLY), 4)])
     audio = samples([e.frame for e in events])
     assert 2.0 < audio.size / piper.sample_rate < 6.0
     assert len({e.segment_id for e in events}) == 1
     assert events[-1].is_final
-    assert list(trace.marks) == ["chunk_ready", "tts_first_audio"]
-    assert trace.marks["chunk_ready"] < trace.marks["tts_first_audio"]
+    assert list(generation.marks) == ["chunk_ready", "tts_first_audio"]
+    assert generation.marks["chunk_ready"] < generation.marks["tts_first_audio"]
 
 
 async def test_a_reply_starts_with_sound_and_in_a_small_frame(piper: PiperTTS) -> None:
@@ -87,8 +86,8 @@ async def test_a_piece_leaves_whole_before_the_next_is_made() -> None:
             more.wait(30)
             yield AudioChunk(loud[:2_205], last=True)
 
-    mouth = PiperTTS(loaded=Slow())
-    async with mouth.stream() as stream:
+    piper_tts = PiperTTS(loaded=Slow())
+    async with piper_tts.stream() as stream:
         stream.push_text("Well.")
         stream.end_input()
         left_s = 61.15 - 0.005
@@ -98,7 +97,7 @@ async def test_a_piece_leaves_whole_before_the_next_is_made() -> None:
                     left_s -= (await anext(stream)).frame.duration
         finally:
             more.set()
-    await mouth.aclose()
+    await piper_tts.aclose()
 
 
 async def test_the_first_clause_sounds_while_the_model_still_writes(piper: PiperTTS) -> None:
@@ -126,21 +125,20 @@ async def test_cancelling_stops_the_voice_and_drops_what_is_late(piper: PiperTTS
     await stream.aclose()
     left = [e async for e in stream]
     assert sum(e.frame.duration for e in left) < 60  # 40 clauses are more than a minute
-    assert not piper._stops
+    assert not piper.speaking
     # the thread is free for the next reply, which is whole
     assert (await piper.synthesize("Next one.").collect()).duration > 0.4
     assert [e async for e in stream] == []
 
 
 async def test_closing_the_voice_ends_a_stream_that_speaks(voice: Voice) -> None:
-    mouth = PiperTTS()
-    mouth._voice = voice
-    stream = mouth.stream()
+    piper_tts = PiperTTS(loaded=voice)
+    stream = piper_tts.stream()
     stream.push_text("This is a long sentence, " * 40)
     await anext(stream)
-    await mouth.aclose()
+    await piper_tts.aclose()
     await stream.aclose()
-    assert not mouth._stops
+    assert not piper_tts.speaking
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "\U0001f600", "...", "**", "\x00"])
@@ -181,7 +179,7 @@ async def test_a_failure_says_what_to_do_and_is_not_repeated(piper: PiperTTS) ->
             raise SpeechError("the voice failed: try another")
 
     broken = Broken()
-    piper._voice = broken
+    piper.voice = broken
     errors = list[tts.TTSError]()
     piper.on("error", errors.append)
     with pytest.raises(APIError, match="try another") as caught:
@@ -199,13 +197,13 @@ async def test_a_voice_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 async def test_prewarming_returns_at_once_and_loads(voice: Voice) -> None:
-    mouth = PiperTTS()
-    mouth.prewarm()
-    await mouth.load()
-    assert mouth._voice is not None
-    assert mouth.sample_rate == voice.sample_rate
-    assert (mouth.model, mouth.provider, mouth.language) == ("en_US-joe-medium", "piper", "en-us")
-    await mouth.aclose()
+    piper_tts = PiperTTS()
+    piper_tts.prewarm()
+    await piper_tts.load()
+    assert isinstance(piper_tts.voice, Voice)
+    assert piper_tts.sample_rate == voice.sample_rate
+    assert (piper_tts.model, piper_tts.provider, piper_tts.language) == ("en_US-joe-medium", "piper", "en-us")
+    await piper_tts.aclose()
 
 
 class _Recorder(io.AudioOutput):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from voice_agent.config import models
 from voice_agent.errors import ModelError, SpeechError
-from voice_agent.tts.vits import LOW_LATENCY_FRAMES, Delivery, Stop, Voice, load_config, speaker_id
+from voice_agent.tts import LOW_LATENCY_FRAMES, Delivery, Stop, Voice
+from voice_agent.tts.vits import load_config, speaker_id
 
 TEXTS = [
     "Sure,",
@@ -24,13 +25,13 @@ STILL = Delivery(noise_scale=0.0, noise_w=0.0)
 LSB = 1 / 32767
 
 
-def joined(pieces: object) -> NDArray[np.float32]:
-    return np.concatenate(list(pieces))  # type: ignore[call-overload]
+def joined(chunks: object) -> NDArray[np.float32]:
+    return np.concatenate(list(chunks))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_parts_give_the_samples_of_the_whole_graph(voice: Voice, text: str) -> None:
-    """Piper's own, undivided graph, without noise, against text part + flow and decoder in pieces."""
+    """Piper's own, undivided graph, without noise, against text part + flow and decoder in chunks."""
     options = ort.SessionOptions()
     # As for the parts: other optimizations round otherwise, by up to 3 steps of 16 bits on these texts.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -43,7 +44,7 @@ def test_the_parts_give_the_samples_of_the_whole_graph(voice: Voice, text: str) 
             "scales": np.array([0.0, voice.config.length_scale, 0.0], np.float32),
         }
         expected = whole.run(None, feed)[0].reshape(-1)
-        got = joined(voice.decode(voice.prior(ids, STILL)))
+        got = joined(voice.windows.decode(voice.prior(ids, STILL)))
         assert got.shape == expected.shape
         assert np.abs(got - expected).max() <= LSB
 
@@ -53,18 +54,18 @@ def test_the_parts_give_the_samples_of_the_whole_graph(voice: Voice, text: str) 
 def test_however_it_is_cut_the_samples_are_the_same(voice: Voice, text: str, sizes: tuple[int, ...]) -> None:
     """With the voice's noise: it is drawn in the prior, which is the same for both."""
     prior = voice.prior(voice.phoneme_ids(text)[0])
-    whole = joined(voice.decode(prior, (prior.frames,)))
-    pieces = list(voice.decode(prior, sizes))
-    assert whole.size == prior.frames * voice.hop_samples
-    assert np.abs(joined(pieces) - whole).max() <= LSB
+    whole = joined(voice.windows.decode(prior, (prior.frames,)))
+    chunks = list(voice.windows.decode(prior, sizes))
+    assert whole.size == prior.frames * voice.windows.hop_samples
+    assert np.abs(joined(chunks) - whole).max() <= LSB
     if sizes:
-        assert pieces[0].size == sizes[0] * voice.hop_samples
+        assert chunks[0].size == sizes[0] * voice.windows.hop_samples
 
 
 def test_speech_is_loud_enough_and_not_clipped(voice: Voice) -> None:
-    pieces = list(voice.speak("Thank you very much. That is a good question."))
-    assert [p.last for p in pieces] == [False] * (len(pieces) - 1) + [True]
-    samples = np.concatenate([p.samples for p in pieces])
+    chunks = list(voice.speak("Thank you very much. That is a good question."))
+    assert [p.last for p in chunks] == [False] * (len(chunks) - 1) + [True]
+    samples = np.concatenate([p.samples for p in chunks])
     assert samples.dtype == np.int16
     assert 32767 > np.abs(samples.astype(int)).max() > 8000
     assert 0.5 < samples.size / voice.sample_rate < 10
@@ -92,7 +93,7 @@ def test_too_long_a_sentence_is_named(voice: Voice) -> None:
         list(voice.speak("word " * 1000))
 
 
-def test_a_stop_ends_the_work_in_the_middle_of_a_piece(voice: Voice) -> None:
+def test_a_stop_ends_the_work_in_the_middle_of_a_chunk(voice: Voice) -> None:
     stop, got, started = Stop(), list[int](), threading.Event()
     text = " and ".join(["a rather long text"] * 20)
 
@@ -108,7 +109,7 @@ def test_a_stop_ends_the_work_in_the_middle_of_a_piece(voice: Voice) -> None:
     thread.join(30)
     assert not thread.is_alive()
     assert stop.is_set
-    whole = voice.prior(voice.phoneme_ids(text)[0], STILL).frames * voice.hop_samples
+    whole = voice.prior(voice.phoneme_ids(text)[0], STILL).frames * voice.windows.hop_samples
     assert 0 < sum(got) < whole / 2
 
 

@@ -140,7 +140,7 @@ def tts(config: Config, clock: Clock = SYSTEM) -> Iterator[Finding]:
 
     settings = config.tts
     began = clock.now()
-    voice = Voice.load(*models.piper(settings.voice), runtime=settings.backend_for(several=False))
+    voice = Voice.load(*models.piper(settings.voice), backend=settings.backend_for(several=False))
     loaded_s = clock.now() - began
     delivery = Delivery(speaker=settings.speaker, length_scale=settings.length_scale)
     firsts, alls, length_s = list[float](), list[float](), 0.0

@@ -13,7 +13,7 @@ from livekit.agents.voice import io
 from ..turn_events import BaseTurnDetector
 
 if TYPE_CHECKING:
-    from ..tts.stream import Speaker
+    from ..tts import Synthesizer
 
 
 class PipelineHooks:
@@ -32,7 +32,7 @@ class PipelineHooks:
         """Seconds to wait before each LLM request."""
         return 0.0
 
-    def voice(self, inner: Speaker) -> Speaker:
+    def voice(self, inner: Synthesizer) -> Synthesizer:
         """The voice that the TTS speaks with."""
         return inner
 

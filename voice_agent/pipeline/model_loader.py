@@ -44,7 +44,7 @@ class ModelLoader:
     def __init__(self, config: Config, clock: Clock, *, several: bool = False) -> None:
         self._config = config
         self._clock = clock
-        self._voice_runtime = config.tts.backend_for(several=several)
+        self._voice_backend = config.tts.backend_for(several=several)
         self.next_tokens: Callable[[], NextTokens] | None = None
 
     def engine(self, language: str, model: str) -> WhisperEngine:
@@ -65,7 +65,7 @@ class ModelLoader:
 
     def voice(self, name: str) -> Voice:
         """A voice, warm. Blocks. Raises ModelError."""
-        return Voice.load(*models.piper(name), runtime=self._voice_runtime)
+        return Voice.load(*models.piper(name), backend=self._voice_backend)
 
     def end_of_turn_model(self) -> EndOfTurnModel:
         """An end-of-turn model for one call."""

@@ -8,8 +8,7 @@ from concurrent.futures import Executor
 
 from ..clock import SYSTEM, Clock
 from ..runtime.scheduling import PrioritySemaphore
-from ..tts import AudioChunk, Delivery, Stop, Voice
-from ..tts.vits import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
+from ..tts import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES, AudioChunk, Delivery, Stop, Voice
 
 LOW_LATENCY_PIECES = 3
 """The first pieces of a low-latency text, which are due at once: the third gives more than a second of sound."""

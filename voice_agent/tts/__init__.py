@@ -1,7 +1,8 @@
-"""The mouth: text that is still being written -> speech, on a local Piper voice.
+"""Text-to-speech: text that is still being written -> speech, on a local Piper voice.
 
-Read ``text`` (when is there enough to say?), ``spoken`` (how is it said?), ``graph`` and ``vits`` (how does a voice
-start before it has finished?), ``trimmer`` (which silences stay?), then ``stream``, which makes a LiveKit TTS of them.
+Read :mod:`.chunker` (when is there enough text to speak?), :mod:`.normalize` (how is it read out?), :mod:`.vits`,
+:mod:`.vits_split` and :mod:`.vits_windows` (how does audio start before the sentence is computed?), :mod:`.trim` (which
+silences stay?), :mod:`.reply_speech` (the loop over a reply's chunks), then :mod:`.stream`, the LiveKit TTS.
 """
 
 from __future__ import annotations
@@ -12,17 +13,29 @@ from .chunker import Chunk, Chunker, Limits
 from .normalize import speakable
 
 if TYPE_CHECKING:
+    from .reply_speech import TimedChunk
     from .stream import DEFAULT_VOICE, PiperTTS
-    from .vits import AudioChunk, Delivery, Stop, Voice
+    from .synthesizer import AudioChunk, Delivery, Stop, Synthesizer
+    from .vits import Voice
+    from .vits_windows import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
 else:
     from ..runtime.lazy_imports import lazy_names
 
     __getattr__ = lazy_names(
-        __name__, {"stream": ("DEFAULT_VOICE", "PiperTTS"), "vits": ("AudioChunk", "Delivery", "Stop", "Voice")}
+        __name__,
+        {
+            "reply_speech": ("TimedChunk",),
+            "stream": ("DEFAULT_VOICE", "PiperTTS"),
+            "synthesizer": ("AudioChunk", "Delivery", "Stop", "Synthesizer"),
+            "vits": ("Voice",),
+            "vits_windows": ("LOW_LATENCY_FRAMES", "UNDER_LOAD_FRAMES"),
+        },
     )
 
 __all__ = [
     "DEFAULT_VOICE",
+    "LOW_LATENCY_FRAMES",
+    "UNDER_LOAD_FRAMES",
     "AudioChunk",
     "Chunk",
     "Chunker",
@@ -30,6 +43,8 @@ __all__ = [
     "Limits",
     "PiperTTS",
     "Stop",
+    "Synthesizer",
+    "TimedChunk",
     "Voice",
     "speakable",
 ]

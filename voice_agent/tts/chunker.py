@@ -1,11 +1,11 @@
-"""Tokens in, speakable chunks out: when has enough text come to start speaking? Pure: no clock, no I/O.
+"""Text chunker: tokens in, speakable chunks out. Pure: no clock, no I/O.
 
-A voice sounds best when it is given whole sentences, and starts soonest when it is given the first few words. So the
-chunker is *pulled*: whoever speaks asks :meth:`Chunker.take` for the next chunk whenever the voice is free, and says
-whether the listener is about to run out of sound (``hungry``). Hungry, it gives the first clause; else it waits for
-the sentence. A fast model has sent the sentence by then, a slow one is spoken clause by clause without a gap.
+A voice sounds best with whole sentences, and starts soonest with the first few words. So the chunker is *pulled*: when
+the voice is free, the caller asks :meth:`Chunker.take` for the next chunk and says whether little audio is buffered
+(``low_buffer``). Then the first clause is given; otherwise the sentence is waited for. The sentence of a fast model has
+arrived by then, and a slow model is spoken clause by clause without a gap.
 
-Nothing is lost, added or changed on the way: the chunks put together are the text pushed.
+The chunks put together are the text pushed, character by character.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class Limits:
     """When text without punctuation is cut. Words are runs of non-space characters."""
 
     breath_words: int = 7
-    """From so many words on, a hungry voice is given them if a word that one breathes before follows."""
+    """With a low buffer, more words than this are cut before a word of ``_BREATH_WORDS``."""
     breath_min_words: int = 4
-    """Never fewer words than this before such a cut."""
-    hungry_words: int = 12
-    """From so many words on, a hungry voice is given them wherever the cut falls."""
+    """The least words before such a cut."""
+    low_buffer_words: int = 12
+    """With a low buffer, more words than this are cut anywhere."""
     max_chars: int = 220
-    """A longer sentence is spoken in several chunks: the text half of the voice works on a chunk whole (~0.6 ms a
-    character), and nothing is heard meanwhile."""
+    """A longer sentence is spoken in several chunks: the text encoder works on a whole chunk (~0.6 ms a character), and
+    gives no audio before it has finished."""
 
 
-FEW = Limits(breath_words=3, breath_min_words=3, hungry_words=4)
-"""For a reply that is late: its first words, if they are enough to last until the next ones sound."""
+FEW = Limits(breath_words=3, breath_min_words=3, low_buffer_words=4)
+"""For a reply that is late: three or four words, if their audio lasts until that of the next ones is there."""
 
 
 class Chunker:
@@ -78,7 +78,7 @@ class Chunker:
 
     >>> chunker = Chunker()
     >>> chunker.push("Sure, it is 3.5 miles. Dr. Smith kn")
-    >>> chunker.take(hungry=True)
+    >>> chunker.take(low_buffer=True)
     Chunk(text='Sure, ', joined=False)
     >>> chunker.take()
     Chunk(text='it is 3.5 miles. ', joined=False)
@@ -130,18 +130,17 @@ class Chunker:
         """Nothing that is spoken has been given out yet."""
         return self._first
 
-    def take(self, *, hungry: bool = False, few: bool = False) -> Chunk | None:
+    def take(self, *, low_buffer: bool = False, few: bool = False) -> Chunk | None:
         """The next chunk, or None if it should not be spoken yet (or nothing is left).
 
-        ``hungry``: the listener will soon run out of sound; give the first clause. At the start of a reply nothing
-        sounds yet, so its first chunk is asked for so. ``few``: the reply is late; at its start, three or four words
-        (:data:`FEW`) are enough.
+        ``low_buffer``: little audio is buffered, so the first clause is given; so too for the first chunk of a reply.
+        ``few``: the reply is late, so three or four words (:data:`FEW`) are enough at its start.
         """
         usual = self._limits
-        if few and hungry and self._first:
+        if few and low_buffer and self._first:
             self._limits = FEW
         try:
-            end, joined = self._end(hungry=hungry, ending=self._closed)
+            end, joined = self._end(low_buffer=low_buffer, ending=self._closed)
         finally:
             self._limits = usual
         if end <= 0:
@@ -152,23 +151,23 @@ class Chunker:
             self._at_line_start = text.rstrip(" \t").endswith("\n")
         return Chunk(text, joined)
 
-    def _end(self, *, hungry: bool, ending: bool) -> tuple[int, bool]:
+    def _end(self, *, low_buffer: bool, ending: bool) -> tuple[int, bool]:
         """(where the next chunk ends, 0 if nowhere yet; whether that is in mid-phrase)."""
         buffer, limits = self._buffer, self._limits
         if not buffer.strip():
             return (len(buffer) if ending else 0), False
         last_clause = 0
-        for end, is_sentence in self._boundaries(hungry=hungry, ending=ending):
+        for end, is_sentence in self._boundaries(low_buffer=low_buffer, ending=ending):
             if end > limits.max_chars and not buffer[:end].count("```"):
                 break
-            if is_sentence or (hungry and self._worth_speaking(buffer[:end])):
-                before = self._breath(end) if hungry else 0
+            if is_sentence or (low_buffer and self._worth_speaking(buffer[:end])):
+                before = self._breath(end) if low_buffer else 0
                 return (before, True) if before else (end, False)
             last_clause = end
         else:
             if ending and len(buffer) <= limits.max_chars:
                 return len(buffer), False
-        if hungry and (before := self._breath(len(buffer))):
+        if low_buffer and (before := self._breath(len(buffer))):
             return before, True
         if len(buffer) > limits.max_chars:
             if last_clause:
@@ -194,24 +193,24 @@ class Chunker:
             words.pop()
         if len(words) <= limits.breath_words or not _whole(self._buffer[:end]):
             return 0
-        cuts = [n for n in range(1, min(len(words), limits.hungry_words + 1)) if not _binds(words[n - 1].group())]
+        cuts = [n for n in range(1, min(len(words), limits.low_buffer_words + 1)) if not _binds(words[n - 1].group())]
         for n in cuts:
-            if limits.breath_min_words <= n < limits.hungry_words and words[n].group().lower() in _BREATH_WORDS:
+            if limits.breath_min_words <= n < limits.low_buffer_words and words[n].group().lower() in _BREATH_WORDS:
                 return words[n].start()
-        return words[cuts[-1]].start() if cuts and len(words) > limits.hungry_words else 0
+        return words[cuts[-1]].start() if cuts and len(words) > limits.low_buffer_words else 0
 
-    def _boundaries(self, *, hungry: bool, ending: bool) -> Iterator[tuple[int, bool]]:
+    def _boundaries(self, *, low_buffer: bool, ending: bool) -> Iterator[tuple[int, bool]]:
         """(end, whether a sentence ends there) of each clause in the buffer that is known to be over."""
         last = 0
         for mark in _MARK.finditer(self._buffer):
             at = mark.start()
             if at < last:
                 continue
-            if (end := self._boundary(at, hungry=hungry, ending=ending)) and _whole(self._buffer[:end]):
+            if (end := self._boundary(at, low_buffer=low_buffer, ending=ending)) and _whole(self._buffer[:end]):
                 last = end
                 yield end, mark.group() in _STOPS or "\n" in self._buffer[at:end]
 
-    def _boundary(self, at: int, *, hungry: bool, ending: bool) -> int:
+    def _boundary(self, at: int, *, low_buffer: bool, ending: bool) -> int:
         """The end, with the space behind it, of the clause that the mark at ``at`` closes; 0 if it closes none."""
         buffer, mark = self._buffer, self._buffer[at]
         if mark == "\n":
@@ -223,7 +222,7 @@ class Chunker:
             if ending:
                 return end
             # Not waiting for the space saves a token. Behind anything but a plain word ("1,000", an address) wait.
-            return end if hungry and mark in ",;" and _PLAIN_WORD.search(buffer, 0, at) else 0
+            return end if low_buffer and mark in ",;" and _PLAIN_WORD.search(buffer, 0, at) else 0
         if not buffer[end].isspace() and mark not in _SPACELESS and mark not in "\u2014":
             return 0
         after = _skip(buffer, end, " \t\r\n")

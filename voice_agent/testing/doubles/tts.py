@@ -10,9 +10,7 @@ import numpy as np
 
 from ...clock import SYSTEM, Clock
 from ...errors import SpeechError
-from ...tts.chunker import Limits
-from ...tts.stream import PiperTTS, _Made
-from ...tts.vits import AudioChunk, Delivery, Stop
+from ...tts import AudioChunk, Delivery, Limits, PiperTTS, Stop, TimedChunk
 from .steps import Complaints
 from .synthetic_speech import spoken
 
@@ -56,7 +54,7 @@ class ScriptedTTS(PiperTTS):
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(limits=limits, clock=clock)
-        self._voice = self.script = ScriptedVoice(self.sample_rate)
+        self.voice = self.script = ScriptedVoice(self.sample_rate)
         self._first_s = first_s
         self._fails_on = None if fails_on is None else re.compile(fails_on, re.IGNORECASE)
         self._expected = None if expected is None else list(expected)
@@ -72,15 +70,15 @@ class ScriptedTTS(PiperTTS):
     def prewarm(self) -> None:
         """There is nothing to warm."""
 
-    async def _pieces(
+    async def synthesize_chunk(
         self, text: str, *, low_latency: bool, due_at: float | None = None
-    ) -> AsyncGenerator[_Made, None]:
+    ) -> AsyncGenerator[TimedChunk, None]:
         self.said.append(text)
         await asyncio.sleep(self._first_s)
         if self._fails_on is not None and self._fails_on.search(text):
             raise SpeechError(f"the scripted voice fails on {text!r}, as it was told to")
         for piece in self.script.speak(text):
-            yield _Made(piece, self._clock.now())
+            yield TimedChunk(piece, self.clock.now())
             await asyncio.sleep(len(piece.samples) / self.sample_rate / SPEED)
 
     def verify(self) -> None:

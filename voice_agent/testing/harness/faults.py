@@ -21,8 +21,7 @@ from ...pipeline.hooks import PipelineHooks
 from ...turn_events import BaseTurnDetector, EndOfTurn, TurnEvent
 
 if TYPE_CHECKING:
-    from ...tts import AudioChunk, Delivery, Stop
-    from ...tts.stream import Speaker
+    from ...tts import AudioChunk, Delivery, Stop, Synthesizer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +51,7 @@ class Faults(PipelineHooks):
         """llm: the request goes out later."""
         return self.of("llm")
 
-    def voice(self, inner: Speaker) -> Speaker:
+    def voice(self, inner: Synthesizer) -> Synthesizer:
         """tts: the first sound of a reply takes longer."""
         return _SlowVoice(inner, self) if self._wraps else inner
 
@@ -80,7 +79,7 @@ class _SlowExecutor(Executor):
 
 
 class _SlowVoice:
-    def __init__(self, inner: Speaker, faults: Faults) -> None:
+    def __init__(self, inner: Synthesizer, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
 
