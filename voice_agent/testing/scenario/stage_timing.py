@@ -15,8 +15,7 @@ from ...budget.ledger import Mark, Turn
 from ...budget.stats import percentile
 from ...clock import Clock
 from ...pipeline.session import PipelineSession
-from ...tts import AudioChunk, Delivery, Stop
-from ...tts.stream import Speaker
+from ...tts import AudioChunk, Delivery, Stop, Synthesizer
 from ..verdict.processor import Read, Span, Watch, engine_usage, own_usage, told_by
 from ..verdict.work import FIRST_SOUND_OWN_MS, OTHERS_MS, PASS_MS, PASS_OWN_MS
 
@@ -62,7 +61,7 @@ class TimedThread(Executor):
 class TimedVoice:
     """The TTS voice, and how long each text took until its first sound, on the voice's own thread."""
 
-    def __init__(self, inner: Speaker, clock: Clock, read: Read | None = None) -> None:
+    def __init__(self, inner: Synthesizer, clock: Clock, read: Read | None = None) -> None:
         self._inner, self._clock, self._read = inner, clock, read or told_by(clock, own_usage)
         self.first_sounds: list[Span] = []
 
