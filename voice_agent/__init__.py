@@ -1,19 +1,22 @@
-"""A real-time voice agent: sound comes in, passes one short pipeline, and leaves as sound; a ledger times every step.
+"""A real-time voice agent: speech comes in, passes STT, turn detector, LLM and TTS, and leaves as speech; a ledger
+records where each millisecond of a turn went.
 
-Read the package in the order in which the sound passes it:
+The public API: :func:`load` and :class:`Config` (settings), ``voice_agent.pipeline.session.open_session`` (a session
+ready to start), and ``voice_agent.testing`` (latency tests of any agent). Each of ``stt``, ``turn``, ``llm``, ``tts``
+and ``budget`` also works alone inside any LiveKit ``AgentSession``.
 
-1. :mod:`~voice_agent.errors` and :mod:`~voice_agent.config`: what can fail, and all settings.
-2. :mod:`~voice_agent.microphone`, :mod:`~voice_agent.room`: the ends, where sound comes in and goes out.
-3. :mod:`~voice_agent.stt`: speech-to-text, while the user still speaks.
-4. :mod:`~voice_agent.turn`: has the user finished? Numbers in, events out, no I/O in the policy.
-5. :mod:`~voice_agent.llm`: a language model behind the OpenAI-compatible API.
-6. :mod:`~voice_agent.tts`: text-to-speech, from the first clause on.
-7. :mod:`~voice_agent.budget`: the ledger, which says where each millisecond went.
-8. :mod:`~voice_agent.pipeline`: the one place where a session is wired; ``cli`` and ``commands``: the verbs.
+Read the packages in the order of the data flow (docs/architecture.md has the picture):
 
-Each of stt, turn, llm, tts and budget works alone inside any LiveKit ``AgentSession``. Importing this package loads
-no model and nothing heavy; only what needs them imports Whisper, Piper and llama.cpp (``pip install
-'voice-agent[local]'``).
+1. :mod:`~voice_agent.errors`, :mod:`~voice_agent.config`: errors and settings.
+2. :mod:`~voice_agent.microphone`: audio devices, one of the ends where audio comes in and goes out.
+3. :mod:`~voice_agent.stt`: speech-to-text while the user speaks.
+4. :mod:`~voice_agent.turn`: has the user finished? Is it an interruption? Pure policies, and models beside them.
+5. :mod:`~voice_agent.llm`: the language model behind the OpenAI-compatible API.
+6. :mod:`~voice_agent.tts`: text-to-speech from the first clause on.
+7. :mod:`~voice_agent.budget`: the ledger.
+8. :mod:`~voice_agent.pipeline`: wires all of it. :mod:`~voice_agent.cli`: the commands.
+
+Importing this package loads no model and nothing heavy.
 """
 
 from __future__ import annotations
