@@ -1,6 +1,6 @@
-"""MCP servers, named by address or command, connected before the conversation starts.
+"""MCP servers by address or command, connected before the conversation starts.
 
-The protocol is LiveKit's (``livekit.agents.llm.mcp``), on the optional package ``mcp``.
+The client is LiveKit's (``livekit.agents.llm.mcp``), which needs the optional package ``mcp``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _stdio(words: list[str]) -> MCPServer:
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
     class Stdio(mcp.MCPServerStdio):
-        """What the server writes to its standard error is kept from the screen, and shown if it does not start."""
+        """Keeps the server's standard error off the screen, for the error message if it does not start."""
 
         def __init__(self) -> None:
             super().__init__(words[0], words[1:], client_session_timeout_seconds=CALL_TIMEOUT_S)
@@ -73,7 +73,7 @@ def _stdio(words: list[str]) -> MCPServer:
 
 
 def describe(one: MCPServer) -> str:
-    """The server in words, without the parts of an address that may hold a secret."""
+    """The server's address or command, without the parts of an address that may hold a secret."""
     if (url := getattr(one, "url", None)) is not None:
         return _public(url)
     return str(getattr(one, "command", type(one).__name__))
@@ -88,7 +88,7 @@ def _public(url: str) -> str:
 async def connected(servers: Sequence[MCPServer], notes: list[str]) -> AsyncIterator[list[MCPToolset]]:
     """The servers' tools as LiveKit toolsets; one line a server is added to ``notes``. All are closed with the block.
 
-    Raises ToolServerError if one does not answer: better before the conversation than as a tool that is not there.
+    Raises ToolServerError if one does not answer.
     """
     if not servers:
         yield []
@@ -112,7 +112,7 @@ async def connected(servers: Sequence[MCPServer], notes: list[str]) -> AsyncIter
         yield toolsets
     finally:
         for one in servers:
-            with contextlib.suppress(Exception):  # it is over; whatever a dying server says helps nobody
+            with contextlib.suppress(Exception):  # the call is over, and the server may be gone already
                 await one.aclose()
             if (said := getattr(one, "said", None)) is not None:
                 said.close()

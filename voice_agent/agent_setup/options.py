@@ -1,8 +1,8 @@
-"""An agent of one's own: instructions, a persona, a language, tools and MCP servers, as flags of any verb.
+"""The user's own agent: instructions, persona, language, tools and MCP servers, as flags of any verb.
 
 add_agent_flags(parser)
 options = load(args, read_config(args))
-async with road(options.config, tools=options.tools, mcp=options.mcp, ...): ...
+async with open_session(options.config, tools=options.tools, mcp=options.mcp, ...): ...
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from livekit.agents import llm
     from livekit.agents.llm.mcp import MCPServer
 
-# CTranslate2 tells so too: Whisper's multilingual vocabulary has one entry more than the English one.
 _MULTILINGUAL_TOKENS = 51865
+"""Whisper's multilingual vocabulary has one entry more than the English one (CTranslate2 decides by it too)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """``config`` with the flags applied; ``tools`` and ``mcp`` as ``session.open_session`` takes them; ``notes``
-    to show."""
+    """``config`` with the flags applied; ``tools`` and ``mcp`` for ``open_session``; ``notes`` for the user."""
 
     config: Config
     tools: tuple[llm.Tool | llm.Toolset, ...] = ()
@@ -40,7 +39,7 @@ class AgentOptions:
 
 
 def add_agent_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that make an agent somebody's own (docs/agent.md)."""
+    """Add the flags of docs/agent.md."""
     group = parser.add_argument_group("the agent (docs/agent.md)")
     group.add_argument("--instructions", metavar="TEXT", help="what the agent is to do")
     group.add_argument(
@@ -62,25 +61,23 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
 def load(args: argparse.Namespace, config: Config) -> AgentOptions:
     """Apply the flags of :func:`add_agent_flags` to ``config`` (which holds the flags of ``add_settings`` already).
 
-    A flag wins over the persona, the persona over file and environment. Runs the tool files; connects to nothing.
+    A flag overrides the persona, the persona overrides file and environment. Runs the tool files; connects to nothing.
     Raises ConfigError: a broken persona or tool file, a language that the models do not know, no such MCP command.
     """
     persona = read_persona(args.persona) if args.persona is not None else Persona()
-    given = {pair.partition("=")[0] for pair in getattr(args, "set", ())}
-
-    def change(section: str, flag: str | None = None, **values: str | None) -> None:
-        nonlocal config
-        keep = {
-            key: value
-            for key, value in values.items()
-            if value is not None and f"{section}.{key}" not in given and getattr(args, flag or "", None) is None
-        }
-        config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **keep)})
-
-    change("agent", name=persona.name, greeting=persona.greeting, apology=persona.apology)
-    change("tts", "voice", voice=persona.voice)
-    change("llm", "model", model=persona.model)
-    change("agent", instructions=args.instructions or persona.instructions or None)
+    config = _changed(
+        config,
+        args,
+        "agent",
+        name=persona.name,
+        greeting=persona.greeting,
+        apology=persona.apology,
+        instructions=args.instructions or persona.instructions or None,
+    )
+    if getattr(args, "voice", None) is None:
+        config = _changed(config, args, "tts", voice=persona.voice)
+    if getattr(args, "model", None) is None:
+        config = _changed(config, args, "llm", model=persona.model)
     notes: list[str] = []
     if (language := args.language or persona.language) is not None:
         config = _speak(config, language, notes)
@@ -93,8 +90,17 @@ def load(args: argparse.Namespace, config: Config) -> AgentOptions:
     return AgentOptions(config, tools, servers, tuple(notes))
 
 
+def _changed(config: Config, args: argparse.Namespace, section: str, **values: str | None) -> Config:
+    """``config`` with these values in ``section``, except those that are None or given with ``--set``."""
+    given = {pair.partition("=")[0] for pair in getattr(args, "set", ())}
+    keep = {key: value for key, value in values.items() if value is not None and f"{section}.{key}" not in given}
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **keep)})
+
+
 def _speak(config: Config, wanted: str, notes: list[str]) -> Config:
-    """The conversation in another language: ears checked, mind told, mouth hinted at."""
+    """The conversation in another language: Whisper is checked, the LLM is told, and a note says if the voice differs.
+
+    Raises ConfigError."""
     from livekit.agents.language import LanguageCode
 
     code = LanguageCode(wanted.strip()).language
@@ -113,7 +119,7 @@ def _speak(config: Config, wanted: str, notes: list[str]) -> Config:
         )
     agent = config.agent
     if code != "en":
-        notes.append("whether a sentence is finished is judged as in English; if it cuts in, raise turn.patience")
+        notes.append("the end of a turn is detected as in English; if the agent cuts in, raise turn.patience")
         agent = dataclasses.replace(agent, instructions=f"{agent.instructions} Speak {name.title()} only.")
     return dataclasses.replace(config, stt=dataclasses.replace(config.stt, language=code), agent=agent)
 
@@ -132,11 +138,11 @@ def multilingual(model: str) -> bool:
         if (path := folder / name).is_file():
             text = path.read_text("utf-8")
             return (len(json.loads(text)) if name.endswith("json") else text.count("\n")) >= _MULTILINGUAL_TOKENS
-    return not model.endswith(".en")  # it says nothing: the ears will, when they load it
+    return not model.endswith(".en")  # no vocabulary file: loading it says what is wrong
 
 
 def voice_language(voice: str) -> str | None:
-    """The language code of a Piper voice that is on this machine (fetched if it must be); None if it does not say."""
+    """The language code of a Piper voice, which is fetched if it must be; None if its settings do not name one."""
     try:
         _, settings = models.piper(voice)
         said: dict[str, Any] = json.loads(settings.read_text("utf-8"))

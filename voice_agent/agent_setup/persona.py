@@ -1,4 +1,4 @@
-"""A persona file: who the agent is, in one readable Markdown file.
+"""A persona file: the agent's instructions and settings in one Markdown file.
 
 ::
 
@@ -10,8 +10,8 @@
     ---
     You answer questions about the town library: opening hours, lost cards, reading groups.
 
-The text is the instructions. The part between the ``---`` lines is YAML and may be left out; between ``+++`` lines it
-is TOML. Paths of tools are relative to the file.
+The text is the instructions. The settings above it are optional: YAML between ``---`` lines, TOML between ``+++``
+lines. Paths of tools are relative to the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LISTS = ("tools", "mcp")
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """What the file says; None or empty where it says nothing. ``tools``: absolute; ``mcp``: as ``--mcp`` takes it."""
+    """The file's values; None or empty where it has none. ``tools``: absolute paths; ``mcp``: as for ``--mcp``."""
 
     instructions: str = ""
     name: str | None = None

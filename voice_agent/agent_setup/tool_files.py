@@ -1,8 +1,8 @@
 """Tools from a Python file: its functions, with docstrings and type hints, as LiveKit function tools.
 
-A plain function is a tool if it is defined in the file and its name does not begin with ``_``. What LiveKit's
-``function_tool`` has decorated is taken as it is. Functions that are not ``async`` run on a thread, so that a slow one
-does not hold up the sound. What a plain function raises is told to the model, which can say so; the call goes on.
+A plain function is a tool if it is defined in the file and its name does not begin with ``_``. A function decorated
+with LiveKit's ``function_tool`` is used as it is. Functions that are not ``async`` run on a thread, so that a slow one
+does not delay the audio. If a plain function raises, the model gets the error as the result, and the call goes on.
 """
 
 from __future__ import annotations
@@ -87,17 +87,17 @@ def _plain(function: Callable[..., Any], path: Path) -> llm.FunctionTool[..., An
             raise ConfigError(f"{at}: {parameter} cannot be filled in by a model; use plain named parameters")
         if parameter.annotation is parameter.empty:
             raise ConfigError(f"{at}: {parameter.name} has no type hint; write for example {parameter.name}: str")
-    tool = llm.function_tool(_told(function))
+    tool = llm.function_tool(_with_tool_errors(function))
     try:
         build_legacy_openai_schema(tool)
-    except Exception as error:  # a hint pydantic has no schema for, or a name that does not exist: of many types
+    except Exception as error:  # of many types: pydantic has no schema for a hint, or a name does not exist
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{at}: its type hints cannot be described to a model ({reason})") from None
     return tool
 
 
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a coroutine whose exceptions reach the model in words: LiveKit hides all others from it."""
+def _with_tool_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a coroutine whose exceptions become ToolErrors: LiveKit hides all others from the model."""
 
     @functools.wraps(function)
     async def tool(*args: Any, **kwargs: Any) -> Any:

@@ -19,7 +19,7 @@ from ..budget.latency_policy import Acknowledger
 from ..config import DegradationConfig
 from ..livekit_compat.speech import current_speech
 from ..trace import GenerationTrace
-from .fillers import Sound, cache_fillers
+from .fillers import Filler, cache_fillers
 
 log = logging.getLogger("voice_agent")
 
@@ -51,7 +51,7 @@ logging.getLogger("livekit.agents").addFilter(_WordlessOnPurpose())
 
 class Acknowledgements:
     """For one session. ``voice_s``: TTS and output take this long after the LLM's first token. ``user_speaks()``: the
-    user is speaking now. ``sounds``: the cached fillers, by text."""
+    user is speaking now. ``fillers``: the cached ones, by text."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class Acknowledgements:
         *,
         voice_s: float,
         user_speaks: Callable[[], bool],
-        sounds: dict[str, Sound],
+        fillers: dict[str, Filler],
     ) -> None:
         self.enabled = config.acknowledge
         self._acknowledger = Acknowledger(config)
         self._ledger = ledger
         self._voice_s = voice_s
         self._user_speaks = user_speaks
-        self._sounds = sounds
-        self._due: dict[str, Sound] = {}
+        self._fillers = fillers
+        self._due: dict[str, Filler] = {}
 
     @property
     def _phrases(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Acknowledgements:
     async def cache(self, voice: tts.TTS[Any], *, idle: Callable[[], bool]) -> None:
         """Synthesise the fillers while ``idle()``. If the voice cannot, late answers come without one."""
         try:
-            await cache_fillers(voice, self._phrases, self._sounds, idle=idle)
+            await cache_fillers(voice, self._phrases, self._fillers, idle=idle)
         except Exception as error:  # whatever a voice raises
             log.warning("no acknowledgements before late answers: %s", error)
 
@@ -123,19 +123,19 @@ class Acknowledgements:
             return False
         first_s = trace.rest_s()
         rest_s = None if first_s is None else first_s + self._voice_s
-        ready = any(phrase in self._sounds for phrase in self._phrases)
+        ready = any(phrase in self._fillers for phrase in self._phrases)
         if not ready or not self._acknowledger.due(self._ledger.turn_number, rest_s):
             return False
         phrase = self._acknowledger.choose(self._ledger.turn_number, user_text)
-        if phrase is None or phrase not in self._sounds:
+        if phrase is None or phrase not in self._fillers:
             return False
-        self._due[handle.id] = self._sounds[phrase]
+        self._due[handle.id] = self._fillers[phrase]
         mark_wordless(handle)
         self._ledger.acknowledging(handle.id)
         trace.degradation_step("acknowledge", phrase)
         return True
 
-    def sound_of(self, speech_id: str) -> Sound | None:
+    def sound_of(self, speech_id: str) -> Filler | None:
         """The sound of that speech's next segment, if it is an acknowledgement; given once."""
         return self._due.pop(speech_id, None)
 

@@ -1,4 +1,4 @@
-"""Short words made ahead, in the agent's own voice: they sound the moment they are wanted."""
+"""Fillers ("Let me see."), synthesised in advance with the agent's own voice, so that they can be played at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IDLE_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """One phrase's frames: 16-bit mono samples in pieces."""
+class Filler:
+    """The sound of one phrase: 16-bit mono samples, in pieces as the voice gave them."""
 
     pieces: tuple[bytes, ...]
     sample_rate: int
@@ -26,7 +26,7 @@ class Sound:
         return sum(map(len, self.pieces)) / 2 / self.sample_rate
 
     def frames(self) -> Iterator[rtc.AudioFrame]:
-        """As a reply's frames. Their transcript is empty: what they say is no answer, and is not remembered."""
+        """The frames, as of a reply. Their transcript is empty: a filler is not an answer and not put into the history."""
         for number, piece in enumerate(self.pieces):
             frame = rtc.AudioFrame(piece, self.sample_rate, 1, len(piece) // 2)
             if number == 0:
@@ -35,10 +35,10 @@ class Sound:
 
 
 async def cache_fillers(
-    voice: tts.TTS[Any], phrases: Sequence[str], into: dict[str, Sound], *, idle: Callable[[], bool]
+    voice: tts.TTS[Any], phrases: Sequence[str], into: dict[str, Filler], *, idle: Callable[[], bool]
 ) -> None:
-    """Have ``voice`` say each phrase that is not in ``into`` yet, and keep the sound there; one at a time, and only
-    while ``idle()``: nobody's answer has to wait for it. Raises what the voice raises."""
+    """Synthesise each phrase that is not in ``into`` yet, and put it there. One at a time, and only while ``idle()``, so
+    that no answer waits for it. Raises what the voice raises."""
     for phrase in phrases:
         if phrase in into:
             continue
@@ -50,4 +50,4 @@ async def cache_fillers(
             async for said in stream:
                 pieces.append(bytes(said.frame.data))
                 rate = said.frame.sample_rate
-        into[phrase] = Sound(tuple(pieces), rate)
+        into[phrase] = Filler(tuple(pieces), rate)

@@ -21,7 +21,7 @@ from ..runtime.thread_priority import lower_priority
 from ..stt.decoder import WhisperEngine
 from ..tts import Voice
 from ..turn import EndOfTurnModel
-from .fillers import Sound
+from .fillers import Filler
 from .scheduled_voice import ScheduledVoice
 from .stage_factories import StageFactories
 
@@ -72,7 +72,7 @@ class ModelPool:
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str], WhisperEngine] = {}
         self._voices: dict[str, ScheduledVoice] = {}
-        self._cached_fillers: dict[tuple[str, int | None, float | None], dict[str, Sound]] = {}
+        self._cached_fillers: dict[tuple[str, int | None, float | None], dict[str, Filler]] = {}
 
     def close(self) -> None:
         """End the threads of STT and TTS."""
@@ -98,7 +98,7 @@ class ModelPool:
         """The executor of one call's STT passes; ``urgent()``: the user has paused and waits for the text."""
         return self.factories.stt_executor(self.scheduler, urgent)
 
-    def cached_fillers(self, voice: str, speaker: int | None, length_scale: float | None) -> dict[str, Sound]:
+    def cached_fillers(self, voice: str, speaker: int | None, length_scale: float | None) -> dict[str, Filler]:
         """The fillers synthesised so far with these settings, by text; calls add to it."""
         with self._lock:
             return self._cached_fillers.setdefault((voice, speaker, length_scale), {})

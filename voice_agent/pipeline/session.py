@@ -85,7 +85,7 @@ class PipelineSession:
             self.ledger,
             voice_s=self.degradation.deadlines.voice_s,
             user_speaks=self._user_speaks,
-            sounds=pool.cached_fillers(config.tts.voice, config.tts.speaker, config.tts.length_scale),
+            fillers=pool.cached_fillers(config.tts.voice, config.tts.speaker, config.tts.length_scale),
         )
         self.agent = VoiceAgent(
             instructions=config.agent.prompt,
