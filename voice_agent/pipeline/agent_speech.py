@@ -17,7 +17,7 @@ LOOKAHEAD_S = 0.3  # words that sound this soon count as said
 
 
 @dataclass(slots=True)
-class _Segment:
+class _SpokenSegment:
     """One segment of synthesised sound: its words, its length so far, whether that is all."""
 
     words: HeardWords = field(default_factory=HeardWords)
@@ -30,15 +30,15 @@ class AgentSpeech:
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
-        self._segments: OrderedDict[str, deque[_Segment]] = OrderedDict()
-        self._playing: _Segment | None = None
+        self._segments: OrderedDict[str, deque[_SpokenSegment]] = OrderedDict()
+        self._playing: _SpokenSegment | None = None
         self._began_at = 0.0
         self._paused_at: float | None = None
         self._paused_s = 0.0
 
     def synthesised(self, speech_id: str) -> Callable[[rtc.AudioFrame | None], None]:
         """A new segment of that speech: call the function that is returned with each frame, then with None."""
-        segment = _Segment()
+        segment = _SpokenSegment()
         self._segments.setdefault(speech_id, deque()).append(segment)
         while len(self._segments) > KEPT_SPEECHES:
             self._segments.popitem(last=False)

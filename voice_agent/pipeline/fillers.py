@@ -26,7 +26,7 @@ class Filler:
         return sum(map(len, self.pieces)) / 2 / self.sample_rate
 
     def frames(self) -> Iterator[rtc.AudioFrame]:
-        """The frames, as of a reply. Their transcript is empty: a filler is not an answer and not put into the history."""
+        """The frames, as of a reply, with an empty transcript: a filler is no answer, and does not go into the history."""
         for number, piece in enumerate(self.pieces):
             frame = rtc.AudioFrame(piece, self.sample_rate, 1, len(piece) // 2)
             if number == 0:
@@ -37,8 +37,8 @@ class Filler:
 async def cache_fillers(
     voice: tts.TTS[Any], phrases: Sequence[str], into: dict[str, Filler], *, idle: Callable[[], bool]
 ) -> None:
-    """Synthesise each phrase that is not in ``into`` yet, and put it there. One at a time, and only while ``idle()``, so
-    that no answer waits for it. Raises what the voice raises."""
+    """Synthesise each phrase that is not in ``into`` yet, and put it there. One at a time, and only while ``idle()``,
+    so that no answer waits for it. Raises what the voice raises."""
     for phrase in phrases:
         if phrase in into:
             continue
