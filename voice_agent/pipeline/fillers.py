@@ -26,7 +26,7 @@ class Filler:
         return sum(map(len, self.pieces)) / 2 / self.sample_rate
 
     def frames(self) -> Iterator[rtc.AudioFrame]:
-        """The frames, as of a reply, with an empty transcript: a filler is no answer, and does not go into the history."""
+        """The frames, as of a reply, with an empty transcript: fillers are not put into the history."""
         for number, piece in enumerate(self.pieces):
             frame = rtc.AudioFrame(piece, self.sample_rate, 1, len(piece) // 2)
             if number == 0:
