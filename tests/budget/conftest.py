@@ -8,6 +8,8 @@ from hypothesis import settings
 
 from voice_agent.budget import Turn, TurnBuilder
 
+from .session import Session
+
 # A busy machine makes single examples slow, and that is not what these properties are about.
 settings.register_profile("budget", deadline=None, database=None)
 settings.load_profile("budget")
@@ -29,3 +31,8 @@ def make_turn() -> MakeTurn:
         return builder.build()
 
     return make
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session()

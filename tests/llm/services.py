@@ -1,13 +1,12 @@
-"""One double a provider: an HTTP server on loopback that behaves as the provider documents, deviations included.
+"""A double for each provider: an HTTP server on loopback that behaves as the provider documents, deviations included.
 
-Where the behaviour is documented stands in ``llm/provider_table.py`` beside the row. A test says what is said and
-what goes wrong; the double says it in the provider's own way.
+The documentation is named in ``voice_agent/llm/provider_table.py`` beside the row. A test chooses the reply and the
+failure; the double sends them in the provider's own form.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import gzip
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -15,34 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from google.auth import credentials as google_credentials
 
 from voice_agent.llm.provider_table import BY_NAME, CUSTOM, Provider
 
-KEY = "canary-7d1f0a93b2c4e586"
-AWS = Credentials("AKIDEXAMPLE", f"{KEY}-aws", f"{KEY}-session")
-REGION = "us-west-2"
-
-
-class Google(google_credentials.Credentials):
-    """Credentials that expire after each use and are renewed without a network: ``token-1``, ``token-2``, ..."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.renewed = 0
-
-    def refresh(self, request: object) -> None:
-        self.renewed += 1
-        self.token = f"ya29.{KEY}-token-{self.renewed}"
-        self.expiry = datetime.datetime(2000, 1, 1)
+from .service_credentials import KEY, signed_by_us
 
 
 @dataclass
 class Say:
-    """What the model is to say, and what goes wrong on the way. ``cut``: bytes in a piece on the wire (0: as written).
+    """The reply and its failure. ``cut``: bytes of each piece on the wire (0: as written).
 
     ``fail``: ``429``, ``500``, ``mid`` (an error in mid-stream), ``truncated``, ``hang`` (silence after a word).
     """
@@ -56,7 +36,7 @@ class Say:
 
 @dataclass
 class Service:
-    """The double of one row."""
+    """The double of one row of the provider table."""
 
     name: str
     say: Say = field(default_factory=Say)
@@ -76,11 +56,11 @@ class Service:
     def row(self) -> Provider:
         return BY_NAME.get(self.name, CUSTOM)
 
-    # --- who may come in ------------------------------------------------------------------------------------------
+    # --- authentication ------------------------------------------------------------------------------------------
 
     async def _allowed(self, request: web.Request) -> bool:
         sent = request.headers.get("Authorization", "")
-        # What a careless service may repeat in its errors.
+        # A careless service repeats this in its errors.
         self.echo = request.headers.get("api-key") or sent.removeprefix("Bearer ") or "nothing"
         match self.row.auth:
             case "none":
@@ -91,35 +71,17 @@ class Service:
                 self.tokens.append(sent)
                 return sent.startswith(f"Bearer ya29.{KEY}-token-")
             case "aws" if self.aws_signed:
-                return await self._signed(request, sent)
+                return await signed_by_us(request, sent)
         return sent == f"Bearer {KEY}"
 
-    async def _signed(self, request: web.Request, sent: str) -> bool:
-        """Sign the request again with botocore, at the time that it names, and compare."""
-        if not sent.startswith("AWS4-HMAC-SHA256 ") or f"/{REGION}/bedrock-mantle/aws4_request" not in sent:
-            return False
-        names = sent.split("SignedHeaders=")[1].split(",")[0].split(";")
-        ours = AWSRequest(
-            method=request.method,
-            url=str(request.url),
-            data=await request.read(),
-            headers={name: request.headers[name] for name in names if name != "host"},
-        )
-        ours.context["timestamp"] = request.headers["X-Amz-Date"]
-        ours.context["payload_signing_enabled"] = True
-        signer = SigV4Auth(AWS, "bedrock-mantle", REGION)
-        canonical = signer.canonical_request(ours)
-        signature = signer.signature(signer.string_to_sign(ours, canonical), ours)
-        return bool(sent.endswith(f"Signature={signature}"))
-
-    # --- what it says ---------------------------------------------------------------------------------------------
+    # --- replies ---------------------------------------------------------------------------------------------
 
     def _error(self, status: int, message: str, code: str = "") -> web.Response:
         headers = {"Retry-After": "3"} if status == 429 and self.name in ("groq", "openai", "azure", "cerebras") else {}
         match self.name:
             case "openrouter":
                 body: object = {"error": {"code": status, "message": message}}
-                # What happens after the model has begun comes under 200.
+                # Errors after the model has begun have status 200.
                 status = 200 if status in (429, 500) else status
             case "vertex":
                 body = [{"error": {"code": status, "message": message, "status": "X"}}]
@@ -128,7 +90,7 @@ class Service:
             case "bedrock":
                 body = {"error": {"message": message, "type": "throttling" if status == 429 else "error"}}
             case "sambanova" | "together" | "cerebras":
-                # Routers in front of them wrap it: the status inside is the true one (seen with Cerebras).
+                # Their routers wrap the error: the inner status is the true one (seen with Cerebras).
                 body = {"error": {"message": message, "type": "too_many_requests_error", "code": code or None}}
                 status = 500 if status == 429 and self.name == "cerebras" else status
                 if status == 500 and code == "":
@@ -229,7 +191,7 @@ class Service:
             raise
         return response
 
-    # --- its doors ------------------------------------------------------------------------------------------------
+    # --- HTTP handlers ------------------------------------------------------------------------------------------------
 
     async def _body(self, request: web.Request) -> dict[str, Any]:
         raw = await request.read()

@@ -10,11 +10,10 @@ from livekit.agents import llm
 from livekit.agents.types import APIConnectOptions
 
 from voice_agent.clock import ManualClock
-from voice_agent.errors import ProviderAuthError, ProviderError, ProviderModelError, ProviderStreamError
-from voice_agent.llm.types import RequestDeadlines
+from voice_agent.errors import ProviderError
 from voice_agent.trace import GenerationTrace, generation
 
-from .conftest import CANARY, DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
+from .conftest import DONE, HELLO, FakeProvider, MakeLLM, chunk, event, usage
 
 
 def context(text: str = "Hello?") -> llm.ChatContext:
@@ -120,58 +119,6 @@ async def _until(stream: llm.LLMStream, count: int) -> Any:
             return
 
 
-async def test_no_new_connection_in_a_turn_after_warm(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    model = make_llm(warm=3)
-    await model.warm()
-    warm = set(provider.peers)
-    assert len(warm) == 3
-    assert model.connection.pool.idle == 3
-    await asyncio.gather(*(model.chat(chat_ctx=context(str(n))).collect() for n in range(3)))
-    assert len(set(provider.chat_peers)) == 3
-    assert provider.peers == warm
-
-
-async def test_a_cancelled_connection_is_replaced_in_the_background(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    model = make_llm(warm=3)
-    await model.warm()
-    provider.chat = provider.says(event(chunk("One ")), then="silence")
-    stream = model.chat(chat_ctx=context())
-    await anext(stream)
-    await stream.aclose()
-    await model.connection.pool.replaced()
-    assert model.connection.pool.idle == 3
-    assert len(provider.peers) == 4  # one was closed, one opened in its place
-    known, provider.chat = set(provider.peers), provider.says(*HELLO)
-    await asyncio.gather(*(model.chat(chat_ctx=context()).collect() for _ in range(3)))
-    assert provider.peers == known
-
-
-async def test_a_server_without_keep_alive_is_not_probed_for_ever(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    provider.models = provider.answers(200, {"data": [{"id": "llama-3.3-70b"}]}, {"Connection": "close"})
-    model = make_llm(warm=2)
-    await model.warm()
-    before = provider.model_requests
-    await model.connection.pool.top_up()
-    assert provider.model_requests == before
-
-
-async def test_a_connection_that_died_while_idle_costs_a_repeat_not_the_turn(
-    provider: FakeProvider, make_llm: MakeLLM
-) -> None:
-    async def drops(request: web.Request) -> web.StreamResponse:
-        if request.transport is not None:
-            request.transport.close()
-        return web.Response()
-
-    provider.chat = provider.in_turn(drops, provider.says(*HELLO))
-    model = make_llm()
-    assert (await model.chat(chat_ctx=context()).collect()).text == "Hello there."
-    assert model.snapshot().requests == 2
-    provider.chat = provider.in_turn(drops, drops)
-    with pytest.raises(ProviderStreamError, match="hung up"):
-        await model.chat(chat_ctx=context()).collect()
-
-
 async def test_tool_calls_are_put_together(provider: FakeProvider, make_llm: MakeLLM) -> None:
     @llm.function_tool
     async def weather(city: str, days: int) -> str:
@@ -248,40 +195,6 @@ async def test_livekit_does_not_repeat_a_failed_request(provider: FakeProvider, 
     assert [error.recoverable for error in reported] == [False]
 
 
-async def test_the_model_is_chosen_once_from_what_is_served(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    provider.models = provider.serves("whisper-large-v3", "llama3.1-8b", "gpt-oss-120b")
-    model = make_llm(model=None)
-    assert model.model == "unknown"
-    await model.chat(chat_ctx=context()).collect()
-    await model.chat(chat_ctx=context()).collect()
-    assert provider.model_requests == 1
-    assert provider.bodies[0]["model"] == model.model == "llama3.1-8b"
-    assert model.choice is not None
-    assert "no Llama 70B is served" in model.choice.reason
-
-
-async def test_a_model_that_is_not_served(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    provider.models = provider.serves("alpha-chat", "beta-chat")
-    with pytest.raises(ProviderModelError, match="alpha-chat, beta-chat"):
-        await make_llm(model="gamma").warm()
-
-
-async def test_an_endpoint_without_a_list_of_models(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    provider.models = provider.answers(404, {"detail": "Not Found"})
-    choice = await make_llm(model="mine").warm()
-    assert choice.model == "mine"
-    assert "does not say" in choice.reason
-    with pytest.raises(ProviderModelError, match=r"llm\.model"):
-        await make_llm(model=None).warm()
-
-
-async def test_a_wrong_key_is_told_before_the_first_turn(provider: FakeProvider, make_llm: MakeLLM) -> None:
-    provider.models = provider.answers(401, {"error": {"message": f"Wrong key {CANARY}"}})
-    with pytest.raises(ProviderAuthError) as caught:
-        await make_llm().warm()
-    assert CANARY not in str(caught.value)
-
-
 async def test_a_server_that_does_not_stream(provider: FakeProvider, make_llm: MakeLLM) -> None:
     message = {"role": "assistant", "content": "All at once."}
     provider.chat = provider.answers(200, {"id": "x", "choices": [{"message": message, "finish_reason": "stop"}]})
@@ -294,13 +207,3 @@ async def test_utf8_split_between_packets_and_done_missing(provider: FakeProvide
         b": comment\n\n", *(raw[i : i + 1] for i in range(len(raw))), event(chunk(finish="stop"))
     )
     assert (await make_llm().chat(chat_ctx=context()).collect()).text == "Grüße, 世界!"
-
-
-def test_deadlines_in_virtual_time() -> None:
-    limits = RequestDeadlines(first_content_s=4, stall_s=2, total_s=10)
-    assert limits.next(now=0, started=0, last=0, begun=False) == (4, "first_content")
-    # reasoning chunks do not put the first content off
-    assert limits.next(now=3, started=0, last=3, begun=False) == (1, "first_content")
-    assert limits.next(now=5, started=0, last=4.5, begun=True) == (1.5, "stall")
-    assert limits.next(now=9, started=0, last=9, begun=True) == (1, "total")
-    assert limits.next(now=11, started=0, last=11, begun=True)[0] < 0

@@ -89,7 +89,7 @@ def test_the_children_that_we_start_do_not_get_it(monkeypatch: pytest.MonkeyPatc
     for name in KEYS[:-1]:
         monkeypatch.setenv(name, CANARY)
     with SimServer(SimSpec()) as server:
-        child = Path(f"/proc/{server._child.pid}")
+        child = Path(f"/proc/{server.pid}")
         assert b"PATH=" in (child / "environ").read_bytes()
         assert CANARY.encode() not in (child / "environ").read_bytes() + (child / "cmdline").read_bytes()
     assert CANARY not in Path(f"/proc/{os.getpid()}/cmdline").read_text()

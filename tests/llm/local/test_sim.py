@@ -131,5 +131,5 @@ async def test_errors_each_second_request(error: str, wanted: type[ProviderError
 def test_the_child_ends_when_closed() -> None:
     server = SimServer(SimSpec())
     server.close()
-    assert server._child.returncode == 0
+    assert server.exit_code == 0
     server.close()

@@ -1,13 +1,14 @@
-"""SmolLM2-135M on this machine as the chat model, and in a conversation with it as the turn's judge too: one load of
-the weights. (In other conversations the end-of-turn model runs on :mod:`voice_agent.turn.eou`.)
+"""SmolLM2-135M on this machine: the chat model and, in a conversation with it, the end-of-turn model as well.
 
-llama.cpp's server runs inside this process (its threads are C++ and release Python's lock). It has two slots, each
-with its own key-value cache: 0 for the judge, 1 for conversations. A judge's question is decoded in the same batches
-as a running answer, so it does not wait for its end.
+The weights are loaded once for both. In other conversations the end-of-turn model runs on :mod:`voice_agent.turn.eou`.
 
-Measured here (AMD EPYC with AVX2, one thread, n_probs 100, one run on a shared machine; ms, P50 / P95): the judge's
-prompt grown by a word 14 / 15 (n = 60), while a chat answer is being generated 28 / 41 (n = 60), while a chat prompt of
-~190 tokens is read 16 / 192 (n = 30; with n_batch 64 instead of 16: 15 / 447, hence 16). A prompt that shares only the
+llama.cpp's server runs inside this process; its threads are C++ and release Python's lock. It has two slots with a
+key-value cache each: 0 for the end-of-turn model, 1 for conversations. A prompt of the end-of-turn model is decoded in
+the same batches as a running answer, so it does not wait for the answer's end.
+
+Measured (AMD EPYC with AVX2, one thread, n_probs 100, one run on a shared machine; ms, P50 / P95): the end-of-turn
+prompt grown by a word 14 / 15 (n = 60), while a chat answer is generated 28 / 41 (n = 60), while a chat prompt of ~190
+tokens is read 16 / 192 (n = 30; with n_batch 64 instead of 16: 15 / 447, hence 16). A prompt that shares only the
 system part takes about 7 ms a token.
 """
 

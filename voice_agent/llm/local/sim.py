@@ -54,6 +54,16 @@ class SimServer:
             raise ModelError("the simulated model did not start; its own message stands above")
         self.base_url = f"http://127.0.0.1:{int(line.split()[1])}/v1"
 
+    @property
+    def pid(self) -> int:
+        """The process id of the child."""
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the child; None while it runs."""
+        return self._child.returncode
+
     def stats(self) -> SimStats:
         """Counts so far (one short blocking request to the child)."""
         with urllib.request.urlopen(self.base_url.removesuffix("/v1") + "/stats", timeout=5) as answer:
