@@ -33,7 +33,7 @@ class EndOfTurn:
     """The user has finished. ``speech_ended_s``: end of the last window with speech; ``waited_s``: silence until now.
 
     ``wait_s``: the silence that the evidence asked for; ``waited_s`` is longer where the reply was not ready.
-    ``score``: the end-of-turn model's log-probability; ``acoustic``: the acoustic model's probability (None: no such).
+    ``score``: the end-of-turn model's log-probability (None: no score).
     """
 
     text: str
@@ -41,7 +41,6 @@ class EndOfTurn:
     waited_s: float
     wait_s: float
     score: float | None = None
-    acoustic: float | None = None
     reason: str = ""
 
 

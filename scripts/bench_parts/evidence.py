@@ -23,12 +23,13 @@ from voice_agent.stt.incremental import IncrementalDecoder
 from voice_agent.stt.open_turn import PRE_ROLL_WINDOWS
 from voice_agent.stt.pass_scheduler import pass_is_due
 from voice_agent.stt.pcm import to_float
+from voice_agent.testing.replay.core import ACOUSTIC_AT_S
 from voice_agent.testing.replay.recorded import SPEECH, WINDOW_S, Evidence
 from voice_agent.turn import EndOfTurnModel
-from voice_agent.turn.acoustic import ACOUSTIC_AT_S, ACOUSTIC_SAMPLES
 from voice_agent.turn.energy import EnergyDrop
 from voice_agent.turn.turn_text import words_of
 
+ACOUSTIC_SAMPLES = 19_200  # the input of v1-mini: 1.2 s at 16 kHz
 LEAD_WINDOWS = 15  # silence before the clip, about 0.5 s
 CONFIRM_SHARE = 0.45  # of a pass's time: what it takes to confirm a text that is known (voice_agent/stt/decoder.py)
 TAIL_S = 6.0  # silence after it: longer than any policy waits

@@ -99,7 +99,7 @@ class Session:
         self.fire("metrics_collected", MetricsCollectedEvent.model_construct(metrics=m))
 
     def committed(self, text: str = "Who wrote it?", *, ended: float, at: float, reopened: bool = False) -> None:
-        commit = EndOfTurn(text, ended, at - ended, 0.16, -0.5, None, "reply ready")
+        commit = EndOfTurn(text, ended, at - ended, 0.16, -0.5, "reply ready")
         self.ledger.user_turn(
             UserTurn(text, ended - 1.0, ended, ended - 0.1, at, commit, reopened, {"completeness": -0.5})
         )

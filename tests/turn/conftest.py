@@ -6,7 +6,6 @@ import pytest
 
 from voice_agent.config import TurnConfig
 from voice_agent.turn import EndOfTurnModel
-from voice_agent.turn.acoustic import AcousticModel
 
 from .driven_detector import CONFIG, DrivenDetector
 
@@ -15,10 +14,8 @@ from .driven_detector import CONFIG, DrivenDetector
 async def make() -> AsyncIterator[Callable[..., DrivenDetector]]:
     calls: list[DrivenDetector] = []
 
-    def new(
-        end_of_turn_model: EndOfTurnModel, acoustic: AcousticModel | None = None, config: TurnConfig = CONFIG
-    ) -> DrivenDetector:
-        calls.append(DrivenDetector(end_of_turn_model, acoustic, config))
+    def new(end_of_turn_model: EndOfTurnModel, config: TurnConfig = CONFIG) -> DrivenDetector:
+        calls.append(DrivenDetector(end_of_turn_model, config))
         return calls[-1]
 
     yield new

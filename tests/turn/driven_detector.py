@@ -8,10 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from voice_agent.audio.samples import Int16
 from voice_agent.config import TurnConfig
 from voice_agent.turn import EndOfTurnModel, TurnDetector
-from voice_agent.turn.acoustic import AcousticModel
 from voice_agent.turn_events import TurnEvent
 
 WINDOW = 512
@@ -20,8 +18,8 @@ TEXT = "What is the capital of France?"
 CONFIG = TurnConfig(
     patience=0.5, start_windows=2, score_sure=-2.0, score_unsure=-3.0, score_unfinished=-4.0,
     score_early_preflight=-1.0,
-    wait_sure_s=0.2, wait_unsure_s=0.6, wait_unfinished_s=1.6, hold_for_reply_s=0.1, acoustic_sure=0.8,
-    acoustic_unfinished=0.05, usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, no_words_timeout_s=0.7,
+    wait_sure_s=0.2, wait_unsure_s=0.6, wait_unfinished_s=1.6, hold_for_reply_s=0.1,
+    usual_pause_factor=0.0, pause_factor=0.0, reopen_s=2.0, no_words_timeout_s=0.7,
     text_final_before_end_s=0.0, preflight_before_end_s=0.3, max_preflights=3, max_early_preflights=2,
     early_preflight_spacing_s=0.0,
     early_preflight_stable_s=0.0,
@@ -52,28 +50,9 @@ class SlowModel:
         return self.scores.get(text, -0.5)
 
 
-class FakeAcoustic:
-    """An acoustic model that notes its input."""
-
-    def __init__(self, probability: float = 0.5) -> None:
-        self.probability = probability
-        self.heard: list[Int16] = []
-        self.go = threading.Semaphore(1000)
-        self.failing = False
-
-    def predict(self, pcm: Int16) -> float:
-        self.heard.append(pcm)
-        assert self.go.acquire(timeout=10)
-        if self.failing:
-            raise RuntimeError("no result")
-        return self.probability
-
-
 class DrivenDetector:
-    def __init__(
-        self, end_of_turn_model: EndOfTurnModel, acoustic: AcousticModel | None = None, config: TurnConfig = CONFIG
-    ) -> None:
-        self.detector = TurnDetector(config, end_of_turn_model, acoustic)
+    def __init__(self, end_of_turn_model: EndOfTurnModel, config: TurnConfig = CONFIG) -> None:
+        self.detector = TurnDetector(config, end_of_turn_model)
         self.said: list[TurnEvent] = []
         self.detector.bind(self.said.append)
         self.windows = 0

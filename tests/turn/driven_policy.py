@@ -17,7 +17,7 @@ def configured(**changes: float) -> TurnConfig:
         "patience": 0.5, "speech_threshold": 0.5, "start_windows": 2,
         "score_sure": -2.0, "score_unsure": -3.0, "score_unfinished": -4.0, "score_early_preflight": -1.0,
         "wait_sure_s": 0.2, "wait_unsure_s": 0.6, "wait_unfinished_s": 1.6, "hold_for_reply_s": 0.1,
-        "acoustic_sure": 0.8, "acoustic_unfinished": 0.05, "min_pause_s": 0.2, "pause_factor": 1.2,
+        "min_pause_s": 0.2, "pause_factor": 1.2,
         "usual_pause_factor": 0.0, "wait_after_pauses_s": 0.5, "reopen_s": 2.0, "no_words_timeout_s": 0.7,
         "text_final_before_end_s": 0.0, "preflight_before_end_s": 0.3, "max_preflights": 3, "max_early_preflights": 2,
         "early_preflight_spacing_s": 0.25, "early_preflight_stable_s": 0.0,
@@ -74,10 +74,6 @@ class DrivenPolicy:
 
     def audible(self) -> DrivenPolicy:
         self.note(self.policy.audible(self.now_s))
-        return self
-
-    def acoustic(self, probability: float) -> DrivenPolicy:
-        self.note(self.policy.acoustic(probability, self.now_s))
         return self
 
     def of(self, kind: type[TurnEvent]) -> list[TurnEvent]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 
 import pytest
 
@@ -10,7 +9,7 @@ from voice_agent.turn import RuleEndOfTurnModel
 from voice_agent.turn.turn_policy import TurnState
 from voice_agent.turn_events import Discard, EndOfTurn, Preflight, Reopen, SpeechStarted
 
-from .driven_detector import CONFIG, TEXT, FakeAcoustic, MakeCall, SlowModel, until
+from .driven_detector import CONFIG, TEXT, MakeCall, SlowModel, until
 
 
 @pytest.mark.parametrize("early", [0, 2])
@@ -150,18 +149,16 @@ async def test_a_score_after_the_end_of_the_turn_changes_nothing(make: MakeCall)
 
 
 async def test_a_score_after_the_end_of_the_call_is_dropped(make: MakeCall) -> None:
-    end_of_turn_model, acoustic = SlowModel(), FakeAcoustic()
-    acoustic.go = threading.Semaphore(0)
-    call = make(end_of_turn_model, acoustic)
+    end_of_turn_model = SlowModel()
+    call = make(end_of_turn_model)
     await call.speech()
     await call.silence(0.032)
     call.text()
     await call.silence(0.3)
-    await until(lambda: end_of_turn_model.texts == [TEXT] and len(acoustic.heard) == 1)
+    await until(lambda: end_of_turn_model.texts == [TEXT])
     before = list(call.said)
     await call.detector.aclose()
     end_of_turn_model.go.release()
-    acoustic.go.release()
     await asyncio.sleep(0.05)
     assert call.said == before
 

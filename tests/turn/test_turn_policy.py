@@ -52,9 +52,8 @@ ROWS: list[tuple[str, Callable[[], DrivenPolicy], Callable[[DrivenPolicy], objec
     ("speech after audible", committed, lambda c: c.audible().speech(2), S, [SpeechStarted]),
     ("late text", committed, lambda c: c.text("Something else."), C, []),
     ("late score", committed, lambda c: c.score("Something else.", SURE), C, []),
-    ("text out of nowhere", idle, lambda c: c.text(score=SURE).ready().acoustic(1.0), IDLE, []),
+    ("text out of nowhere", idle, lambda c: c.text(score=SURE).ready(), IDLE, []),
     ("audible while the user speaks", speaking, lambda c: c.audible(), S, []),
-    ("acoustic opinion while the user speaks", speaking, lambda c: c.acoustic(1.0), S, []),
 ]  # fmt: skip
 
 
@@ -109,10 +108,10 @@ class TestDecisions:
         assert (commit.text, commit.reason) == (second, "held long enough")
 
     def test_the_commit_has_its_evidence(self) -> None:
-        call = heard().acoustic(0.5)
+        call = heard()
         call.ready().silence(0.3)
         commit = call.commit()
-        assert (commit.text, commit.score, commit.acoustic) == (TEXT, SURE, 0.5)
+        assert (commit.text, commit.score) == (TEXT, SURE)
         assert commit.speech_ended_s == pytest.approx(call.speech_ended_s)
         assert commit.wait_s == pytest.approx(0.2)
         assert commit.wait_s <= commit.waited_s < commit.wait_s + W + 1e-9

@@ -20,7 +20,6 @@ events = st.lists(
         st.tuples(st.just("score"), st.sampled_from(["Yes", "Yes I", "Yes I do", TEXT]), scores),
         st.tuples(st.just("ready"), st.sampled_from(["Yes", "Yes I do", TEXT])),
         st.tuples(st.just("audible")),
-        st.tuples(st.just("acoustic"), st.floats(0, 1)),
     ),
     min_size=5,
     max_size=60,
@@ -41,8 +40,6 @@ def replay(evidence: list[tuple[str | int | float, ...]], config: TurnConfig) ->
                 call.score(text, score)
             case "ready", [str(text)]:
                 call.ready(text)
-            case "acoustic", [float(probability)]:
-                call.acoustic(probability)
             case _:
                 call.audible()
     return call
@@ -104,7 +101,5 @@ class TestAnyEvidence:
                 call.score(text, score)
             case ("ready", str(text)):
                 call.ready(text)
-            case ("acoustic", float(probability)):
-                call.acoustic(probability)
             case _:
                 call.audible()

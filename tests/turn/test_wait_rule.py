@@ -13,9 +13,7 @@ from voice_agent.turn_events import EndOfTurn
 from .driven_policy import SURE, TEXT, UNFINISHED, DrivenPolicy, configured
 
 
-def wait_s(
-    score: float | None, config: TurnConfig, *, acoustic: float | None = None, pauses_s: tuple[float, ...] = ()
-) -> float:
+def wait_s(score: float | None, config: TurnConfig, *, pauses_s: tuple[float, ...] = ()) -> float:
     call = DrivenPolicy(config).speech()
     for pause_s in pauses_s:
         call.silence(pause_s).speech(5)
@@ -23,14 +21,11 @@ def wait_s(
     call.policy.text(TEXT, call.now_s, call.now_s)
     if score is not None:
         call.policy.end_of_turn_score(TEXT, score, call.now_s)
-    if acoustic is not None:
-        call.policy.acoustic(acoustic, call.now_s)
     assert call.policy.state is TurnState.PAUSED
     return call.policy.wait_s()
 
 
 scores = st.floats(-13.8, 0.0)
-opinions = st.none() | st.floats(0.0, 1.0)
 
 
 class TestWaits:
@@ -42,36 +37,23 @@ class TestWaits:
         assert wait_s(score, configured()) == pytest.approx(expected_s)
 
     @settings(deadline=None)
-    @given(scores, scores, opinions, st.floats(0, 1), st.lists(st.floats(0.05, 0.15), max_size=2))
+    @given(scores, scores, st.floats(0, 1), st.lists(st.floats(0.05, 0.15), max_size=2))
     def test_a_higher_score_never_waits_longer(
-        self, a: float, b: float, acoustic: float | None, patience: float, pauses_s: list[float]
+        self, a: float, b: float, patience: float, pauses_s: list[float]
     ) -> None:
         config = configured(patience=patience, min_pause_s=0.03, usual_pause_factor=0.5)
         low, high = sorted((a, b))
         given_pauses = tuple(pauses_s)
-        less = wait_s(high, config, acoustic=acoustic, pauses_s=given_pauses)
-        assert less <= wait_s(low, config, acoustic=acoustic, pauses_s=given_pauses) + 1e-9
+        less = wait_s(high, config, pauses_s=given_pauses)
+        assert less <= wait_s(low, config, pauses_s=given_pauses) + 1e-9
 
     @settings(deadline=None)
-    @given(scores, opinions, st.floats(0, 1))
-    def test_patience_scales_every_wait(self, score: float, acoustic: float | None, patience: float) -> None:
-        plain = wait_s(score, configured(), acoustic=acoustic)
+    @given(scores, st.floats(0, 1))
+    def test_patience_scales_every_wait(self, score: float, patience: float) -> None:
+        plain = wait_s(score, configured())
         config = configured(patience=patience)
-        assert wait_s(score, config, acoustic=acoustic) == pytest.approx(plain * config.patience_factor)
+        assert wait_s(score, config) == pytest.approx(plain * config.patience_factor)
         assert 0.5 <= config.patience_factor <= 2.0
-
-    @settings(deadline=None)
-    @given(scores, st.floats(0, 1), st.floats(0, 1))
-    def test_a_surer_acoustic_model_never_waits_longer(self, score: float, a: float, b: float) -> None:
-        low, high = sorted((a, b))
-        config = configured()
-        assert wait_s(score, config, acoustic=high) <= wait_s(score, config, acoustic=low) + 1e-9
-
-    def test_the_acoustic_model_does_not_overrule_an_unfinished_text(self) -> None:
-        assert wait_s(UNFINISHED, configured(), acoustic=1.0) == pytest.approx(1.6)
-
-    def test_an_acoustic_model_without_an_end_lengthens_the_wait_of_a_sure_text(self) -> None:
-        assert wait_s(SURE, configured(), acoustic=0.01) == pytest.approx(0.6)
 
     def test_a_speaker_who_paused_in_this_turn_is_given_as_long(self) -> None:
         without, with_pause = wait_s(SURE, configured()), wait_s(SURE, configured(), pauses_s=(0.32,))

@@ -11,7 +11,6 @@ from typing import Any
 
 from livekit.agents import AgentSession
 from livekit.agents.voice.agent_session import SessionConnectOptions
-from livekit.local_inference import EOT
 
 from ..clock import Clock
 from ..config import Config, LlmConfig
@@ -59,7 +58,6 @@ async def build_stages(config: Config, pool: ModelPool, hooks: PipelineHooks, cl
     detectors = TurnDetectors(
         config,
         end_of_turn_model,
-        EOT() if config.turn.acoustic else None,
         under_load=pool.under_load,
         agent=speech.now_playing,
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..config import Config, TurnConfig
 from ..turn import AgentSound, BargeInPolicy, EndOfTurnModel, TurnDetector
-from ..turn.acoustic import AcousticModel
 from ..turn.barge_in_policy import BargeInDecision
 from ..turn.turn_policy import TurnState
 from ..turn_events import BaseTurnDetector
@@ -25,7 +24,6 @@ class TurnDetectors:
         self,
         config: Config,
         end_of_turn_model: EndOfTurnModel,
-        acoustic: AcousticModel | None,
         *,
         under_load: Callable[[], bool],
         agent: Callable[[], AgentSound],
@@ -36,7 +34,6 @@ class TurnDetectors:
         few = min(config.room.many_calls_early_preflights, config.turn.max_early_preflights)
         self._with_many_calls = dataclasses.replace(config.turn, max_early_preflights=few)
         self._end_of_turn_model = end_of_turn_model
-        self._acoustic = acoustic
         self._under_load = under_load
         self._agent = agent
         self._made: list[TurnDetector] = []
@@ -46,7 +43,6 @@ class TurnDetectors:
         detector = TurnDetector(
             self._present_config(),
             self._end_of_turn_model,
-            self._acoustic,
             barge_in=BargeInPolicy(self._interruption),
             on_barge_in=self._decided,
             agent=self._agent,

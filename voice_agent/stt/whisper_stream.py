@@ -270,7 +270,6 @@ class WhisperStream(SttStream):
             reopened=turn.reopened,
             evidence={
                 "completeness": end.score,
-                "acoustic": end.acoustic,
                 "wanted_ms": round(end.wait_s * 1000, 1),
                 "waited_ms": round(end.waited_s * 1000, 1),
                 "reason": end.reason,

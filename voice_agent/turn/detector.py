@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ..audio.samples import Int16
 from ..config import TurnConfig
 from ..turn_events import Reopen, SpeechStarted, TurnEvent
-from .acoustic import AcousticModel, AcousticScorer
 from .barge_in_policy import BargeInDecision, BargeInPolicy, Drop, Yield
 from .energy import EnergyDrop
 from .eou.end_of_turn_models import EndOfTurnModel, RuleEndOfTurnModel
@@ -47,7 +46,6 @@ class TurnDetector:
         self,
         config: TurnConfig,
         end_of_turn_model: EndOfTurnModel,
-        acoustic: AcousticModel | None = None,
         *,
         barge_in: BargeInPolicy | None = None,
         on_barge_in: Callable[[BargeInDecision], None] = lambda _: None,
@@ -56,7 +54,6 @@ class TurnDetector:
         self._policy = TurnPolicy(config)
         self.recorder = Recorder(config) if config.record_evidence else None
         self.scorer = EndOfTurnScorer(end_of_turn_model, self._scored)
-        self._acoustic = AcousticScorer(acoustic, self._acoustic_scored) if acoustic is not None else None
         self._barge_in = barge_in
         self._on_barge_in = on_barge_in
         self._agent = agent
@@ -106,10 +103,6 @@ class TurnDetector:
                 )
             )
         paused = policy.state is TurnState.PAUSED
-        if self._acoustic is not None:
-            self._acoustic.add(pcm)
-            if paused:
-                self._acoustic.maybe_start(policy.speech_ended_s, end_s, policy.wait_s())
         text = policy.present_text
         if text and paused and self._scores_late and not self.scorer.busy and not self.scorer.knows(text):
             self.scorer.request(text)  # no further text may come
@@ -153,8 +146,6 @@ class TurnDetector:
 
     async def aclose(self) -> None:
         self.scorer.close()
-        if self._acoustic is not None:
-            self._acoustic.close()
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -172,8 +163,6 @@ class TurnDetector:
         for event in events:
             if isinstance(event, SpeechStarted | Reopen):
                 self.scorer.reset()
-                if self._acoustic is not None:
-                    self._acoustic.reset()
             if self.recorder is not None:
                 self.recorder.decided(event)
             self._emit(event)
@@ -202,10 +191,3 @@ class TurnDetector:
         if self.recorder is not None and took_s is not None:
             self.recorder.score(words_of(text), score, took_s)
         self._out(self._policy.end_of_turn_score(text, score, self._now_s))
-
-    def _acoustic_scored(self, pause: float, probability: float) -> None:
-        if self._policy.speech_ended_s != pause:
-            return
-        if self.recorder is not None:
-            self.recorder.acoustic(pause, probability)
-        self._out(self._policy.acoustic(probability, self._now_s))

@@ -38,7 +38,7 @@ class Recorder:
 
         ``settings``: those of ``[turn]`` that are not the defaults; ``windows``: [end, probability]; ``fading``: ends
         of windows with an energy drop; ``passes``: [covers, ready at, whole text]; ``scores``: [words, score, seconds
-        it took]; ``acoustic``: [end of speech, probability]; ``began_s``: start of the speech; ``reopened``: whether
+        it took]; ``began_s``: start of the speech; ``reopened``: whether
         the turn was reopened after its end.
         """
         return self._record
@@ -59,10 +59,6 @@ class Recorder:
         if self._record is not None:
             self._record["scores"].append([words, round(score, 4), round(took_s, 4)])
 
-    def acoustic(self, speech_ended_s: float, probability: float) -> None:
-        if self._record is not None:
-            self._record["acoustic"].append([round(speech_ended_s, 3), round(probability, 4)])
-
     def decided(self, decision: TurnEvent) -> None:
         """A decision of the policy: a turn begins, is reopened, or ends."""
         if isinstance(decision, SpeechStarted):
@@ -77,7 +73,6 @@ class Recorder:
                 "fading": [],
                 "passes": [],
                 "scores": [],
-                "acoustic": [],
                 "reopened": False,
             }
         elif isinstance(decision, Reopen) and self._record is not None:

@@ -8,7 +8,6 @@ Evidence::
     window(end_s, probability, energy_drop)  one VAD window (32 ms); energy_drop: softer than before (energy.py)
     text(text, covers_s, now_s)              a hypothesis, and the end of the audio it was made from
     end_of_turn_score(text, score, now_s)    log-probability that the sentence may end here (eou/)
-    acoustic(probability, now_s)             an acoustic end-of-turn model's probability for the present pause
     reply_ready(text, now_s)                 the provisional reply has its first audio
     audible(now_s)                           the agent's reply can be heard: too late to reopen
     advance(now_s)                           time has passed
@@ -154,13 +153,6 @@ class TurnPolicy:
         self._wait.add_score(words_of(text), score)
         return (self._maybe_preflight() + self.advance(now_s)) if self.in_speech else ()
 
-    def acoustic(self, probability: float, now_s: float) -> tuple[TurnEvent, ...]:
-        """An acoustic model's probability that the turn ends with the present pause."""
-        if self.state is not TurnState.PAUSED:
-            return ()
-        self._wait.acoustic = probability
-        return self.advance(now_s)
-
     def reply_ready(self, text: str, now_s: float) -> tuple[TurnEvent, ...]:
         """The reply to the preflight on ``text`` could be heard at once."""
         self._preflights.reply_ready(words_of(text))
@@ -224,9 +216,7 @@ class TurnPolicy:
             return out
         reason = "reply ready" if ready else "held long enough"
         score = self._wait.score(self._text.words)
-        self._committed = EndOfTurn(
-            self._text.text, self._speech_ended_s, silence_s, wait_s, score, self._wait.acoustic, reason
-        )
+        self._committed = EndOfTurn(self._text.text, self._speech_ended_s, silence_s, wait_s, score, reason)
         self.state = TurnState.COMMITTED
         return (*out, self._committed)
 

@@ -1,4 +1,4 @@
-"""How much silence ends the turn: the end-of-turn probability, the acoustic model and the speaker's own pauses."""
+"""How much silence ends the turn: the end-of-turn probability and the speaker's own pauses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ class WaitRule:
     def __init__(self, config: TurnConfig) -> None:
         self.config = config
         self._scores: dict[str, float] = {}
-        self.acoustic: float | None = None
         self._inner_pauses: list[float] = []  # pauses of this turn after which the user went on
         self._usual_pause_s = 0.0
 
     def reset(self) -> None:
         """A turn begins."""
         self._scores.clear()
-        self.acoustic = None
         self._inner_pauses.clear()
 
     def score(self, words: str) -> float | None:
@@ -33,7 +31,6 @@ class WaitRule:
 
     def add_pause(self, pause_s: float) -> None:
         """The user went on after a pause of ``pause_s``."""
-        self.acoustic = None
         if pause_s >= self.config.min_pause_s:
             self._inner_pauses.append(pause_s)
             self._usual_pause_s += USUAL_PAUSE_SHARE * (pause_s - self._usual_pause_s)
@@ -42,11 +39,6 @@ class WaitRule:
         """The silence in s after which a turn with these words ends."""
         c = self.config
         wait = self._by_score(self.score(words))
-        if self.acoustic is not None and wait < c.wait_unfinished_s:
-            if self.acoustic <= c.acoustic_unfinished:
-                wait = max(wait, c.wait_unsure_s)
-            elif self.acoustic >= c.acoustic_sure and wait > c.wait_sure_s:
-                wait = max(c.wait_sure_s, 0.7 * wait)
         if self._inner_pauses and wait < c.wait_unsure_s:  # a list, a speaker who thinks: wait as long as they do
             wait = max(wait, min(c.pause_factor * max(self._inner_pauses), c.wait_after_pauses_s))
         if wait < c.wait_after_pauses_s:

@@ -63,7 +63,7 @@ def turn_of(number: int, *, text: str = "", late_ms: float = 0.0, rng: np.random
             "settings": {}, "began_s": ended - 1, "windows": windows,
             "passes": [[ended - 0.5, ended - 0.3, "Question"], [ended, ended + 0.06, "Question number?"]],
             "scores": [["question", -6.0, 0.02], ["question number", -1.2, 0.02]],
-            "acoustic": [[ended, 0.8]], "reopened": False,
+            "reopened": False,
         },
     }  # fmt: skip
     return builder.build()

@@ -94,7 +94,7 @@ def test_everything_is_reached_with_the_keyboard(show: Show, make: Make) -> None
     tab.keyboard.press("Escape")
     assert tab.evaluate("document.activeElement.getAttribute('role')") == "listbox"
     tab.keyboard.press("End")
-    assert text(tab, "#turn-title").startswith("StepResult: silence")
+    assert text(tab, "#turn-title").startswith("Step: silence")
 
 
 def test_a_turn_shows_all_that_is_known_of_it(show: Show, make: Make) -> None:
@@ -113,7 +113,7 @@ def test_a_turn_shows_all_that_is_known_of_it(show: Show, make: Make) -> None:
         assert word in panel
     plot = tab.locator(".plot").first
     assert "Waterfall" in (plot.get_attribute("aria-label") or "")
-    for part in ("rect.s-llm", "rect.hidden-work", "path.wave.user", "path.wave.agent", "path.vad", "path.acoustic"):
+    for part in ("rect.s-llm", "rect.hidden-work", "path.wave.user", "path.wave.agent", "path.vad"):
         assert plot.locator(part).count() >= 1, part
     assert plot.locator("circle.score").count() >= 1
     assert plot.locator("line.mark.first_audible").count() == 1

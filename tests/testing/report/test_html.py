@@ -84,7 +84,6 @@ def test_evidence_lies_on_the_turns_own_time(make: Make, tmp_path: Path) -> None
     last_speech = max(at for at, p in turn["evidence"]["vad"] if p > 50)
     assert -40 <= last_speech <= 40
     assert turn["evidence"]["passes"][1][:2] == pytest.approx([0, 60], abs=1)
-    assert turn["evidence"]["acoustic"] == [[pytest.approx(200, abs=1), 0.8]]
 
 
 def test_nothing_is_loaded_from_anywhere(make: Make, tmp_path: Path) -> None:

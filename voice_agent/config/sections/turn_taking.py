@@ -19,10 +19,6 @@ class TurnConfig(Section):
         "What estimates whether a text is complete: the embedded language model, or rules alone.",
         choices=("embedded", "rules"),
     )
-    acoustic: bool = setting(
-        False,
-        "Ask the acoustic end-of-turn model (v1-mini) as well, when the text leaves doubt. Costs 250 MB and 50 ms.",
-    )
     speech_threshold: float = setting(
         0.5, "VAD probability above which a window is speech.", minimum=0.05, maximum=0.95
     )
@@ -69,12 +65,6 @@ class TurnConfig(Section):
         "The same, while the model's recent latency says that the reply cannot be ready yet: up to this much.",
         minimum=0.0,
         maximum=5.0,
-    )
-    acoustic_sure: float = setting(
-        0.8, "Acoustic end-of-turn probability that shortens a wait.", minimum=0.0, maximum=1.0
-    )
-    acoustic_unfinished: float = setting(
-        0.02, "Acoustic end-of-turn probability that lengthens a wait.", minimum=0.0, maximum=1.0
     )
     min_pause_s: float = setting(0.2, "Pauses inside a turn count from this length.", minimum=0.03, maximum=5.0)
     pause_factor: float = setting(

@@ -34,7 +34,7 @@ def pace_of(config: Config) -> SimSpec:
 
 def deterministic(config: Config) -> Config:
     """The settings as far as they make sense without models: texts are judged by rules, nobody listens to the sound."""
-    turn = dataclasses.replace(config.turn, end_of_turn_model="rules", acoustic=False)
+    turn = dataclasses.replace(config.turn, end_of_turn_model="rules")
     return dataclasses.replace(config, turn=turn)
 
 

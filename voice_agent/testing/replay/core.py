@@ -14,12 +14,13 @@ from typing import Any
 
 from ...budget.stage_times import StageTimes
 from ...config import TurnConfig
-from ...turn.acoustic import ACOUSTIC_AT_S
-from ...turn.turn_policy import TurnPolicy, TurnState
+from ...turn.turn_policy import TurnPolicy
 from ...turn.turn_text import words_of
 from ...turn_events import EndOfTurn, Preflight, Reopen, SpeechStarted, TurnEvent
 from .recorded import WINDOW_S, Evidence
 
+ACOUSTIC_AT_S = 0.2
+"""How much of a pause v1-mini needs."""
 ACOUSTIC_TAKES_S = 0.045
 NOTICED_S = 2 * WINDOW_S  # two windows with speech make it speech
 
@@ -52,7 +53,6 @@ class _Replay:
         self.waited: float | None = None
         self.policy = TurnPolicy(config)
         self.policy.reply_takes_s = stage_times.llm_s + stage_times.voice_s
-        self.acoustic = config.acoustic
         self._queue: list[tuple[float, int, Callable[..., tuple[TurnEvent, ...]], tuple[Any, ...]]] = []
         self._count = 0
         self.requests, self.cut = 0, False
@@ -61,7 +61,6 @@ class _Replay:
         self._end_of_turn: EndOfTurn | None = None
         self._reopened = self._answered = ""  # words of this utterance that an earlier end of turn has taken
         self._scoring, self._next_words = False, ""
-        self._acoustic_for = -1.0
 
     def run(self) -> ReplayOutcome:
         energy_drop = set(self.found.energy_drop)
@@ -86,17 +85,7 @@ class _Replay:
     # --- evidence, as the detector passes it on -----------------------------------------------------------------------
 
     def _window(self, end: float, probability: float, energy_drop: bool) -> tuple[TurnEvent, ...]:
-        out = self.policy.window(end, probability, WINDOW_S, energy_drop)
-        p, ended = self.policy, self.policy.speech_ended_s
-        asks = self.acoustic and p.state is TurnState.PAUSED and self._acoustic_for != ended
-        if asks and end - ended >= ACOUSTIC_AT_S and p.wait_s() > ACOUSTIC_AT_S:
-            self._acoustic_for = ended
-            if (said := self.found.acoustic.get(f"{ended:.3f}")) is not None:
-                self._push(end + ACOUSTIC_TAKES_S, self._heard_pause, ended, said)
-        return out
-
-    def _heard_pause(self, ended: float, probability: float) -> tuple[TurnEvent, ...]:
-        return self.policy.acoustic(probability, self._now) if self.policy.speech_ended_s == ended else ()
+        return self.policy.window(end, probability, WINDOW_S, energy_drop)
 
     def _tick(self) -> tuple[TurnEvent, ...]:
         return self.policy.advance(self._now)

@@ -23,7 +23,7 @@ class Evidence:
 
     ``windows``: (end, VAD probability). ``passes``: (begun, ready, text so far). ``scores``: words -> (score of
     the end-of-turn model, seconds it took).
-    ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later.
+    ``acoustic``: end of speech before a pause, 3 decimals -> v1-mini's probability 0.2 s later (benchmarks only).
     ``energy_drop``: ends of the windows with an energy drop.
     """
 
@@ -120,7 +120,6 @@ def _of(turn: Turn, record: Mapping[str, Any]) -> Recorded:
         windows=windows,
         passes=[(float(b), float(r), str(t)) for b, r, t in record["passes"]],
         scores={str(w): (float(s), float(took)) for w, s, took in record["scores"]},
-        acoustic={f"{float(ended):.3f}": float(p) for ended, p in record["acoustic"]},
         energy_drop=[float(end) for end in record.get("fading", ())],  # not kept before version 1.1
     )
     return Recorded(evidence, stage_times(turn), dict(record["settings"]), (turn,))
@@ -139,8 +138,7 @@ def _joined(first: Recorded, then: Recorded) -> Recorded:
         windows,
         passes,
         {**a.scores, **b.scores},
-        {**a.acoustic, **b.acoustic},
-        [*a.energy_drop, *b.energy_drop],
+        energy_drop=[*a.energy_drop, *b.energy_drop],
     )
     return Recorded(evidence, then.stage_times, first.settings, (*first.turns, *then.turns))
 

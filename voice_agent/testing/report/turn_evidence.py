@@ -57,15 +57,11 @@ def evidence_of(turn: Turn) -> dict[str, Any]:
             at = (float(ready) - zero) * 1000
             row = [round((float(covers) - zero) * 1000, 1), round(at, 1), str(text)]
             passes.append([*row, None if score is None or not math.isfinite(score[0]) else round(score[0], 2)])
-        acoustic = [
-            [round((float(ended) - zero) * 1000 + 200, 1), round(float(p), 3)] for ended, p in record["acoustic"]
-        ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return {"facts": facts, "unreadable": f"{type(error).__name__}"}
     return {
         "facts": facts,
         "vad": [[round((end - zero) * 1000), round(p * 100)] for end, p in windows],
         "passes": passes,
-        "acoustic": acoustic,
         "reopened": bool(record.get("reopened")),
     }

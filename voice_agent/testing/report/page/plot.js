@@ -89,9 +89,6 @@ export function plot(turn, [from, to], width, onSeek) {
     const points = evidence.vad.filter(([at]) => at >= from - 64 && at <= to + 64);
     body.append(s("line", { class: "threshold", x1: GUTTER, x2: width - RIGHT, y1: level(50), y2: level(50) }));
     body.append(s("path", { class: "vad", d: `M${points.map(([at, p]) => `${x(clamp(at)).toFixed(1)} ${level(p).toFixed(1)}`).join("L")}` }));
-    for (const [at, p] of evidence.acoustic ?? []) {
-      if (inside(at)) body.append(s("path", { class: "acoustic", d: diamond(x(at), level(p * 100)) }, s("title", {}, `acoustic end of turn: ${p}`)));
-    }
   }
   const passes = (evidence.passes ?? []).filter(([, ready]) => inside(ready));
   if (passes.some((pass) => pass[3] !== null)) {
@@ -143,7 +140,6 @@ function envelope(levels, wave, x, from, to, middle, half, width) {
   return path;
 }
 
-const diamond = (x, y) => `M${x} ${y - 5}L${x + 5} ${y}L${x} ${y + 5}L${x - 5} ${y}Z`;
 
 function words(turn) {
   if (turn.v2v === null || turn.v2v === undefined) return "This turn has no voice-to-voice time.";
