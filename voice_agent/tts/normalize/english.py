@@ -1,20 +1,15 @@
-"""Written text into what a person would say: Markdown, symbols, numbers, abbreviations. Pure.
+"""English: numbers, money, dates, times, units and abbreviations -> words, where espeak-ng reads them wrong.
 
-espeak-ng, which turns text into sounds for Piper, reads plain numbers, ordinals, decimals and most acronyms well, in
-about a hundred languages. So a number is left to it wherever it reads it right, and no number library is needed
-(num2words knows fewer languages and no currencies in context); what is rewritten here is what espeak was heard to get
-wrong: "$5" as "dollar five", "10-20" as "ten dash twenty", "Dr. Smith" as two sentences, an address letter by letter.
-Those rules are English and run for English voices; Markdown, emoji and control characters go in every language.
+espeak-ng reads plain numbers, ordinals, decimals and most acronyms well; they are left to it, so no number library is
+needed. The rules rewrite what espeak was heard to get wrong: "$5" as "dollar five", "10-20" as "ten dash twenty",
+"Dr. Smith" as two sentences.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable
-from urllib.parse import unquote
 
-_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
+from .rules import apply, compiled
 
 _MONTHS = [
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -55,67 +50,13 @@ _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _NO_WORD_BEFORE, _NO_WORD_BEHIND = r"(?<![\w.,/-])", r"(?![\w/-]|[.,]\d)"
 
 
-def speakable(text: str, language: str = "en-us") -> str:
-    """What a voice of ``language`` (an espeak name: "en-us", "de") should be given to say ``text``.
-
-    The result has no Markdown, emoji, control characters or line breaks. It is "" if nothing can be said.
-    """
-    english = language.lower().startswith("en")
-    text = _strip_markup(_clean(text), english=english)
-    if english:
-        for pattern, replacement in _DAY_FIRST if language.lower().startswith("en-gb") else _MONTH_FIRST:
-            text = pattern.sub(replacement, text)
-        for pattern, replacement in _ENGLISH:
-            text = pattern.sub(replacement, text)
-        for symbol, words in _SYMBOLS.items():
-            text = text.replace(symbol, words)
-    text = "".join(" " if _is_pictograph(c) else c for c in text)
-    for pattern, replacement in _TIDY:
-        text = pattern.sub(replacement, text)
-    return text.strip() if any(map(str.isalnum, text)) else ""
-
-
-def _clean(text: str) -> str:
-    """Without control characters, surrogates and invisible marks, which espeak's bridge refuses or spells out."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
-    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-
-
-def _is_pictograph(c: str) -> bool:
-    # So and Sk hold emoji, dingbats, arrows of the decorative kind and skin tones; the degree sign is among them too.
-    return c != "\u00b0" and (unicodedata.category(c) in ("So", "Sk") or c in "\ufe0f\ufe0e\u20e3\u200d")
-
-
-def _strip_markup(text: str, *, english: bool) -> str:
-    text = _CODE.sub(" Code left out. " if english else " ", text)
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    text = _URL.sub(lambda m: _say_address(m, english=english), text)
-    if english:
-        text = _EMAIL.sub(_say_email, text)
+def read_out(text: str, *, day_first: bool) -> str:
+    """``text`` with English words for what espeak reads wrong. ``day_first``: 4/5/2024 is the fourth of May."""
+    text = apply(_DAY_FIRST if day_first else _MONTH_FIRST, text)
+    text = apply(_ENGLISH, text)
+    for symbol, words in _SYMBOLS.items():
+        text = text.replace(symbol, words)
     return text
-
-
-def _say_address(match: re.Match[str], *, english: bool) -> str:
-    """Host and a short path, as one would say it over the phone; a query or a long path is of no use to an ear."""
-    address = match["address"]
-    tail = address[len(address.rstrip(".,;:!?)'\"")) :]
-    host, _, path = address[: len(address) - len(tail)].partition("/")
-    path = unquote(path).rstrip("/")
-    parts = [host.removeprefix("www.")]
-    if 0 < len(path) <= 20 and not re.search(r"[?#=&]", path):
-        parts += path.split("/")
-    if not english:
-        return "/".join(parts) + tail
-    return _dots(" slash ".join(parts)) + tail
-
-
-def _say_email(match: re.Match[str]) -> str:
-    return _dots(match.group().replace("@", " at "))
-
-
-def _dots(text: str) -> str:
-    return text.replace(".", " dot ").replace("_", " underscore ").replace("-", " dash ")
 
 
 def _plural(unit: str, count: str) -> str:
@@ -208,45 +149,15 @@ def _say_initials(match: re.Match[str]) -> str:
     return letters if match["on"] is not None else f"{letters}."
 
 
-def _rules(*rules: tuple[str, str | Callable[[re.Match[str]], str]], flags: int = 0) -> tuple[_Rule, ...]:
-    return tuple((re.compile(pattern, flags), replacement) for pattern, replacement in rules)
-
-
-_URL = re.compile(r"(?:https?://|(?<![\w@.])www\.)(?P<address>[^\s<>\[\]`\"]+)", re.IGNORECASE)
-_CODE = re.compile(r"```[^\n`]*\n.*?(?:```|\Z)|```[^\n`]*(?:```|\Z)", re.DOTALL)
-_EMAIL = re.compile(r"(?<![\w.])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-
-_MARKUP = _rules(
-    (r"!\[([^\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)", r"\1"),
-    (r"\[([^\]]+)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)", r"\1"),
-    (r"<(?=https?://|\S+@)([^<>\s]+)>", r"\1"),
-    (r"<!--.*?-->|</?[a-zA-Z][^<>]*>", " "),
-    (r"^[ \t]{0,3}(?:[-*_][ \t]*){3,}$", ""),
-    (r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$", ""),
-    (r"^[ \t]*\|(.*?)\|?[ \t]*$", lambda m: ", ".join(c.strip() for c in m[1].split("|") if c.strip()) + "."),
-    (r"^[ \t]*#{1,6}[ \t]+(.*?)[ \t#]*$", r"\1"),
-    (r"^[ \t]*(?:>[ \t]?)+", ""),
-    (r"^[ \t]*[-*+\u2022][ \t]+(?:\[[ xX]\][ \t]+)?", ""),
-    (r"^[ \t]*([*_]{0,2})(\d{1,3})[.)][ \t]+", r"\1\2: "),
-    (r"~~(?=\S)(.+?)(?<=\S)~~", r"\1"),
-    (r"(?<!\w)([*_]{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2"),
-    (r"(?<!\w)([*_]{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2"),
-    # one half of a pair whose other half is in another chunk
-    (r"(?<![\w*])\*{1,3}(?=\w)|(?<=[\w.,;:!?)])\*{1,3}(?![\w*])|(?<!\w)_{1,3}(?=\w)|(?<=\w)_{1,3}(?!\w)", ""),
-    (r"`+", ""),
-    (r"\\([\\`*_{}\[\]()#+.!-])", r"\1"),
-    flags=re.MULTILINE | re.DOTALL,
-)  # fmt: skip
-
 _DATE = _NO_WORD_BEFORE + r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})" + _NO_WORD_BEHIND
-_MONTH_FIRST = _rules((_DATE, lambda m: _say_date(m[3], m[1], m[2])))
-_DAY_FIRST = _rules((_DATE, lambda m: _say_date(m[3], m[2], m[1])))
+_MONTH_FIRST = compiled((_DATE, lambda m: _say_date(m[3], m[1], m[2])))
+_DAY_FIRST = compiled((_DATE, lambda m: _say_date(m[3], m[2], m[1])))
 
 _SIGNS = "".join(map(re.escape, _MONEY))
 _SHORT_MONTHS = "|".join(_MONTH_SHORT)
 _SENTENCE_GOES_ON = r"(?=\s+[a-z0-9(\"']|[,;:!?)])"
 
-_ENGLISH = _rules(
+_ENGLISH = compiled(
     # dates and times
     (_NO_WORD_BEFORE + r"(\d{4})-(\d{2})-(\d{2})(?:T\S*)?" + _NO_WORD_BEHIND, lambda m: _say_date(m[1], m[2], m[3])),
     (rf"\b((?i:{_SHORT_MONTHS}))\.?(?=\s+\d)", lambda m: _MONTH_SHORT[m[1].lower()] if m[1][0].isupper() else m[0]),
@@ -303,15 +214,4 @@ _ENGLISH = _rules(
     (r"\s&\s", " and "),
     (r"(?<=[a-z])_(?=[a-z])", " "),
     (r"\s+--+\s+|--+|\s*\u2014\s*|\s+\u2013\s+", ", "),
-)  # fmt: skip
-
-_TIDY = _rules(
-    (r"(?<=[^\s.,;:!?\u2026\u3002\uff01\uff1f])([)\"'\u201d\u2019]*)[ \t]*\n\s*(?=\S)", r"\1. "),
-    (r"\s*\n\s*", " "),
-    (r"[\[\]{}|\\^<>]", " "),
-    (r"\s+([.,;:!?])", r"\1"),
-    (r"([,;:])(?:[,;:.])+", r"\1"),
-    (r"(?<!\.)\.{2}(?!\.)", "."),
-    (r"\A[\s.,;:!?\u2026)\u2014-]+(?=\s|\w)", ""),
-    (r"\s{2,}", " "),
 )  # fmt: skip
