@@ -1,4 +1,4 @@
-"""A folder of recordings -> what a benchmark plays: whole utterances, and holds (lead-in, pause, rest).
+"""A folder of recordings -> the clips of a benchmark: whole utterances, and holds (lead-in, pause, rest).
 
 For each utterance ``NAME.wav``, and if there is one ``NAME.json`` with ``end_s`` (true end of speech, seconds from the
 clip's first sample) and ``text`` (reference). Without ``end_s`` the end is that of the last VAD window with speech.
@@ -41,7 +41,7 @@ class Clip:
 
 
 def read(path: Path) -> Int16:
-    """Any WAV as 16 kHz mono."""
+    """An audio file as 16 kHz mono."""
     audio = read_audio(path)
     return resample(audio.samples, audio.sample_rate, RATE)
 
@@ -87,7 +87,7 @@ def _holds(folder: Path) -> list[dict[str, Any]]:
 
 
 def _trim(pcm: Int16) -> Int16:
-    """Without the silence before and after the speech, so that the pause is as long as it says."""
+    """``pcm`` without the silence around its speech, so that a hold's pause has the length given."""
     vad, margin = VAD(), np.zeros(4800, np.int16)
     padded = np.concatenate([margin, pcm, margin])
     starts = range(0, len(padded) - WINDOW + 1, WINDOW)

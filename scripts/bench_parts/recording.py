@@ -1,6 +1,6 @@
-"""Latency read off a conversation's recording (left: the user, right: the agent), by its samples alone.
+"""Latency measured on the samples of a conversation's recording (left: the user, right: the agent).
 
-Every system under comparison leaves the same kind of recording, so all of them are measured by this one function.
+Every system under comparison writes such a recording, so all of them are measured by the same function.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def measure(path: Path, clips: Sequence[Clip]) -> list[Measured]:
     return found
 
 
-def _find(track: Int16, wanted: Int16) -> int | None:
-    """Where ``wanted`` stands in ``track`` (the first place, if in several), by cross-correlation."""
-    if len(track) < len(wanted) // 2:
+def _find(track: Int16, pattern: Int16) -> int | None:
+    """The first place of ``pattern`` in ``track``, by cross-correlation. None: not found."""
+    if len(track) < len(pattern) // 2:
         return None
-    padded = np.concatenate([track, np.zeros(len(wanted), np.int16)]).astype(np.float64)
-    pattern = wanted.astype(np.float64)
-    size = 1 << (len(padded) + len(wanted) - 1).bit_length()
-    product = np.fft.rfft(padded, size) * np.conj(np.fft.rfft(pattern, size))
-    likeness = np.fft.irfft(product, size)[: len(track)] / float(pattern @ pattern)
+    padded = np.concatenate([track, np.zeros(len(pattern), np.int16)]).astype(np.float64)
+    samples = pattern.astype(np.float64)
+    size = 1 << (len(padded) + len(pattern) - 1).bit_length()
+    product = np.fft.rfft(padded, size) * np.conj(np.fft.rfft(samples, size))
+    likeness = np.fft.irfft(product, size)[: len(track)] / float(samples @ samples)
     hits = np.flatnonzero(likeness > 0.98)
     if not len(hits):
         return None

@@ -1,9 +1,9 @@
-"""What the mouth takes: first audio, real-time factor, cancel to silence, gaps, memory.
+"""Measures the TTS: first audio, real-time factor, time from cancel to silence, gaps, memory.
 
     python scripts/bench_parts/tts.py [--voice NAME_OR_PATH] [--backend onnx|openvino] [--n 30]
 
-First audio is taken at LiveKit's event, from the moment the first text was pushed: nothing in between is left out.
-"CPU" is the time of the voice's own thread, which other work on the machine disturbs least.
+First audio: from the first text pushed to LiveKit's first audio event.
+CPU: the time of the voice's thread, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import resource
 import time
 from dataclasses import dataclass
 
-from voice_agent import trace as probe
+from voice_agent import trace
 from voice_agent.budget.stats import percentile
 from voice_agent.config import models
 from voice_agent.tts import PiperTTS, Voice
@@ -33,7 +33,7 @@ REPLY = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured figure: its values, and the bar it has to keep below."""
+    """One measured figure: its values, and the bar that they must stay below."""
 
     name: str
     values: tuple[float, ...]
@@ -50,8 +50,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One reply as a sink that plays in real time from the first frame on would have heard it."""
+class PlayedReply:
+    """One reply, as played in real time from the first frame on, with no buffer."""
 
     first_ms: float
     made_ms: float
@@ -59,11 +59,11 @@ class Heard:
     audio_s: float
 
 
-async def say(mouth: PiperTTS, text: str, *, token_s: float = 0.0) -> Heard:
-    """Push ``text`` in tokens of about four characters, ``token_s`` apart, and listen."""
-    trace = probe.GenerationTrace("bench")
-    with probe.generation(trace):
-        stream = mouth.stream()
+async def say(piper: PiperTTS, text: str, *, token_s: float = 0.0) -> PlayedReply:
+    """Push ``text`` in tokens of about four characters, ``token_s`` apart, and time the audio."""
+    generation = trace.GenerationTrace("bench")
+    with trace.generation(generation):
+        stream = piper.stream()
     start = time.perf_counter()
 
     async def feed() -> None:
@@ -83,21 +83,21 @@ async def say(mouth: PiperTTS, text: str, *, token_s: float = 0.0) -> Heard:
         audio_s += event.frame.duration
     await feeding
     await stream.aclose()
-    made_ms = 1e3 * (trace.marks["tts_first_audio"] - trace.marks["chunk_ready"])
-    return Heard(1e3 * (first - start), made_ms, gaps, audio_s)
+    made_ms = 1e3 * (generation.marks["tts_first_audio"] - generation.marks["chunk_ready"])
+    return PlayedReply(1e3 * (first - start), made_ms, gaps, audio_s)
 
 
-async def cancel(mouth: PiperTTS) -> tuple[float, float]:
-    """(ms until a cancelled stream is closed, with nothing more to come; ms until the voice's thread is free)."""
-    stream = mouth.stream()
+async def cancel(piper: PiperTTS) -> tuple[float, float]:
+    """(ms until a cancelled stream is closed and gives no more audio; ms until the voice's thread is free)."""
+    stream = piper.stream()
     stream.push_text(REPLY * 3)
     stream.end_input()
     await anext(stream)
-    await asyncio.sleep(0.05)  # in the middle of a piece
+    await asyncio.sleep(0.05)  # in the middle of a chunk
     start = time.perf_counter()
     await stream.aclose()
     closed = time.perf_counter()
-    await mouth.load()
+    await piper.load()
     return 1e3 * (closed - start), 1e3 * (time.perf_counter() - start)
 
 
@@ -106,7 +106,7 @@ def real_time_factors(voice: Voice, text: str, *, low_latency: bool, n: int) -> 
     factors = []
     for _ in range(n):
         start = time.thread_time()
-        samples = sum(piece.samples.size for piece in voice.speak(text, low_latency=low_latency))
+        samples = sum(chunk.samples.size for chunk in voice.speak(text, low_latency=low_latency))
         factors.append((time.thread_time() - start) * voice.sample_rate / samples)
     return tuple(factors)
 
@@ -119,17 +119,17 @@ async def main() -> None:
     options = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    mouth = PiperTTS(options.voice, backend=options.backend)
-    await mouth.load()
+    piper = PiperTTS(options.voice, backend=options.backend)
+    await piper.load()
     loaded_s = time.perf_counter() - start
-    opening = [await say(mouth, OPENING) for _ in range(options.n)]
-    clause = [await say(mouth, CLAUSE) for _ in range(options.n)]
-    long = [await say(mouth, PLAIN_180) for _ in range(options.n)]
-    slow = [await say(mouth, REPLY, token_s=0.02) for _ in range(3)]
-    fast = [await say(mouth, REPLY) for _ in range(options.n // 3)]
-    stops = [await cancel(mouth) for _ in range(options.n)]
+    opening = [await say(piper, OPENING) for _ in range(options.n)]
+    clause = [await say(piper, CLAUSE) for _ in range(options.n)]
+    long = [await say(piper, PLAIN_180) for _ in range(options.n)]
+    slow = [await say(piper, REPLY, token_s=0.02) for _ in range(3)]
+    fast = [await say(piper, REPLY) for _ in range(options.n // 3)]
+    stops = [await cancel(piper) for _ in range(options.n)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    await mouth.aclose()
+    await piper.aclose()
     voice = Voice.load(*models.piper(options.voice), backend=options.backend)
     rows = [
         Row('first audio, "Sure, ..."', tuple(h.first_ms for h in opening), 60),

@@ -61,46 +61,46 @@ class TestTrack:
 class TestPlacing:
     def test_the_user_by_samples_the_agent_by_the_clock(self) -> None:
         clock = ManualClock(100.0)
-        line = Timeline(clock=clock)
+        timeline = Timeline(clock=clock)
         clock.advance(1.0)
-        line.start()
-        line.place_user(512, level(1600))
-        line.place_agent(101.5, level(2205), 22_050)
-        assert line.user.end == (512 + 1600) * RECORD_RATE // USER_RATE
-        assert not line.user.read(0, 512 * 3 // 2 - 8).any()
-        assert line.user.read(900, 901)[0] == pytest.approx(1000, abs=5)
+        timeline.start()
+        timeline.place_user(512, level(1600))
+        timeline.place_agent(101.5, level(2205), 22_050)
+        assert timeline.user.end == (512 + 1600) * RECORD_RATE // USER_RATE
+        assert not timeline.user.read(0, 512 * 3 // 2 - 8).any()
+        assert timeline.user.read(900, 901)[0] == pytest.approx(1000, abs=5)
         start = round(0.5 * RECORD_RATE)
-        assert not line.agent.read(0, start).any()
-        assert line.agent.read(start + 1000, start + 1001)[0] == pytest.approx(1000, abs=5)
-        assert line.agent.end == pytest.approx(start + RECORD_RATE / 10, abs=1)
+        assert not timeline.agent.read(0, start).any()
+        assert timeline.agent.read(start + 1000, start + 1001)[0] == pytest.approx(1000, abs=5)
+        assert timeline.agent.end == pytest.approx(start + RECORD_RATE / 10, abs=1)
 
     def test_samples_keep_their_place_through_a_change_of_rate(self) -> None:
-        line = Timeline(clock=ManualClock())
+        timeline = Timeline(clock=ManualClock())
         for at, rate in ((1.0, 22_050), (2.0, 16_000), (3.0, 24_000)):
             click = np.zeros(rate // 2, np.int16)
             click[rate // 4] = 20_000
-            line.place_agent(at, click, rate)
+            timeline.place_agent(at, click, rate)
             start = round(at * RECORD_RATE)
-            peak = int(np.argmax(line.agent.read(start, start + RECORD_RATE // 2)))
+            peak = int(np.argmax(timeline.agent.read(start, start + RECORD_RATE // 2)))
             assert peak == pytest.approx(RECORD_RATE / 4, abs=2)
 
     def test_an_interrupted_agent_is_silent_from_that_moment(self) -> None:
-        line = Timeline(clock=ManualClock(7.0))
-        line.place_agent(7.0, level(RECORD_RATE), RECORD_RATE)
-        line.cut_agent(7.25)
-        assert line.agent.end == RECORD_RATE // 4
-        assert line.agent.read(0, RECORD_RATE // 4).all()
-        assert not line.agent.read(RECORD_RATE // 4, RECORD_RATE).any()
-        line.cut_agent(1.0)  # before the line began
-        assert line.agent.end == 0
+        timeline = Timeline(clock=ManualClock(7.0))
+        timeline.place_agent(7.0, level(RECORD_RATE), RECORD_RATE)
+        timeline.cut_agent(7.25)
+        assert timeline.agent.end == RECORD_RATE // 4
+        assert timeline.agent.read(0, RECORD_RATE // 4).all()
+        assert not timeline.agent.read(RECORD_RATE // 4, RECORD_RATE).any()
+        timeline.cut_agent(1.0)  # before the timeline began
+        assert timeline.agent.end == 0
 
 
 class TestRecording:
     def test_left_is_the_user_right_the_agent(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "folder" / "out.wav"
-        with Timeline(path, ManualClock()) as line:
-            line.place_user(0, level(1600, 2000))
-            line.place_agent(0.2, level(RECORD_RATE // 10, -3000), RECORD_RATE)
+        with Timeline(path, ManualClock()) as timeline:
+            timeline.place_user(0, level(1600, 2000))
+            timeline.place_agent(0.2, level(RECORD_RATE // 10, -3000), RECORD_RATE)
         pcm = read_stereo(path)
         assert len(pcm) == round(0.3 * RECORD_RATE)
         assert pcm[1200, 0] == pytest.approx(2000, abs=10)
@@ -108,10 +108,10 @@ class TestRecording:
 
     def test_readable_while_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
-        with Timeline(path, ManualClock()) as line:
-            line.place_agent(0.0, level(RECORD_RATE * 3, 500), RECORD_RATE)
+        with Timeline(path, ManualClock()) as timeline:
+            timeline.place_agent(0.0, level(RECORD_RATE * 3, 500), RECORD_RATE)
             for until_s in (1.0, 2.5):
-                line.write(until_s)
+                timeline.write(until_s)
                 pcm = read_stereo(path)  # the file is not closed: as after a crash
                 assert len(pcm) == round(until_s * RECORD_RATE)
                 assert (pcm[:, 1] == 500).all()
@@ -120,24 +120,24 @@ class TestRecording:
     def test_nothing_is_written_twice(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
         ramp = (np.arange(RECORD_RATE) % 30_000).astype(np.int16)
-        with Timeline(path, ManualClock()) as line:
-            line.place_agent(0.0, ramp, RECORD_RATE)
+        with Timeline(path, ManualClock()) as timeline:
+            timeline.place_agent(0.0, ramp, RECORD_RATE)
             for until_s in (0.3, 0.2, -1.0, 0.3, 0.7):
-                line.write(until_s)
+                timeline.write(until_s)
         assert (read_stereo(path)[:, 1] == ramp).all()
 
     def test_silence_up_to_the_time_asked_for(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
-        with Timeline(path, ManualClock()) as line:
-            line.write(2.0)
+        with Timeline(path, ManualClock()) as timeline:
+            timeline.write(2.0)
         assert len(read_stereo(path)) == 2 * RECORD_RATE
 
     def test_written_although_something_went_wrong(self, tmp_path: Path) -> None:
         path = tmp_path / "out.wav"
 
         def fail() -> None:
-            with Timeline(path, ManualClock()) as line:
-                line.place_agent(0.0, level(100), RECORD_RATE)
+            with Timeline(path, ManualClock()) as timeline:
+                timeline.place_agent(0.0, level(100), RECORD_RATE)
                 raise RuntimeError("elsewhere")
 
         with pytest.raises(RuntimeError, match="elsewhere"):
@@ -146,11 +146,11 @@ class TestRecording:
 
     def test_closing_twice_and_without_a_file(self, tmp_path: Path) -> None:
         for path in (None, tmp_path / "out.wav"):
-            line = Timeline(path, ManualClock())
-            line.place_agent(0.0, level(10), RECORD_RATE)
-            line.write()
-            line.close()
-            line.close()
+            timeline = Timeline(path, ManualClock())
+            timeline.place_agent(0.0, level(10), RECORD_RATE)
+            timeline.write()
+            timeline.close()
+            timeline.close()
         assert len(read_stereo(tmp_path / "out.wav")) == 10
 
 
@@ -158,17 +158,17 @@ def test_a_long_call_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
     """Ten minutes, sound on both sides, the agent a second ahead: the memory of the beginning is all there ever is."""
     step = RECORD_RATE // 2
     clock = ManualClock()
-    with Timeline(tmp_path / "long.wav", clock, keep=False) as line:
-        first = line.user._pcm, line.agent._pcm
+    with Timeline(tmp_path / "long.wav", clock, keep=False) as timeline:
+        first = timeline.user._pcm, timeline.agent._pcm
         for number in range(2 * 600):
-            line.user.place(number * step, level(step, 1 + number))
-            line.agent.place((number + 2) * step, level(step, 10_001 + number))
-            line.write(number / 2 - 2.0)
-        assert line.user._pcm is first[0]
-        assert line.agent._pcm is first[1]
-        used = np.flatnonzero(line.user._pcm | line.agent._pcm)
+            timeline.user.place(number * step, level(step, 1 + number))
+            timeline.agent.place((number + 2) * step, level(step, 10_001 + number))
+            timeline.write(number / 2 - 2.0)
+        assert timeline.user._pcm is first[0]
+        assert timeline.agent._pcm is first[1]
+        used = np.flatnonzero(timeline.user._pcm | timeline.agent._pcm)
         assert used.max() < 12 * RECORD_RATE, "no page behind that is ever touched"
-        line.agent.silence_from(1200 * step)  # what was to be heard in the last second, but was not
+        timeline.agent.silence_from(1200 * step)  # what was to be heard in the last second, but was not
     stereo = read_stereo(tmp_path / "long.wav")
     assert np.array_equal(stereo[::step, 0], 1 + np.arange(1200))
     assert np.array_equal(stereo[2 * step :: step, 1], 10_001 + np.arange(1198))
@@ -176,14 +176,14 @@ def test_a_long_call_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
 
 def test_a_long_call_forgets_what_is_written(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Timeline(tmp_path / "long.wav", clock, keep=False) as line:
+    with Timeline(tmp_path / "long.wav", clock, keep=False) as timeline:
         for minute in range(5):
             tone = np.full(USER_RATE, 1000 + minute, np.int16)
-            line.place_user(minute * 60 * USER_RATE, tone)
-            line.write((minute + 1) * 60 - 30)
+            timeline.place_user(minute * 60 * USER_RATE, tone)
+            timeline.write((minute + 1) * 60 - 30)
             late = np.full(RECORD_RATE, 500, np.int16)
-            line.place_agent(clock.now() + minute * 60 + 40, late, RECORD_RATE)
-        assert line.user._pcm.nbytes < 2 * RECORD_RATE * 200
+            timeline.place_agent(clock.now() + minute * 60 + 40, late, RECORD_RATE)
+        assert timeline.user._pcm.nbytes < 2 * RECORD_RATE * 200
     stereo = read_stereo(tmp_path / "long.wav")
     assert len(stereo) == (4 * 60 + 41) * RECORD_RATE
     for minute in range(5):

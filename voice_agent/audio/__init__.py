@@ -1,1 +1,1 @@
-"""Audio as samples: files, resampling, the timeline of a recorded conversation."""
+"""Audio as arrays of samples: files, resampling, the timeline of a recorded call, the words that were played."""

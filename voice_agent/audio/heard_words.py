@@ -1,6 +1,6 @@
-"""Which words were heard: the voice's word times ride on the frames, and an output counts the samples it has played.
+"""Which words of a reply were played, from the word times on its frames and the number of samples played.
 
-For an output of one's own: call :meth:`HeardWords.add` with every frame, and give :meth:`HeardWords.until` as LiveKit's
+For an audio output: call :meth:`HeardWords.add` with every frame, and pass :meth:`HeardWords.until` to LiveKit as
 ``synchronized_transcript`` when the playback was interrupted. That text becomes the assistant's message, so that the
 model remembers what was heard and not what it wrote.
 """
@@ -12,14 +12,14 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 
 
 class HeardWords:
-    """The words of one segment, in the order of time."""
+    """The words of one segment, ordered by time."""
 
     def __init__(self) -> None:
         self._words: list[tuple[str, float, float]] = []  # text with its spaces, start and end in seconds of sound
         self._known = False
 
     def add(self, frame: rtc.AudioFrame, position_s: float) -> None:
-        """``frame`` was handed in; ``position_s``: how much of the segment came before it (for words without times)."""
+        """``frame`` was captured; ``position_s``: seconds of the segment before it (for words without times)."""
         for text in frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, ()):
             if not isinstance(text, TimedString):
                 continue
@@ -29,9 +29,9 @@ class HeardWords:
             self._words.append((str(text), start, end))
 
     def until(self, position_s: float) -> str | None:
-        """What was heard in the first ``position_s`` seconds of sound; a word counts once half of it was.
+        """The text of the first ``position_s`` seconds of audio; a word counts if half of it was played.
 
-        None if the voice gave no word times: then nobody knows.
+        None if the voice gave no word times.
         """
         if not self._known:
             return None

@@ -1,4 +1,4 @@
-"""What all audio in the package is made of: arrays of int16 samples, and when they were captured."""
+"""The type of audio samples in this package, and the frame key of their capture time."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import numpy.typing as npt
 Int16 = npt.NDArray[np.int16]
 
 CAPTURED_AT = "voice_agent.captured_at"
-"""Key in an AudioFrame's ``userdata``: when the frame's last sample was captured (float, seconds, monotonic), as far as
-the end that made the frame knows. The STT takes it instead of the time of arrival."""
+"""Key in an AudioFrame's ``userdata``: when the frame's last sample was captured (float, seconds, monotonic). An end
+that knows it sets it, and the STT uses it instead of the time of arrival."""

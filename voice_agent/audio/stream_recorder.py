@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from ..audio.samples import Int16
+from .samples import Int16
 from .timeline import RECORD_RATE, Timeline, Track
 
 JUMP_S = 0.02  # a larger difference between sample count and clock starts a new run
@@ -31,7 +31,7 @@ class StreamRecorder:
         return soxr.ResampleStream(self._rate, RECORD_RATE, 1, dtype="int16", vr=True)
 
     def add(self, pcm: Int16, at: float) -> None:
-        """The first sample of ``pcm`` was captured, or is heard, at ``at`` (monotonic)."""
+        """The first sample of ``pcm`` (mono int16) was captured, or is played, at ``at`` (monotonic seconds)."""
         by_clock = round(self._timeline.seconds(at) * RECORD_RATE)
         by_count = self._begin + self._taken * RECORD_RATE / self._rate
         if not self._running or abs(by_clock - by_count) > JUMP_S * RECORD_RATE:

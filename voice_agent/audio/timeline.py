@@ -13,10 +13,10 @@ from types import TracebackType
 
 import numpy as np
 
-from ..audio.samples import Int16
 from ..clock import SYSTEM, Clock
 from ..errors import UsageError
 from .resampling import resample
+from .samples import Int16
 
 USER_RATE = 16_000
 RECORD_RATE = 24_000
@@ -25,7 +25,7 @@ AUDIBLE = 300  # of 32767 (-41 dBFS): a quieter sample does not count as the sta
 
 
 class Track:
-    """One channel: int16 samples placed anywhere, silence elsewhere. Later samples overwrite earlier ones."""
+    """One channel at RECORD_RATE: int16 samples placed anywhere, silence elsewhere. Later samples overwrite earlier."""
 
     def __init__(self) -> None:
         self._pcm: Int16 = np.zeros(RECORD_RATE * 60, np.int16)
@@ -109,19 +109,19 @@ class Timeline:
         return at - self.started_at
 
     def place_user(self, sample_16k: int, pcm: Int16) -> None:
-        """The user's 16 kHz ``pcm`` is spoken from ``sample_16k`` on, over whatever else is spoken then."""
+        """The user's 16 kHz ``pcm`` begins at sample ``sample_16k``; it is mixed with what is there."""
         self.user.mix(sample_16k * RECORD_RATE // USER_RATE, resample(pcm, USER_RATE, RECORD_RATE))
 
     def place_agent(self, at: float, pcm: Int16, rate: int) -> None:
-        """The agent's ``pcm`` is heard from the time ``at`` on."""
+        """The agent's ``pcm`` (at ``rate`` Hz) is played from the time ``at`` on."""
         self.agent.place(round(self.seconds(at) * RECORD_RATE), resample(pcm, rate, RECORD_RATE))
 
     def cut_agent(self, at: float) -> None:
-        """Nothing of the agent is heard from the time ``at`` on."""
+        """Nothing of the agent is played from the time ``at`` on."""
         self.agent.silence_from(max(0, round(self.seconds(at) * RECORD_RATE)))
 
     def write(self, until_s: float | None = None) -> None:
-        """Write what can no longer change, up to ``until_s`` (default: everything)."""
+        """Write up to ``until_s`` seconds (default: everything). Written samples can no longer change."""
         if self._wav is None:
             return
         end = max(self.user.end, self.agent.end) if until_s is None else int(until_s * RECORD_RATE)

@@ -1,1 +1,1 @@
-"""ONNX sessions, and writing ONNX graphs."""
+"""onnxruntime sessions, and reading and writing ONNX graphs."""

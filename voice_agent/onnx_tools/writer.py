@@ -1,4 +1,4 @@
-"""Writing an ONNX graph down, a node at a time, without the ``onnx`` package (see :mod:`.protobuf`)."""
+"""Writing an ONNX graph, one node at a time (protobuf by :mod:`.wire`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from . import wire as protobuf
+from . import wire
 
 MICROSOFT = "com.microsoft"
 """The domain of onnxruntime's own operators."""
@@ -26,27 +26,27 @@ Attribute = int | float | str | Sequence[int]
 
 
 def _attribute(name: str, value: Attribute) -> bytes:
-    body = protobuf.delimited(1, name.encode())
+    body = wire.delimited(1, name.encode())
     if isinstance(value, float):
-        return body + b"\x15" + struct.pack("<f", value) + protobuf.number(20, 1)
+        return body + b"\x15" + struct.pack("<f", value) + wire.number(20, 1)
     if isinstance(value, int):
-        return body + protobuf.number(3, value) + protobuf.number(20, 2)
+        return body + wire.number(3, value) + wire.number(20, 2)
     if isinstance(value, str):
-        return body + protobuf.delimited(4, value.encode()) + protobuf.number(20, 3)
-    return body + b"".join(protobuf.number(8, v) for v in value) + protobuf.number(20, 7)
+        return body + wire.delimited(4, value.encode()) + wire.number(20, 3)
+    return body + b"".join(wire.number(8, v) for v in value) + wire.number(20, 7)
 
 
 def _value(name: str, kind: int) -> bytes:
-    return protobuf.delimited(1, name.encode()) + protobuf.delimited(2, protobuf.delimited(1, protobuf.number(1, kind)))
+    return wire.delimited(1, name.encode()) + wire.delimited(2, wire.delimited(1, wire.number(1, kind)))
 
 
 class Graph:
-    """An ONNX graph that grows a node at a time. Tensors are named by what :meth:`op` returns."""
+    """An ONNX graph that grows by one node at a time. :meth:`op` returns the name of the tensor that it makes."""
 
     def __init__(self, name: str) -> None:
         self._model = name
         self._nodes: list[bytes] = []
-        self._weights: list[bytes] = []  # two for each: what stands before the numbers, and the numbers
+        self._weights: list[bytes] = []  # two for each weight: the bytes before its numbers, and its numbers
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -71,9 +71,9 @@ class Graph:
         if array.size < 16 and key in self._constants:
             return self._constants[key]
         name = self._constants[key] = self._name()
-        tensor = b"".join(protobuf.number(1, size) for size in array.shape)
-        tensor += protobuf.number(2, _TYPES[array.dtype]) + protobuf.delimited(8, name.encode())
-        self._weights += (tensor + protobuf.head(9, len(raw)), raw)
+        tensor = b"".join(wire.number(1, size) for size in array.shape)
+        tensor += wire.number(2, _TYPES[array.dtype]) + wire.delimited(8, name.encode())
+        self._weights += (tensor + wire.head(9, len(raw)), raw)
         return name
 
     def ints(self, *values: int) -> str:
@@ -120,32 +120,32 @@ class Graph:
     ) -> bytes:
         return b"".join(
             [
-                *(protobuf.delimited(1, name.encode()) for name in inputs),
-                *(protobuf.delimited(2, name.encode()) for name in outputs),
-                protobuf.delimited(4, kind.encode()),
-                *(protobuf.delimited(5, _attribute(name, value)) for name, value in attributes.items()),
-                protobuf.delimited(7, domain.encode()),
+                *(wire.delimited(1, name.encode()) for name in inputs),
+                *(wire.delimited(2, name.encode()) for name in outputs),
+                wire.delimited(4, kind.encode()),
+                *(wire.delimited(5, _attribute(name, value)) for name, value in attributes.items()),
+                wire.delimited(7, domain.encode()),
             ]
         )
 
     def model(self) -> bytes:
-        """The whole as the bytes of an ``.onnx`` file. The graph is empty then, so that nothing is in memory twice."""
-        body: list[bytes] = [protobuf.delimited(2, self._model.encode())]
+        """The bytes of an ``.onnx`` file. The graph's weights are dropped with it, to spare memory."""
+        body: list[bytes] = [wire.delimited(2, self._model.encode())]
         for field, messages in ((1, self._nodes), (11, self._inputs), (12, self._outputs)):
             for message in messages:
-                body += (protobuf.head(field, len(message)), message)
+                body += (wire.head(field, len(message)), message)
         for before, numbers in zip(self._weights[::2], self._weights[1::2], strict=True):
-            body += (protobuf.head(5, len(before) + len(numbers)), before, numbers)
+            body += (wire.head(5, len(before) + len(numbers)), before, numbers)
         self._weights.clear()
         opsets = (("", _OPSET), (MICROSOFT, 1))
         return b"".join(
             [
-                protobuf.number(1, _IR_VERSION),
+                wire.number(1, _IR_VERSION),
                 *(
-                    protobuf.delimited(8, protobuf.delimited(1, name.encode()) + protobuf.number(2, version))
+                    wire.delimited(8, wire.delimited(1, name.encode()) + wire.number(2, version))
                     for name, version in opsets
                 ),
-                protobuf.head(7, sum(map(len, body))),
+                wire.head(7, sum(map(len, body))),
                 *body,
             ]
         )

@@ -1,1 +1,1 @@
-"""The process: scheduling of models, thread priority, garbage collection, malloc, flush-to-zero."""
+"""The process: model scheduling, thread priority, garbage collection, malloc, flush-to-zero, lazy imports."""

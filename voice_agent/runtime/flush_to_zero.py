@@ -1,9 +1,8 @@
-"""Numbers below 1e-38 taken for zero, in threads that do nothing but sound.
+"""Flush-to-zero: subnormal numbers (below 1e-38) are flushed to zero in threads that only process audio.
 
-The filters of an audio codec run on in silence: what they remember shrinks until it is subnormal, and x86 processors
-take a hundred cycles and more for an operation that meets such a number. Silence then costs more than speech
-(docs/rooms.md). The processor can take them for zero; it is told a thread at a time, and a thread that is started has
-what the one has that starts it.
+In silence the state of an audio codec's filters decays until it is subnormal. x86 processors take a hundred cycles and
+more for an operation on such a number, so silence costs more than speech (docs/rooms.md). Flush-to-zero is a setting of
+each thread; a new thread inherits it from the thread that starts it.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-_MXCSR = 7  # which 32 bits of fenv_t, on x86-64: after the x87's 28 bytes
-_FLUSH_AND_DAZ = 0x8040  # results (bit 15) and operands (bit 6)
+_MXCSR = 7  # index of MXCSR among the 32-bit words of fenv_t on x86-64: after 28 bytes of x87 state
+_FLUSH_AND_DAZ = 0x8040  # FTZ: results (bit 15); DAZ: operands (bit 6)
 
 
 def enable_flush_to_zero() -> bool:
-    """From now on, in the calling thread. False where nothing changes: another processor or system needs it less."""
+    """Enable it in the calling thread. False on anything but Linux on x86-64, where nothing changes."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     try:
@@ -34,7 +33,7 @@ def enable_flush_to_zero() -> bool:
 
 
 def start_with_flush_to_zero(start: Callable[[], object]) -> None:
-    """Call ``start`` on a thread of its own: the threads that it starts take subnormal numbers for zero, the calling
-    one does not. An exception of ``start`` is raised here."""
-    with ThreadPoolExecutor(1, "subnormals", initializer=enable_flush_to_zero) as pool:
+    """Call ``start`` on a new thread with flush-to-zero. Threads that it starts inherit it; the calling thread does
+    not change. Raises what ``start`` raises."""
+    with ThreadPoolExecutor(1, "flush-to-zero", initializer=enable_flush_to_zero) as pool:
         pool.submit(start).result()

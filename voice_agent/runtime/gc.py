@@ -1,4 +1,4 @@
-"""Garbage collections that keep nobody waiting."""
+"""Short pauses for garbage collection."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def startup_objects_frozen() -> Iterator[None]:
-    """What there is by now (modules, models) is not looked through again by each full garbage collection.
+    """In this context full garbage collections skip the objects that exist now (modules, models).
 
-    One would hold the interpreter for up to 200 ms on a busy machine, the sound card's callbacks with it. LiveKit's
-    workers do the same before they fork.
+    With them a collection holds the interpreter, and so the sound card's callbacks, for up to 200 ms on a busy machine.
+    LiveKit's workers do the same before they fork.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""How much memory this process has, and giving back what it no longer uses."""
+"""The process's resident memory, and returning freed memory to the system."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import psutil
 
 MB = 1024 * 1024
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-BIG_BYTES = 4 << 20  # with 1 MB, what Whisper's features are made in comes fresh for each pass: 3 to 7 ms
+BIG_BYTES = 4 << 20  # with 1 MB, the buffers of Whisper's features are mapped anew for each pass: 3 to 7 ms
 FREE_BYTES = 16 << 20
 
 
 def resident_mb() -> float:
-    """What this process has in memory now, in MB."""
+    """Resident memory of this process in MB (2**20 bytes)."""
     return float(psutil.Process().memory_info().rss) / MB
 
 
 def trim_heap() -> None:
-    """Have the C library return freed memory to the system (glibc keeps it; elsewhere nothing happens)."""
+    """Return freed memory to the system (glibc's malloc_trim; with another C library nothing happens)."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError, TypeError):
@@ -28,11 +28,11 @@ def trim_heap() -> None:
 
 
 def set_malloc_thresholds() -> bool:
-    """Blocks of 4 MB and more get pages of their own; 16 MB that are free go back to the system. False without glibc.
+    """Fix glibc's thresholds: blocks of 4 MB and more are mapped, 16 MB of free memory go back to the system.
 
-    By default glibc raises both thresholds (up to 32 and 64 MB) whenever a bigger block is freed. From then on the
-    models' work areas lie between small blocks that stay, in an arena for each thread, and what a call takes goes up
-    and down by 30 MB with what was said last. To be called before there are threads (mallopt(3)).
+    By default glibc raises both thresholds (up to 32 and 64 MB) whenever a larger block is freed. Then the models' work
+    areas lie between small blocks in an arena of each thread, and the memory of a call varies by 30 MB with what was
+    said last. Call it before threads start (mallopt(3)). Returns False without glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,8 +1,8 @@
-"""Threads that make what is not needed yet stand back behind all others.
+"""A lower priority for threads whose results are not needed yet.
 
-Where several calls share a machine, its cores are busy, and a thread that has 0.1 ms of work waits 10 ms for its turn.
-The kernel is told which work can wait: sound for the middle of a reply, not its beginning, nor a text that somebody
-waits for (docs/rooms.md).
+Where several calls share a machine, its cores are busy, and a thread with 0.1 ms of work waits 10 ms for a core. Work
+that can wait gets a higher niceness: audio for the middle of a reply. The start of a reply and the transcript keep the
+normal priority (docs/rooms.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ NICENESS = 5  # a third of an event loop's share
 
 
 def lower_priority() -> None:
-    """The calling thread computes. Linux alone gives threads a priority of their own; elsewhere nothing happens."""
+    """Raise the calling thread's niceness to NICENESS. Only Linux has a priority for each thread; elsewhere nothing
+    happens."""
     if sys.platform == "linux":
         me = threading.get_native_id()
         with contextlib.suppress(OSError):  # not allowed, where a sandbox says so

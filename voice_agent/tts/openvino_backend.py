@@ -1,6 +1,6 @@
 """OpenVINO backend: the expensive parts of a voice in bfloat16, for processors with AMX.
 
-OpenVINO's kernels take a fifth of the time of onnxruntime's in float32 there (docs/voice.md). It compiles kernels for
+OpenVINO's kernels take a fifth of the time of onnxruntime's in float32 there (docs/tts.md). It compiles kernels for
 each width, which takes 0.2 to 0.8 s, so a part runs in a few widths, all of them compiled and run once at load.
 OpenVINO is an extra of this package and is imported by the first function that needs it.
 """

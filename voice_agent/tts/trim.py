@@ -1,4 +1,4 @@
-"""The silence around chunks of speech: cut where it would be waited for, kept where it is a pause. Pure."""
+"""Silence trimming around chunks of speech: a pause between sentences stays, other silence is removed. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 AUDIBLE = 300
-"""A sample beyond this (of 32767: 1 %, -41 dBFS) is heard."""
+"""A sample above this (of 32767: 1 %, -41 dBFS) is audible."""
 REPLY_LEAD_S = 0.005
 JOINED_LEAD_S = 0.02
 JOINED_TAIL_S = 0.03
 
 
 class SilenceTrimmer:
-    """Passes the samples of one chunk on, less the silence that is not wanted.
+    """Returns the samples of one chunk without the silence to be removed.
 
     A Piper voice starts every chunk with 30-75 ms of near-silence (median 46, n = 48) and ends it with 115-280 ms
-    (median 186). Between sentences both are the pause and stay. At the start of a reply the first would only be waited
-    for, and where a phrase was cut in two (``joins_previous``, ``joins_next``) both would be heard as a stumble.
+    (median 186). Between sentences both are the pause and stay. At the start of a reply (``starts_reply``) the first
+    is only latency. Where a phrase was cut in two (``joins_previous``, ``joins_next``) both would sound like a stumble.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class SilenceTrimmer:
         self._tail = int(JOINED_TAIL_S * sample_rate) if joins_next else None
         self._held: NDArray[np.int16] = np.zeros(0, np.int16)
         self.skipped = 0
-        """Samples cut off at the start so far."""
+        """Samples removed at the start so far."""
 
     def push(self, samples: NDArray[np.int16], *, last: bool = False) -> NDArray[np.int16]:
-        """What is to be played of int16 ``samples`` now; maybe nothing. ``last``: they end the chunk.
+        """The part of ``samples`` to play now; it may be empty. ``last``: they end the chunk.
 
-        Silence at the end of a piece that is not the last is never held back, though it may prove to be the tail's
-        beginning: the pause in "a|p" is as long, and the sink would run dry in it.
+        Silence at the end of ``samples`` that are not the last is never held back, though it may turn out to belong to
+        the tail: the silence of a stop consonant is as long, and the output's buffer would run empty in it.
         """
         samples = np.concatenate([self._held, samples])
         # int32: the magnitude of -32768 is no int16

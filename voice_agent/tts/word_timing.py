@@ -1,9 +1,9 @@
-"""When each word is heard: the voice's own durations, given to the words of the text as it was written. Pure.
+"""Word timing: start and end of each written word, from the voice's phoneme durations. Pure.
 
-Piper's graph decides how many frames each phoneme lasts before it makes a sound, so the times are exact; what is not
-exact is which phonemes are which word's: espeak says "of the" in one breath and "42" in two words. So groups of
-phonemes (what stands between two spaces) and written words are matched in order, by length, as Gale and Church match
-the sentences of two languages (https://aclanthology.org/J93-1004).
+Piper's graph computes how many frames each phoneme lasts before it makes audio, so those times are exact. Which
+phonemes belong to which word is not: espeak says "of the" as one group and "42" as two. So groups of phonemes (between
+two spaces) and written words are aligned in order, by length, as Gale and Church align the sentences of two languages
+(https://aclanthology.org/J93-1004).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\s*\S+\s*")
 _MOVES = ((1, 1), (2, 1), (1, 2), (3, 1), (1, 3), (1, 4), (4, 1), (1, 0), (0, 1))  # words, groups
-_UNEVEN = 0.6  # what it costs to match other than one to one
-_MISSING = 4.0  # what it costs that a word has no sound, or a sound no word
+_UNEVEN = 0.6  # cost of a match other than one to one
+_MISSING = 4.0  # cost of a word without phonemes, or of phonemes without a word
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Phonemes said in one breath: how many, and when, in seconds of the sentence's sound."""
+    """Phonemes between two spaces: how many, and when, in seconds of the sentence's audio."""
 
     phonemes: int
     start_s: float
@@ -29,7 +29,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a written word is: in groups ``first`` to ``last`` (inclusive), from one share of them to another."""
+    """A written word and its groups ``first`` to ``last`` (inclusive), of which it has the given share."""
 
     text: str
     first: int
@@ -39,15 +39,15 @@ class Place:
 
 
 def written(text: str) -> list[str]:
-    """The words of ``text`` with the spaces behind them; put together they are the text again."""
+    """The words of ``text`` with the spaces behind them; joined they are ``text``."""
     words: list[str] = _TOKEN.findall(text)
     return words if words else ([text] if text else [])
 
 
 def match(words: Sequence[str], phonemes: Sequence[int]) -> list[Place]:
-    """Where each of ``words`` is in groups of that many ``phonemes``: one place a word, in order.
+    """The place of each of ``words`` in groups that have that many ``phonemes``, in order.
 
-    Nothing for no groups. Time and memory grow with words x groups.
+    Empty if there are no groups. Time and memory grow with words x groups.
     """
     if not words or not phonemes:
         return []
@@ -80,7 +80,7 @@ def match(words: Sequence[str], phonemes: Sequence[int]) -> list[Place]:
             to = at + weights[k] / total
             if n:
                 run.append(Place(words[k], j, j + n - 1, at, to))
-            else:  # a word without a sound is heard with what comes before it
+            else:  # a word without phonemes is timed with the word before it
                 run.append(Place(words[k], max(j - 1, 0), max(j - 1, 0), 1.0, 1.0))
             at = to
         places = run + places
@@ -88,16 +88,16 @@ def match(words: Sequence[str], phonemes: Sequence[int]) -> list[Place]:
 
 
 def _weight(word: str) -> float:
-    """How long a word is said to be, in letters: digits and symbols are read out."""
+    """The expected length of a spoken word, in letters: digits and symbols are read out."""
     letters = sum(c.isalpha() for c in word)
     digits = sum(c.isdigit() for c in word)
     return letters + 4.0 * digits + 4.0 * sum(c in "$%€£&+=@#" for c in word) + 0.5
 
 
 class WordTimes:
-    """The words of one chunk of text, each given out once its time is known: (text, start, end) in seconds.
+    """The words of one chunk of text with their times, as they become known: (text, start, end) in seconds.
 
-    ``begins_s``: where the chunk's sound begins in the reply's.
+    ``begins_s``: where the chunk's audio begins in the reply's.
     """
 
     def __init__(self, text: str, begins_s: float) -> None:
@@ -109,8 +109,8 @@ class WordTimes:
         self._length_s = 0.0
 
     def sentence(self, groups: Sequence[Group], phonemes: Sequence[int], first_group: int, length_s: float) -> None:
-        """A piece of sound was made, ``length_s`` long. If a sentence begins with it: when its groups are heard, how
-        many phonemes each group of the whole text has, and which is the sentence's first."""
+        """An audio chunk of ``length_s`` seconds was made. The other arguments are those of
+        :class:`~.synthesizer.AudioChunk`."""
         if phonemes and not self._places:
             self._places = match(self._words, phonemes)
         for number, group in enumerate(groups, first_group):
@@ -118,7 +118,7 @@ class WordTimes:
         self._length_s += length_s
 
     def take(self, *, skipped_s: float) -> list[tuple[str, float, float]]:
-        """The words whose times are known and were not given out yet. ``skipped_s`` was cut off the chunk's start."""
+        """The words whose times became known since the last call. ``skipped_s`` was trimmed off the chunk's start."""
         out: list[tuple[str, float, float]] = []
         for place in self._places[self._done :]:
             if place.last not in self._times:
@@ -130,7 +130,7 @@ class WordTimes:
         return out
 
     def rest(self, until_s: float) -> list[tuple[str, float, float]]:
-        """Whatever is left, at the chunk's end: a voice that does not tell its times has its words spread evenly."""
+        """The remaining words at the chunk's end, spread evenly up to ``until_s`` if the voice has no durations."""
         left = self._words[self._done :]
         start = self._begins_s if not self._done else until_s
         step = (until_s - start) / max(len(left), 1)

@@ -16,7 +16,7 @@ from ...budget.stage_times import StageTimes, stage_times
 from ...budget.stats import percentile
 from .measure import RequestTiming
 
-FIRST_CLAUSE_TOKENS = 8  # about six words: the first chunk of TTS (docs/voice.md)
+FIRST_CLAUSE_TOKENS = 8  # about six words: the first chunk of TTS (docs/tts.md)
 DRAWS = 4000
 MAX_ERRORS = 0.05
 HEDGE_AT = 90

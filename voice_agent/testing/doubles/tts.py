@@ -14,7 +14,7 @@ from ...tts import AudioChunk, Delivery, Limits, PiperTTS, Stop, TimedChunk
 from .steps import Complaints
 from .synthetic_speech import spoken
 
-FIRST_S, PIECE_S = 0.045, 0.4  # until the first piece sounds (docs/speaking.md); sound in a piece
+FIRST_S, PIECE_S = 0.045, 0.4  # until the first piece sounds (docs/tts.md); sound in a piece
 SPEED = 20.0  # seconds of sound made in one
 
 
