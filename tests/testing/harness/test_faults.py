@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from voice_agent.audio.samples import Int16
+from voice_agent.clock import Clock
 from voice_agent.config import DebugConfig, load
 from voice_agent.errors import ConfigError
+from voice_agent.testing.doubles import conversation, run
 from voice_agent.testing.harness.faults import Faults
 from voice_agent.turn_events import EndOfTurn, SpeechStarted, TurnEvent
 
@@ -92,3 +94,22 @@ async def test_a_pass_takes_longer_on_its_own_thread() -> None:
         assert await loop.run_in_executor(slow, lambda: 7) == 7
         assert loop.time() - began >= 0.03
     assert faults.llm_delay_s() == 0.0
+
+
+@pytest.mark.parametrize("stage", ["llm", "output"])
+def test_the_harness_delays_the_stage_of_the_configuration(stage: str) -> None:
+    """In a whole call on virtual time: the answer comes later by what the stage is late, as far as nothing hides it."""
+
+    def voice_to_voice_ms(delay_ms: float) -> float:
+        flags = {"llm.spec": "sim:ttft=200ms", "debug.delay_stage": stage, "debug.delay_ms": delay_ms}
+        config = load(env={}, flags={**flags, "degradation.hedge": False, "degradation.acknowledge": False})
+
+        async def main(clock: Clock) -> float:
+            async with conversation(clock, config) as c:
+                turn = await c.say("What is the weather like today?")
+                assert turn.voice_to_voice_ms is not None
+                return turn.voice_to_voice_ms
+
+        return run(main)
+
+    assert voice_to_voice_ms(1500.0) - voice_to_voice_ms(500.0) == pytest.approx(1000.0, abs=60.0)
