@@ -54,7 +54,7 @@ def read_config(args: argparse.Namespace, more: Mapping[str, FlagValue] | None =
     for pair in args.set:
         key, found, value = pair.partition("=")
         if not found:
-            raise UsageError(f"--set {pair}: wants KEY=VALUE, such as --set turn.patience=0.7")
+            raise UsageError(f"--set {pair}: needs KEY=VALUE, such as --set turn.patience=0.7")
         flags[key] = value
     named = {
         "llm.spec": args.llm,

@@ -35,7 +35,7 @@ def _script(args: argparse.Namespace) -> int:
     from ..testing.harness.items import load_item
 
     if args.repeat < 1 or args.gap < 0:
-        raise UsageError("--repeat wants a number from 1 on, --gap seconds from 0 on")
+        raise UsageError("--repeat must be 1 or more, --gap 0 s or more")
     agent = load_agent(args, read_config(args))
     for note in agent.notes:
         print(note, file=sys.stderr)

@@ -10,7 +10,7 @@ import pytest
 
 from voice_agent.audio.samples import Int16
 from voice_agent.clock import Clock
-from voice_agent.config import DebugConfig, load
+from voice_agent.config import DebugConfig, FlagValue, load
 from voice_agent.errors import ConfigError
 from voice_agent.testing.doubles import conversation, run
 from voice_agent.testing.harness.faults import Faults
@@ -101,8 +101,13 @@ def test_the_harness_delays_the_stage_of_the_configuration(stage: str) -> None:
     """In a whole call on virtual time: the answer comes later by what the stage is late, as far as nothing hides it."""
 
     def voice_to_voice_ms(delay_ms: float) -> float:
-        flags = {"llm.spec": "sim:ttft=200ms", "debug.delay_stage": stage, "debug.delay_ms": delay_ms}
-        config = load(env={}, flags={**flags, "degradation.hedge": False, "degradation.acknowledge": False})
+        flags: dict[str, FlagValue] = {
+            "llm.spec": "sim:ttft=200ms",
+            "debug.delay_stage": stage,
+            "debug.delay_ms": delay_ms,
+        }
+        flags |= {"degradation.hedge": False, "degradation.acknowledge": False}
+        config = load(env={}, flags=flags)
 
         async def main(clock: Clock) -> float:
             async with conversation(clock, config) as c:
