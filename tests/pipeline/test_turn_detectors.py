@@ -18,7 +18,7 @@ class Load:
 
 def detectors_of(load: Load, config: Config = CONFIG) -> TurnDetectors:
     return TurnDetectors(
-        config, RuleEndOfTurnModel(), None, under_load=lambda: load.many_calls, agent=lambda: AgentSound("Hello.", 5.0)
+        config, RuleEndOfTurnModel(), under_load=lambda: load.many_calls, agent=lambda: AgentSound("Hello.", 5.0)
     )
 
 
