@@ -267,12 +267,12 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
 
     asked = turn.speculation
     lines.append(
-        f"LLM requests {asked.requests}: {asked.used} asked ahead and used, {asked.thrown_away} thrown away,"
+        f"LLM requests {asked.requests}: {asked.used} sent before the end of turn and used, {asked.thrown_away} thrown away,"
         f" {asked.tokens_wasted} tokens wasted"
     )
     if turn.lead_ms is not None:
         when = "before" if turn.lead_ms >= 0 else "after"
-        lines.append(f"the reply was asked for {abs(turn.lead_ms):.1f} ms {when} the turn was committed")
+        lines.append(f"the reply was requested {abs(turn.lead_ms):.1f} ms {when} the end of turn")
     facts = (turn.models.provider, turn.models.model, turn.models.stt_model, turn.models.voice)
     if any(facts):
         lines.append("made by " + ", ".join(fact for fact in facts if fact))
