@@ -190,8 +190,8 @@ def test_explain_tells_the_whole_turn(make_turn: MakeTurn) -> None:
     assert "voice to voice 612.0 ms, of a budget of 500 ms" in text
     assert any("562.0  llm " in line and line.endswith("and 100.0 hidden before it") for line in lines)
     assert "guilty: llm, 362.0 ms over its share" in text
-    assert "3: 1 asked ahead and used, 2 thrown away, 41 tokens wasted" in text
-    assert "350.0 ms before the turn was committed" in text
+    assert "3: 1 sent before the end of turn and used, 2 thrown away, 41 tokens wasted" in text
+    assert "350.0 ms before the end of turn" in text
 
 
 def test_the_page_shows_what_is_printed(make_turn: MakeTurn) -> None:
@@ -216,8 +216,8 @@ def test_the_page_shows_what_is_printed(make_turn: MakeTurn) -> None:
         ({"first_audible": 3}, {}, "the first of them"),
         ({"speech_ended": 0, "first_audible": -20}, {}, "audible 20.0 ms before the user had finished"),
         ({"speech_ended": 0}, {"error": Failure("DeadlineError", "4 s")}, "failed: DeadlineError: 4 s"),
-        (GOOD | {"llm_requested": 230}, {}, "20.0 ms before the turn"),
-        ({"turn_committed": 200, "llm_requested": 230}, {}, "30.0 ms after the turn"),
+        (GOOD | {"llm_requested": 230}, {}, "20.0 ms before the end of turn"),
+        ({"turn_committed": 200, "llm_requested": 230}, {}, "30.0 ms after the end of turn"),
     ],
 )
 def test_explain_has_words_for_odd_turns(

@@ -267,8 +267,8 @@ def explain(turn: Turn, budget: Budget | None = None) -> str:
 
     asked = turn.speculation
     lines.append(
-        f"LLM requests {asked.requests}: {asked.used} sent before the end of turn and used, {asked.thrown_away} thrown away,"
-        f" {asked.tokens_wasted} tokens wasted"
+        f"LLM requests {asked.requests}: {asked.used} sent before the end of turn and used,"
+        f" {asked.thrown_away} thrown away, {asked.tokens_wasted} tokens wasted"
     )
     if turn.lead_ms is not None:
         when = "before" if turn.lead_ms >= 0 else "after"
