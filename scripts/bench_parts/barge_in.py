@@ -116,7 +116,7 @@ async def _ask(s: CallHarness, question: Clip, into_s: float) -> float | None:
 
 async def _end(s: CallHarness) -> None:
     """Stop whatever the agent still says, so that the next trial starts from silence."""
-    s.pipeline.session.interrupt()
+    s.session.interrupt()
     await s.quiet(for_s=0.5)
 
 

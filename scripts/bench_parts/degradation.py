@@ -338,7 +338,7 @@ async def spoken(
     each: Callable[[Found], None] = lambda _: None,
 ) -> Found:
     """The user asks ``turns`` questions; each is answered, or given up, before the next. Failed: also not heard."""
-    model = talk.call_harness.pipeline.llm
+    model = talk.pipeline.llm
     total, counted = Found(), Counter(asdict(model.snapshot()))
     for number in range(turns):
         found = await _turn(talk, questions[number % len(questions)])

@@ -46,7 +46,7 @@ async def into_the_reply(s: CallHarness, question: Item, seconds: float = 1.5) -
 
 
 def messages(s: CallHarness) -> list[llm.ChatMessage]:
-    return [m for m in s.pipeline.session.history.items if isinstance(m, llm.ChatMessage)]
+    return [m for m in s.session.history.items if isinstance(m, llm.ChatMessage)]
 
 
 def audible(s: CallHarness, from_s: float, to_s: float) -> bool:
@@ -75,7 +75,7 @@ async def test_words_interrupt_the_reply(call: CallHarness, config: Config, spee
     (turn,) = s.turns()
     assert (turn.agent_text, turn.interrupted) == (heard, True)
 
-    await s.pipeline.session.interrupt()
+    await s.session.interrupt()
     async with asyncio.timeout(LIMIT_S):
         await s.quiet(for_s=0.3)
     answer = s.turns()[-1]

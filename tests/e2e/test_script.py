@@ -1,4 +1,4 @@
-"""The whole road as a user runs it: ``voice-agent script`` in a process of its own, with the real models."""
+"""``voice-agent script`` as a user runs it: in a process of its own, with the real models."""
 
 from __future__ import annotations
 

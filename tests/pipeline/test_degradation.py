@@ -134,7 +134,7 @@ def test_a_tool_that_both_answers_call_runs_once() -> None:
     async def main(clock: Clock) -> tuple[Turn, int, int]:
         async with conversation(clock, config, replies=replies, tools=[llm.function_tool(book)]) as c:
             turn = await c.say("Please book a table for Ann.")
-            model = c.call_harness.pipeline.llm
+            model = c.pipeline.llm
             return turn, model.snapshot().hedged, model.models.primary.snapshot().cancelled
 
     turn, hedged, _ = run(main)
@@ -149,7 +149,7 @@ def test_no_answer_in_time_is_an_apology_and_the_call_goes_on() -> None:
     async def main(clock: Clock) -> tuple[list[Turn], bool]:
         async with conversation(clock, config) as c:
             first = await c.say(QUESTION)
-            model = c.call_harness.pipeline.llm
+            model = c.pipeline.llm
             assert isinstance(model.models.primary, ScriptedLLM)
             model.models.primary.script.pace = SimSpec()
             return [first, await c.say(QUESTION)], c.call_harness.idle
@@ -173,7 +173,7 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
 
     async def main(clock: Clock) -> list[Turn]:
         async with conversation(clock, config) as c:
-            c.call_harness.pipeline.on_note = notes.append
+            c.pipeline.on_note = notes.append
             return [await c.say(QUESTION) for _ in range(8)]
 
     turns = run(main)
@@ -189,7 +189,7 @@ def test_late_turn_after_turn_it_goes_on_with_the_other_model_and_comes_back() -
 
 def slow_stt(c: Conversation) -> None:
     """A pass of the doubled Whisper takes so long that the budget is missed for it."""
-    cast("ScriptedEngine", c.call_harness.pipeline.stt.engine)._pass_s = 0.6
+    cast("ScriptedEngine", c.pipeline.stt.engine).pass_s = 0.6
 
 
 def test_a_late_stt_gets_a_smaller_whisper_only_where_there_is_room() -> None:
@@ -200,9 +200,9 @@ def test_a_late_stt_gets_a_smaller_whisper_only_where_there_is_room() -> None:
 
         async def main(clock: Clock) -> None:
             async with conversation(clock, config) as c:
-                c.call_harness.pipeline.on_note = notes.append
+                c.pipeline.on_note = notes.append
                 slow_stt(c)
-                (whisper,) = c.call_harness.pipeline.degradation.swaps[Stage.STT]
+                (whisper,) = c.pipeline.degradation.swaps[Stage.STT]
                 whisper.hindered = lambda: room
                 usual = whisper.to
 

@@ -37,7 +37,7 @@ def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> Non
         assert text == SECOND
         assert trace.marks["llm_first_content"] - began == pytest.approx(0.1)
         assert pair.first.requests == 4
-        assert pair.first.asides == ["Say yes."]
+        assert pair.first.background_requests == ["Say yes."]
         assert (await pair(config))[0] == SECOND  # one trial at a time
         assert pair.first.requests == 4
         await asyncio.sleep(3)

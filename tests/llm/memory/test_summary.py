@@ -33,7 +33,7 @@ class Call:
 
     def __init__(self, clock: Clock, aside: Callable[[str], Reply], when: str = "on") -> None:
         self.provider = ScriptedProvider(lambda _: Reply("That one is the green one. " * 3), pace=PACE)
-        self.provider.aside = aside
+        self.provider.background_reply = aside
         self.model = ScriptedLLM(self.provider, clock=clock)
         self.model.memory.window = ContextWindow(LIMIT)
         self.model.memory.summaries.mode = when  # type: ignore[assignment]  # one of the three
@@ -76,8 +76,8 @@ def test_it_is_made_while_the_answer_is_spoken_and_sent_from_then_on() -> None:
         assert call.took_s == pytest.approx([0.1] * 12, abs=1e-3)  # no turn waited
         await call.talk(12)
         assert call.model.memory.summaries.made == call.model.memory.window.drops > 1
-        assert "User: And what about" in call.provider.asides[0]
-        assert call.provider.asides[1].startswith(f"Before: {SUMMARY}\n")  # the second has the first in it
+        assert "User: And what about" in call.provider.background_requests[0]
+        assert call.provider.background_requests[1].startswith(f"Before: {SUMMARY}\n")  # the second has the first in it
         first = call.ctx.items[0]
         assert first.type == "message"
         assert first.text_content == "Be brief."  # nothing of it is in the conversation itself
@@ -123,7 +123,7 @@ def test_the_users_next_request_goes_first_and_it_is_asked_for_again() -> None:
         call.model.memory.window.limit = 2000
         await call.talk(48, spoken_s=0.5)  # the user speaks sooner, again and again
         assert call.took_s == pytest.approx([0.1] * 48, abs=1e-3)
-        assert len(call.provider.asides) == TRIES
+        assert len(call.provider.background_requests) == TRIES
         assert (call.model.memory.summaries.made, call.model.memory.summaries.failed) == (0, 1)
         assert call.model.memory.window.drops == 1
         await call.talk(30)
@@ -137,7 +137,7 @@ def test_off_nobody_is_asked() -> None:
         for when in ("off", "auto"):  # auto: a simulated model is no hosted one
             call = Call(clock, lambda _: Reply(SUMMARY), when)
             await call.talk(12)
-            assert call.provider.asides == []
+            assert call.provider.background_requests == []
             assert call.model.memory.window.drops == 1
 
     called(main)

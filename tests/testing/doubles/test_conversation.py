@@ -183,31 +183,31 @@ def test_the_doubles_alone() -> None:
         model = ScriptedLLM(["Hello you."], clock=clock)
         voice = ScriptedTTS(expected=["Hello you."], clock=clock)
         session: AgentSession[Any] = AgentSession(stt=stt, llm=model, tts=voice, vad=ScriptedVAD())
-        line = Timeline(None, clock)
-        ear = ScriptedOutput(line, expected=["Hello you."])
-        async with ScriptedInput(line) as microphone:
-            session.input.audio, session.output.audio = microphone, ear
+        timeline = Timeline(None, clock)
+        loudspeaker = ScriptedOutput(timeline, expected=["Hello you."])
+        async with ScriptedInput(timeline) as microphone:
+            session.input.audio, session.output.audio = microphone, loudspeaker
             await session.start(Agent(instructions="Be nice."))
-            line.start()
+            timeline.start()
             microphone.speak("Good morning my dear.")
             await asyncio.sleep(8.0)
             await session.aclose()
-        for double in (stt, model, voice, ear):
+        for double in (stt, model, voice, loudspeaker):
             double.verify()
         for closing in (stt, model, voice):
             await closing.aclose()
-        return ear.heard
+        return loudspeaker.heard
 
     assert run(main) == ["Hello you."]
 
 
-def test_doubles_complain_of_what_did_not_come() -> None:
+def test_doubles_report_what_did_not_come() -> None:
     async def main(clock: Clock) -> list[str]:
         said = []
         stt = ScriptedSTT(expected=["Hello."], clock=clock)
         voice = ScriptedTTS(expected=["Hello you."], clock=clock)
-        ear = ScriptedOutput(Timeline(None, clock), expected=["Hello you."])
-        for double in (stt, voice, ear):
+        loudspeaker = ScriptedOutput(Timeline(None, clock), expected=["Hello you."])
+        for double in (stt, voice, loudspeaker):
             with pytest.raises(ScriptError) as caught:
                 double.verify()
             said.append(str(caught.value))
@@ -215,10 +215,10 @@ def test_doubles_complain_of_what_did_not_come() -> None:
         await voice.aclose()
         return said
 
-    ears, voice, ear = run(main)
-    assert "turn 1 'Hello.'" in ears
-    assert "the voice" in voice
-    assert "'Hello you.'" in ear
+    stt, voice, loudspeaker = run(main)
+    assert "turn 1 'Hello.'" in stt
+    assert "the TTS" in voice
+    assert "'Hello you.'" in loudspeaker
 
 
 def test_tools_go_to_the_agent_that_is_built() -> None:

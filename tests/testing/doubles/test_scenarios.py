@@ -11,8 +11,8 @@ import pytest
 from voice_agent.clock import Clock
 from voice_agent.config import Config
 from voice_agent.testing.doubles.llm import Reply, canned
-from voice_agent.testing.doubles.parts import ScriptedParts, deterministic
 from voice_agent.testing.doubles.scenarios import ScriptedUtteranceSource, run_deterministic
+from voice_agent.testing.doubles.scripted_stages import ScriptedStages, deterministic
 from voice_agent.testing.doubles.world import run
 from voice_agent.testing.report.read_runs import load as load_runs
 from voice_agent.testing.scenario.configured import configured
@@ -76,7 +76,7 @@ def test_what_was_measured_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
             if len(done) == 2:
                 asyncio.get_running_loop().call_later(1.5, task.cancel)
 
-        parts = ScriptedParts(wanted, clock, replies=lambda text: Reply(canned(text)))
+        parts = ScriptedStages(wanted, clock, replies=lambda text: Reply(canned(text)))
         folder = tmp_path / "run"
         return await run_script(
             script,

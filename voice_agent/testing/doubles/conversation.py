@@ -1,4 +1,4 @@
-"""A conversation to be driven from a test: say, hear, interrupt, and look at the ledger.
+"""A conversation that a test drives: say, hear, interrupt, and look at the ledger.
 
     async def test_weather(clock):
         async with conversation(clock, replies=["It is sunny."]) as c:
@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from livekit.agents import Agent, AgentSession
@@ -29,13 +29,13 @@ from ...clock import Clock
 from ...config import Config
 from ...errors import UsageError
 from ...pipeline.session import PipelineSession
-from ..harness.call_harness import CallHarness, call_harness
+from ..harness.call_harness import CallHarness, PipelineCallHarness, call_harness
 from ..harness.rows import MARGIN_S
 from ..harness.speech_bounds import speech_span
-from .ends import ScriptedInput, ScriptedOutput
+from .deviations import ScriptError
 from .llm import Replies, ScriptedLLM
-from .parts import ScriptedParts, deterministic, pace_of
-from .steps import ScriptError
+from .scripted_io import ScriptedInput, ScriptedOutput
+from .scripted_stages import ScriptedStages, deterministic, pace_of
 from .stt import ScriptedSTT, ScriptedVAD
 from .synthetic_speech import Spoken, spoken
 from .tts import ScriptedTTS
@@ -57,37 +57,44 @@ Build = Callable[[Doubles], tuple[AgentSession[Any], Agent]]
 
 @dataclass(slots=True)
 class Conversation:
-    """A user and an agent on one line of (virtual) time. ``ledger``: the turns so far, in order."""
+    """A user and an agent on one timeline (virtual or real). ``ledger``: the turns so far, in order."""
 
     call_harness: CallHarness
     ledger: list[Turn] = field(default_factory=list)
     patience_s: float = 15.0
     speaker: Callable[..., Spoken] = spoken
-    simulated: tuple[str, ...] = ("user speech", "ears", "voice", "time")
+    simulated: tuple[str, ...] = ("user speech", "STT", "TTS", "time")
     _read: int = 0
 
     @property
     def session(self) -> AgentSession[Any]:
-        return self.call_harness.pipeline.session
+        return self.call_harness.session
+
+    @property
+    def pipeline(self) -> PipelineSession:
+        """This project's agent. Raises TypeError where ``build`` made the session."""
+        if not isinstance(self.call_harness, PipelineCallHarness):
+            raise TypeError("the session was made by build=: it has no pipeline of voice_agent")
+        return self.call_harness.pipeline
 
     @property
     def now_s(self) -> float:
-        """Seconds on the line of the conversation."""
+        """The present, in seconds on the timeline."""
         return self.call_harness.now_s()
 
     @property
     def heard(self) -> list[str]:
-        """What the agent has said and the user has heard: one text a message, as the agent's history keeps it."""
+        """The agent's messages as far as they were played: one text a message, from the agent's history."""
         self._collect()
         messages = [m for m in self.session.history.items if m.type == "message" and m.role == "assistant"]
         return [m.text_content or "" for m in messages]
 
     async def say(self, *parts: str | float, wait: bool = True) -> Turn:
-        """The user says texts (with seconds of silence between them), and hears the answer out.
+        """The user says texts (with seconds of silence between them), and hears the answer to its end.
 
         Returns the turn; its ``answered`` and ``error`` say whether an answer came. With ``wait=False`` it returns the
-        last turn so far as soon as the user has said all; ScriptError if there is none. Raises ScriptError when nothing
-        was taken for a turn within ``patience_s``.
+        last turn so far as soon as the user has said all; ScriptError if there is none. Raises ScriptError if no turn
+        came of it within ``patience_s``.
         """
         end_at = self._speak(*parts)
         if not wait:
@@ -164,7 +171,7 @@ class Conversation:
             self._collect()
             mine = [t for t in self.ledger if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S]
             if mine and call.idle:
-                await call.quiet(for_s=0.1)  # an apology is heard out too
+                await call.quiet(for_s=0.1)  # an apology is heard to its end too
                 self._collect()
                 return next(
                     t for t in reversed(self.ledger) if (t.marks[Mark.SPEECH_ENDED] or 0.0) >= end_at - MARGIN_S
@@ -193,14 +200,14 @@ async def conversation(
 
     ``clock``: of the run (:func:`~voice_agent.testing.doubles.world.run` gives it). ``replies``: of the language model,
     in order; None: canned ones. Its pace follows ``config.llm.spec``, where that is ``sim:...``. ``tools`` as LiveKit's
-    Agent takes them; ``mishears``: words that the ears get wrong; ``record``: a stereo WAV. Without an error inside
+    Agent takes them; ``mishears``: words that the STT gets wrong; ``record``: a stereo WAV. Without an error inside
     the block, leaving it raises ScriptError for what was not expected and what was left over.
     """
     config = deterministic(config or Config())
     if build is not None and tools:
         raise UsageError("give tools to the agent that build makes; tools= is for the default agent")
     if build is None:
-        parts = ScriptedParts(config, clock, replies=replies, mishears=mishears)
+        parts = ScriptedStages(config, clock, replies=replies, mishears=mishears)
         async with call_harness(config, record=record, tools=tools, shared=parts.pool, clock=clock) as made:
             talk = Conversation(made, patience_s=patience_s)
             yield talk
@@ -211,37 +218,30 @@ async def conversation(
         ScriptedSTT(clock=clock), ScriptedLLM(replies, pace=pace_of(config), clock=clock), ScriptedTTS(clock=clock),
         ScriptedVAD(),
     )  # fmt: skip
-    async with _yours(build, doubles, record, clock) as made:
+    async with _own_session(build, doubles, record, clock) as made:
         talk = Conversation(made, patience_s=patience_s)
         yield talk
         talk._collect()
     doubles.llm.verify()
 
 
-@dataclass(slots=True)
-class _Yours:
-    """What :class:`CallHarness` needs of a road."""
-
-    session: AgentSession[Any]
-    ledger: SessionLedger
-
-
 @contextlib.asynccontextmanager
-async def _yours(build: Build, doubles: Doubles, record: Path | None, clock: Clock) -> AsyncIterator[CallHarness]:
+async def _own_session(build: Build, doubles: Doubles, record: Path | None, clock: Clock) -> AsyncIterator[CallHarness]:
+    """A call with the session that ``build`` makes."""
     session, agent = build(doubles)
     closed: asyncio.Queue[Turn] = asyncio.Queue()
     ledger = attach(session, on_turn=closed.put_nowait, clock=clock)
-    with Timeline(record, clock) as line:
+    with Timeline(record, clock) as timeline:
         async with contextlib.AsyncExitStack() as stack:
-            mic = ScriptedInput(line)
-            ear = ScriptedOutput(line, on_audible=ledger.audible, on_gaps=ledger.gaps)
-            session.input.audio, session.output.audio = mic, ear
+            source = ScriptedInput(timeline)
+            sink = ScriptedOutput(timeline, on_audible=ledger.audible, on_gaps=ledger.gaps)
+            session.input.audio, session.output.audio = source, sink
             await session.start(agent)
             stack.push_async_callback(_close, session, ledger, doubles)
-            line.start()
-            feeding = asyncio.create_task(mic.feed())
+            timeline.start()
+            feeding = asyncio.create_task(source.feed())
             try:
-                yield CallHarness(cast(PipelineSession, _Yours(session, ledger)), line, mic, ear, closed)
+                yield CallHarness(session, timeline, source, sink, closed)
             finally:
                 feeding.cancel()
                 await asyncio.gather(feeding, return_exceptions=True)

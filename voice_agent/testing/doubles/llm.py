@@ -1,6 +1,6 @@
-"""A doubled language model: the true client, its deadlines and errors; only the provider at the other end is played.
+"""A doubled language model: the real client with its deadlines and errors; only the provider is scripted.
 
-:class:`ScriptedProvider` is an httpx2 transport that answers as an OpenAI-compatible server would, on the event loop
+:class:`ScriptedProvider` is an httpx2 transport that answers like an OpenAI-compatible server, on the event loop
 (virtual or not) and without a socket. :class:`ScriptedLLM` is a :class:`~voice_agent.llm.client.ChatLLM` on it.
 """
 
@@ -25,7 +25,7 @@ from ...llm.memory.summary import SUMMARY_ASK
 from ...llm.provider_table import SIMULATED
 from ...llm.sim_spec import SimSpec
 from ...llm.types import Endpoint, RequestDeadlines
-from .steps import Complaints
+from .deviations import Deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,14 @@ def canned(user_text: str) -> str:
 
 
 class ScriptedProvider(httpx2.AsyncBaseTransport):
-    """Plays the provider. ``replies``: one for each turn of the user, in order; or a function of the user's text; None:
-    canned ones, as many as wanted.
+    """The scripted provider.
 
-    A turn is counted by the user's messages in the request, so the requests that are made ahead and thrown away get the
-    same reply. ``pace`` is that of replies which have none of their own. :meth:`verify` raises ScriptError for turns
-    that the script does not have, texts that do not match ``to``, and replies that nobody asked for.
+    ``replies``: one for each turn of the user, in order; or a function of the user's text; None: any number of canned
+    ones.
+
+    A turn is counted by the user's messages in the request, so provisional requests that are thrown away get the same
+    reply. ``pace`` is that of replies which have none of their own. :meth:`verify` raises ScriptError for turns
+    that the script lacks, texts that do not match ``to``, and replies that were not requested.
     """
 
     def __init__(self, replies: Replies = None, *, pace: SimSpec | None = None) -> None:
@@ -67,15 +69,17 @@ class ScriptedProvider(httpx2.AsyncBaseTransport):
         self.replies = None if listed is None else [Reply(r) if isinstance(r, str) else r for r in listed]
         self.pace = pace or SimSpec()
         self.requests = 0
-        self.asides: list[str] = []  # user texts of requests that are no turn's: trials, summaries
-        self.aside: Callable[[str], Reply] = lambda text: Reply("Yes." if text == TRIAL_TEXT else "They have talked.")
+        self.background_requests: list[str] = []  # user texts of trials and summaries, which belong to no turn
+        self.background_reply: Callable[[str], Reply] = lambda text: Reply(
+            "Yes." if text == TRIAL_TEXT else "They have talked."
+        )
         self.asked: dict[int, str] = {}  # turn, from 1 -> the user's text it was last asked with
 
     def verify(self) -> None:
         """Raise ScriptError if the conversation did not go by the script."""
         if self.replies is None:
             return
-        notes = Complaints("the language model")
+        notes = Deviations("the language model")
         for turn, text in self.asked.items():
             if turn > len(self.replies):
                 notes.unexpected(f"turn {turn}, {text!r}", f"{len(self.replies)} turns")
@@ -95,19 +99,19 @@ class ScriptedProvider(httpx2.AsyncBaseTransport):
         said = [m for m in messages if m.get("role") == "user"]
         text = _text(said[-1]) if said else ""
         turn = max(1, len(said))
-        aside = text == TRIAL_TEXT or (bool(messages) and _text(messages[0]) == SUMMARY_ASK)
-        if aside:
-            self.asides.append(text)
+        background = text == TRIAL_TEXT or (bool(messages) and _text(messages[0]) == SUMMARY_ASK)
+        if background:
+            self.background_requests.append(text)
         else:
             self.asked[turn] = text
-        if aside:
-            reply = self.aside(text)
+        if background:
+            reply = self.background_reply(text)
         elif self.replies is None:
             reply = self._make(text)
         elif turn <= len(self.replies):
             reply = self.replies[turn - 1]
         else:
-            # A provider's error, so that the conversation shows the place; verify() says what it was.
+            # A provider's error shows the place in the conversation; verify() says what it was.
             message = f"the script has {len(self.replies)} replies, and this is turn {turn}, {text!r}"
             return _json(request, 400, {"error": {"message": message, "type": "script"}})
         pace = reply.pace or self.pace

@@ -1,11 +1,11 @@
-"""An event loop on virtual time: nothing waits, everything comes in its order, on every run in the same one.
+"""An event loop on virtual time: nothing waits, and every run has the same order of events.
 
 ``asyncio.sleep(600)`` on a :class:`VirtualLoop` returns at once, and the loop's clock is 600 s on. When no callback is
 ready the clock jumps to the next timer; the idea is trio's ``MockClock`` (``autojump_threshold=0``), for asyncio.
 
-What would make a run differ from the last one is forbidden, with an error that says so: sockets and pipes, and threads
-that call into the loop on their own. ``run_in_executor`` is allowed: the loop stands still until the work is done, so
-it takes no time, or the virtual seconds that the work itself asks for with :func:`spend`.
+Whatever would make runs differ is refused with an error: sockets, pipes, and threads that call into the loop on their
+own. ``run_in_executor`` is allowed: the loop stands still until the work is done, so it takes no virtual time, or the
+seconds that the work asks for with :func:`spend`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 from ...errors import VoiceAgentError
 
 EPOCH_S = 1_767_225_600.0  # 2026-01-01 00:00 UTC: what virtual wall clocks begin at
-START_S = 1_000.0  # not 0: code that takes 0 for "not set" should not be right by accident
+START_S = 1_000.0  # not 0: code that takes 0 for "not set" must fail
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -1,4 +1,4 @@
-"""A ``*.voice.yaml`` script on virtual time: its user speaks doubled words, its model keeps to the pace it asks for."""
+"""A ``*.voice.yaml`` script on virtual time: synthetic speech with its words, a scripted model at its pace."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ..scenario.script_schema import Scenario, ScriptTurn
 from ..scenario.user_schema import Backchannel, Perturb
 from ..scenario.utterances import AROUND_S, UtteranceAudio, UtteranceSource
 from .llm import Reply, canned
-from .parts import ScriptedParts, deterministic
+from .scripted_stages import ScriptedStages, deterministic
 from .synthetic_speech import RATE, spoken
 from .world import run
 
 
 class ScriptedUtteranceSource(UtteranceSource):
-    """Makes utterances whose words ride in the sound (:mod:`.sound`), whatever the script does to the real one."""
+    """Makes utterances whose samples carry their words (:mod:`.synthetic_speech`); perturbations are left out."""
 
     def __init__(self) -> None:
         super().__init__("scripted", say=lambda voice, text: spoken(text).pcm)
@@ -95,7 +95,7 @@ def _spread(text: str, holds: list[float]) -> list[str | float]:
 
 
 def without_content(scenario: Scenario) -> Scenario:
-    """The script without what doubles cannot hold: the words of replies (they are canned), what is done to the sound.
+    """The script without what doubles cannot check: the words of replies (they are canned) and perturbations.
 
     An echo goes through an echo canceller, which changes every sample, and the words with them.
     """
@@ -120,14 +120,14 @@ def _replies(scenario: Scenario) -> dict[tuple[str, ...], dict[str, dict[str, ob
 
 
 def run_deterministic(script: Script, config: Config, folder: Path, *, seed: int = 0, repeat: int = 1) -> Result:
-    """Run a script on virtual time with doubled models, and write its run directory. See docs/testing.md for what that
-    can show and what not."""
+    """Run a script on virtual time with doubled models, and write its run directory. docs/testing.md says what that
+    can show and what it cannot."""
     script = Script(without_content(script.scenario), script.path, script.lines)
     calls, whole = _replies(script.scenario), _texts(script)
     wanted = deterministic(configured(config, script.scenario))
 
     async def main(clock: Clock) -> Result:
-        parts = ScriptedParts(
+        parts = ScriptedStages(
             wanted,
             clock,
             replies=lambda text: Reply(canned(text), calls=calls.get(words_key(text), {})),

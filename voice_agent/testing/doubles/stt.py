@@ -1,4 +1,4 @@
-"""Doubled ears: the true stream, buffers and turn code of :class:`FastWhisperSTT`, without Whisper and the VAD."""
+"""A doubled STT: the real stream, buffers and turn code of :class:`FastWhisperSTT`, without Whisper and the VAD."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ...stt.hypothesis import Word
 from ...stt.pcm import Float32
 from ...stt.whisper_stream import Vad
 from ...turn_events import BaseTurnDetector, UserTurn
+from .deviations import Deviations
 from .loop import spend
-from .steps import Complaints
-from .synthetic_speech import RATE, text_in, voiced_share, words_in
+from .synthetic_speech import RATE, voiced_share, words_in
 
 PASS_S, CONFIRM_S = 0.06, 0.03  # a pass of tiny.en, and the confirmation of a known text (docs/stt.md)
 
 
 class ScriptedVAD(vad.VAD):
-    """Says of each 32 ms window how much of it is synthetic speech.
+    """The share of synthetic speech in each 32 ms window.
 
     For :class:`ScriptedSTT` (:meth:`predict`), and as ``AgentSession(vad=ScriptedVAD())``. ``min_silence_s``: silence
-    after which LiveKit is told of the end of speech.
+    after which it reports the end of speech to LiveKit.
     """
 
     def __init__(self, *, min_silence_s: float = 0.3) -> None:
@@ -100,16 +100,16 @@ class ScriptedEngine:
     def __init__(
         self, *, pass_s: float = PASS_S, confirm_s: float = CONFIRM_S, mishears: dict[str, str] | None = None
     ) -> None:
-        self._pass_s, self._confirm_s = pass_s, confirm_s
+        self.pass_s, self.confirm_s = pass_s, confirm_s
         self._mishears = mishears or {}
         self.passes = 0
 
     def decode(self, pcm: Float32, **context: str) -> Hypothesis:
-        spend(self._pass_s)
+        spend(self.pass_s)
         return self._hear(pcm)
 
     def confirm(self, pcm: Float32, h: Hypothesis) -> Hypothesis | None:
-        spend(self._confirm_s)
+        spend(self.confirm_s)
         heard = self._hear(pcm)
         return heard if heard.key == h.key else None
 
@@ -128,10 +128,9 @@ class ScriptedEngine:
 class ScriptedSTT(FastWhisperSTT):
     """Hears what ``synthetic_speech.spoken`` said. Everything but the two models is the real code.
 
-    Use it in any ``AgentSession(stt=ScriptedSTT(), vad=ScriptedVAD(), ...)``, or let the road hand in its
-    ``turn_detector``.
-    ``expected``: the texts of the turns that are to be committed, in order; :meth:`verify` then raises ScriptError for
-    others and for those that never were. ``clock`` must be that of the run.
+    Use it in any ``AgentSession(stt=ScriptedSTT(), vad=ScriptedVAD(), ...)``, or let the pipeline give it a
+    ``turn_detector``. ``expected``: the texts of the turns, in order; :meth:`verify` then raises ScriptError for others
+    and for missing ones. ``clock`` must be that of the run.
     """
 
     def __init__(
@@ -174,18 +173,10 @@ class ScriptedSTT(FastWhisperSTT):
         """Raise ScriptError if the committed turns are not the expected ones (without ``expected``: never)."""
         if self._expected is None:
             return
-        notes = Complaints("the ears")
+        notes = Deviations("the STT")
         for i, text in enumerate(self.committed):
             want = self._expected[i] if i < len(self._expected) else None
             if want is None or want.split() != text.split():
                 notes.unexpected(f"{text!r}", f"turn {i + 1} to be {want!r}" if want else "no further turn")
         notes.left_over([f"turn {i + 1} {t!r}" for i, t in enumerate(self._expected) if i >= len(self.committed)])
         notes.check()
-
-
-def heard_text(frames: Sequence[rtc.AudioFrame]) -> str:
-    """The words in frames of a doubled voice."""
-    return text_in(np.concatenate([np.frombuffer(f.data, np.int16) for f in frames])) if frames else ""
-
-
-__all__ = ["ScriptedEngine", "ScriptedSTT", "ScriptedVAD", "heard_text"]

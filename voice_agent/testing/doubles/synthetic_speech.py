@@ -1,12 +1,11 @@
-"""Sound that carries its own words: what doubled ears hear, and what a doubled voice says.
+"""Sound that carries its own words: the input of a doubled STT, and the output of a doubled TTS.
 
 :func:`spoken` makes a buzz with the rhythm of a text, and writes the text into the lowest bits of its samples, where it
-is not heard. :func:`words_in` reads it back from any stretch of these samples. So a double hears exactly what a
-pipeline hands it: a word that was cut off in the pipe is missing in the text, and the true turn code, buffers,
-pre-rolls and interruptions are tested without a model. Only sample-exact paths keep the
-text: no resampling, no codec, no gain.
+is not audible. :func:`words_in` reads it back from any part of these samples. So a double hears exactly the samples it
+is given: a word that a buffer lost is missing in the text, and the real turn code, buffers, pre-rolls and interruptions
+are tested without a model. Only sample-exact paths keep the text: no resampling, no codec, no gain.
 
-A sample carries one bit: it lies at 4 or at 12 of each 16 steps, so that dither and a faint sound beside it do no
+A sample carries one bit: it lies at 4 or at 12 of each 16 steps, so that dither and a faint sound do no
 harm. The bits form frames of 64: sync 16, number of the word 8, index 8, payload 16, check 16. Index 0 carries how
 many frames the word has, the others two bytes of UTF-8 each, over and over until the word ends.
 """
@@ -26,7 +25,7 @@ Int16 = npt.NDArray[np.int16]
 RATE = 16_000
 FRAME = 64
 SYNC = 0xB5E3
-ENOUGH = 0.5  # the share of a word's frames that must be there for the word to be heard
+ENOUGH = 0.5  # the share of a word's frames without which the word is not heard
 LETTER_S, WORD_S = 0.055, 0.11  # a word lasts WORD_S, and LETTER_S for each letter: 160 words a minute
 _SYNC_BITS = np.array([SYNC >> (15 - i) & 1 for i in range(16)], np.uint8)
 

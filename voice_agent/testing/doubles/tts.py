@@ -1,4 +1,4 @@
-"""A doubled voice: the true chunks, seams and holding back of :class:`PiperTTS`; only its sound is made up."""
+"""A doubled TTS: the real chunks, silence trimming and pacing of :class:`PiperTTS`; only its sound is synthetic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ...clock import SYSTEM, Clock
 from ...errors import SpeechError
 from ...tts import AudioChunk, Delivery, Limits, PiperTTS, Stop, TimedChunk
-from .steps import Complaints
+from .deviations import Deviations
 from .synthetic_speech import spoken
 
 FIRST_S, PIECE_S = 0.045, 0.4  # until the first piece sounds (docs/tts.md); sound in a piece
@@ -39,9 +39,9 @@ class ScriptedVoice:
 class ScriptedTTS(PiperTTS):
     """Speaks with a doubled voice, for any ``AgentSession(tts=ScriptedTTS(), tts_text_transforms=None)``.
 
-    The first sound of a text comes ``first_s`` after it was asked for. ``expected``: what is to be said, in whole
-    replies; :meth:`verify` raises ScriptError for chunks that are in none of them and replies of which nothing was
-    spoken. ``fails_on``: a regular expression; a chunk that it matches raises SpeechError. ``said``: the chunks.
+    The first sound of a text comes ``first_s`` after its request. ``expected``: whole replies; :meth:`verify` raises
+    ScriptError for chunks that are in none of them and replies of which nothing was spoken. ``fails_on``: a regular
+    expression; a chunk that matches raises SpeechError. ``said``: the chunks.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ScriptedTTS(PiperTTS):
         """Raise ScriptError if something else was spoken than expected (without ``expected``: never)."""
         if self._expected is None:
             return
-        notes = Complaints("the voice")
+        notes = Deviations("the TTS")
         wanted = [_words(reply) for reply in self._expected]
         for chunk in self.said:
             if not any(_words(chunk) in reply for reply in wanted):

@@ -1,4 +1,4 @@
-"""Run a coroutine in a world where time is virtual and ids are counted: the same run gives the same bytes.
+"""Run a coroutine on virtual time with counted ids: the same run gives the same bytes.
 
 def test_greeting() -> None:
     run(conversation())   # ten minutes of it take seconds
@@ -76,11 +76,10 @@ class _Uuid(types.ModuleType):
 def livekit_sees(clock: Clock, seed: int = 0) -> Iterator[None]:
     """Within the block ``livekit.agents`` reads ``clock`` where it reads the ``time`` module, and counts its ids.
 
-    This is the one place of the project that replaces names in somebody else's modules. LiveKit takes no clock: it
-    stamps messages, orders the history and computes its metrics with ``time.time()`` and ``time.perf_counter()``, and
-    names its values with ``uuid4``; there is no other seam. What is replaced, and put back: the name ``time`` in each
-    loaded module of ``livekit.agents``, the name ``uuid`` in its ``utils.misc``. Once and for good, the values' default
-    of ``created_at`` is led through a function that outside of such a block returns ``time.time()`` as before.
+    LiveKit takes no clock: it stamps messages, orders the history and computes its metrics with ``time.time()`` and
+    ``time.perf_counter()``, and names its values with ``uuid4``. So this block replaces names in LiveKit's modules, and
+    restores them: ``time`` in each loaded module of ``livekit.agents``, ``uuid`` in its ``utils.misc``. Permanently,
+    the default of ``created_at`` is a function that returns ``time.time()`` outside of such a block.
     """
     _lead_defaults()
     seen = _Time(clock)

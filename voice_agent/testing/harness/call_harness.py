@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livekit.agents import AgentSession
+
 from ...audio.timeline import Timeline
 from ...budget.ledger import Mark, Turn
 from ...clock import SYSTEM, Clock
@@ -34,14 +36,14 @@ from .script_output import ScriptOutput
 
 @dataclass(slots=True)
 class CallHarness:
-    """A call with recordings, on one timeline. Make one with :func:`call_harness`.
+    """A call with recordings, on one timeline.
 
     ``input`` is the user's microphone (``input.say``), ``output`` the user's loudspeaker (``output.playing``,
-    ``output.audible_since``, ``output.pauses``), ``timeline`` holds both tracks, ``pipeline`` the agent's session.
-    ``closed``: rows of the ledger as they are closed (see :meth:`turns`).
+    ``output.audible_since``, ``output.pauses``), ``timeline`` holds both tracks. ``closed``: rows of the ledger as they
+    are closed (see :meth:`turns`).
     """
 
-    pipeline: PipelineSession
+    session: AgentSession[Any]
     timeline: Timeline
     input: ScriptInput
     output: ScriptOutput
@@ -61,7 +63,7 @@ class CallHarness:
     @property
     def idle(self) -> bool:
         """Neither side speaks, and the agent is not thinking."""
-        listening = self.pipeline.session.agent_state in ("listening", "idle", "initializing")
+        listening = self.session.agent_state in ("listening", "idle", "initializing")
         return not self.input.speaking and not self.output.playing and listening
 
     async def heard_for(self, seconds: float, *, patience_s: float = 15.0) -> float | None:
@@ -110,6 +112,13 @@ class CallHarness:
             await asyncio.sleep(0.02)
 
 
+@dataclass(slots=True)
+class PipelineCallHarness(CallHarness):
+    """A call with this project's agent. Make one with :func:`call_harness`."""
+
+    pipeline: PipelineSession
+
+
 @contextlib.asynccontextmanager
 async def call_harness(
     config: Config,
@@ -122,7 +131,7 @@ async def call_harness(
     shared: ModelPool | None = None,
     hooks: PipelineHooks | None = None,
     clock: Clock = SYSTEM,
-) -> AsyncIterator[CallHarness]:
+) -> AsyncIterator[PipelineCallHarness]:
     """Start the agent with recordings in place of a device; ``record`` is written as the call goes on.
 
     ``echo``: the agent's sound comes back into the user's microphone. ``shared``: loaded models, or doubles of them.
@@ -149,7 +158,7 @@ async def call_harness(
             timeline.start()
             tasks = [asyncio.create_task(source.feed()), asyncio.create_task(_keep_writing(timeline))]
             try:
-                yield CallHarness(pipeline, timeline, source, sink, closed)
+                yield PipelineCallHarness(pipeline.session, timeline, source, sink, closed, pipeline)
             finally:
                 for task in tasks:
                     task.cancel()

@@ -19,7 +19,7 @@ from ...budget.ledger import Turn
 from ...clock import SYSTEM, Clock
 from ...config import Config
 from ...pipeline.model_pool import ModelPool
-from ..harness.call_harness import CallHarness, call_harness
+from ..harness.call_harness import PipelineCallHarness, call_harness
 from ..harness.rows import row_of, turns_of_each
 from ..harness.script_input import SimulatedEcho
 from ..harness.self_check import difference_ms
@@ -87,9 +87,9 @@ class HarnessTarget:
 
 @dataclass(slots=True)
 class HarnessEnd:
-    """The end of a :class:`~voice_agent.testing.harness.call_harness.CallHarness`."""
+    """The end of a :class:`~voice_agent.testing.harness.call_harness.PipelineCallHarness`."""
 
-    call: CallHarness
+    call: PipelineCallHarness
     checks_recording: bool = True
     _timing: StageTiming = field(init=False)
     _history: ChatContext = field(init=False)

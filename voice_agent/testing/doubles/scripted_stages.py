@@ -1,4 +1,4 @@
-"""The pipeline's stages as doubles: hand :attr:`ScriptedParts.pool` to ``open_session(shared=...)`` or
+"""The pipeline's stages as doubles: hand :attr:`ScriptedStages.pool` to ``open_session(shared=...)`` or
 ``call_harness(shared=...)``."""
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .tts import ScriptedTTS, ScriptedVoice
 
 
 def pace_of(config: Config) -> SimSpec:
-    """What ``llm.spec`` asks for: the pace of ``sim:...``; for any other model that of a fast provider."""
+    """The pace of ``llm.spec`` where that is ``sim:...``; of a fast provider for any other model."""
     spec = (config.llm.spec or "").strip()
     return parse_spec(spec) if spec.partition(":")[0] == "sim" else SimSpec()
 
 
 def deterministic(config: Config) -> Config:
-    """The settings as far as they make sense without models: texts are judged by rules, nobody listens to the sound."""
+    """``config`` with an end-of-turn model that needs no weights: rules."""
     turn = dataclasses.replace(config.turn, end_of_turn_model="rules")
     return dataclasses.replace(config, turn=turn)
 
 
 class ScriptedEndOfTurnModel:
-    """Knows the script: a text of ``whole`` is complete, the beginning of one is not; of others the rules judge."""
+    """Knows the script: a text of ``whole`` is complete, the beginning of one is not; other texts go by the rules."""
 
     def __init__(self, whole: Sequence[str]) -> None:
         self._whole = [words_key(text) for text in whole]
@@ -54,12 +54,12 @@ class ScriptedEndOfTurnModel:
         return self._rules.score(text)
 
 
-class ScriptedParts:
+class ScriptedStages:
     """Doubled STT, LLM and TTS for a session: nothing on disk or net. :attr:`pool` stands for loaded models.
 
     ``replies``: see :class:`~voice_agent.testing.doubles.llm.ScriptedProvider`. Its pace is that of
     ``config.llm.spec`` where that is ``sim:...`` (first token, speed, stalls, errors). :meth:`verify` raises
-    ScriptError for what was not expected and what was left over.
+    ScriptError for deviations from the script.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The ends of a conversation under test: a user who speaks words, and an ear that knows which words it has heard."""
+"""The user's microphone and loudspeaker in a test: speech with known words in, the words of the replies out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ...audio.timeline import USER_RATE, Timeline
 from ...clock import SYSTEM, Clock
 from ..harness.script_input import ScriptInput
 from ..harness.script_output import ScriptOutput
-from .steps import Complaints
+from .deviations import Deviations
 from .synthetic_speech import Spoken, spoken, text_in
 
 
 class ScriptedInput(ScriptInput):
-    """The user's microphone, on a line of its own or one that it shares with a :class:`ScriptedOutput`.
+    """The user's microphone, on a timeline of its own or one that it shares with a :class:`ScriptedOutput`.
 
-    ``async with ScriptedInput(line) as microphone: ... microphone.speak("Hello.")``. Leaving the block raises
-    ScriptError if something was to be said that was not said to its end.
+    ``async with ScriptedInput(timeline) as microphone: ... microphone.speak("Hello.")``. Leaving the block raises
+    ScriptError for sentences that were not spoken to their end.
     """
 
     def __init__(self, timeline: Timeline | None = None, *, clock: Clock = SYSTEM) -> None:
@@ -37,8 +37,8 @@ class ScriptedInput(ScriptInput):
         return self.timeline.started_at + start / USER_RATE + said.end_s
 
     def verify(self) -> None:
-        """Raise ScriptError for sentences that were not said to their end."""
-        notes = Complaints("the user")
+        """Raise ScriptError for sentences that were not spoken to their end."""
+        notes = Deviations("the user")
         notes.left_over([repr(said.text) for stop, said in self._sentences if stop > self.position])
         notes.check()
 
@@ -56,11 +56,11 @@ class ScriptedInput(ScriptInput):
 
 
 class ScriptedOutput(ScriptOutput):
-    """The user's ear. ``heard``: the words of each reply that were played, up to where it was interrupted.
+    """The user's loudspeaker. ``heard``: the words of each reply that were played, up to its interruption.
 
-    ``expected``: the replies to be heard, in order. :meth:`verify` raises ScriptError for others and for those that did
-    not come; a reply that was interrupted must be the beginning of the expected one. Words are heard from doubled
-    voices only (:class:`~voice_agent.testing.doubles.tts.ScriptedTTS`), and only if nothing on the way changes samples.
+    ``expected``: the replies, in order. :meth:`verify` raises ScriptError for other replies and for missing ones; an
+    interrupted reply must be the beginning of the expected one. Only a doubled voice has words
+    (:class:`~voice_agent.testing.doubles.tts.ScriptedTTS`), and only if nothing on the way changes samples.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ScriptedOutput(ScriptOutput):
         """Raise ScriptError if something else was heard than expected (without ``expected``: never)."""
         if self._expected is None:
             return
-        notes = Complaints("the user's ear")
+        notes = Deviations("the loudspeaker")
         for n, (text, cut) in enumerate(zip(self.heard, self.interrupted, strict=True)):
             want = self._expected[n] if n < len(self._expected) else None
             words = text.split()
