@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
-
-from piper import PiperVoice
-from piper.config import PiperConfig
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SpeechError
+
+if TYPE_CHECKING:
+    from piper.config import PiperConfig
 
 MAX_PHONEME_IDS = 2000
 """The text encoder's work is quadratic in these (~0.3 ms each at 400); a thousand characters are about 2,000."""
@@ -21,6 +21,8 @@ class Phonemizer:
     """``session``: the text encoder's; Piper's class asks for one, and does not run it here."""
 
     def __init__(self, config: PiperConfig, session: Any) -> None:
+        from piper import PiperVoice
+
         self._piper = PiperVoice(session=session, config=config)
         known = config.phoneme_id_map
         self._space = set(known.get(" ", ()))

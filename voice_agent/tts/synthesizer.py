@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
-
-import onnxruntime as ort
+from typing import Any, Protocol
 
 from ..audio.samples import Int16
 from .word_timing import Group
@@ -34,11 +32,11 @@ class Stop:
     still be dropped.
     """
 
-    __slots__ = ("_event", "due_at", "provisional", "run_options")
+    __slots__ = ("_event", "_run_options", "due_at", "provisional")
 
     def __init__(self, due_at: float | None = None, provisional: Callable[[], bool] = lambda: False) -> None:
         self._event = threading.Event()
-        self.run_options = ort.RunOptions()
+        self._run_options: Any = None
         self.due_at = due_at
         self.provisional = provisional
 
@@ -48,7 +46,19 @@ class Stop:
 
     def set(self) -> None:
         self._event.set()
-        self.run_options.terminate = True
+        if self._run_options is not None:
+            self._run_options.terminate = True
+
+    @property
+    def run_options(self) -> Any:
+        """onnxruntime's ``RunOptions``, which end a run when the stop is set. Made when a model is first run."""
+        if self._run_options is None:
+            import onnxruntime as ort
+
+            self._run_options = ort.RunOptions()
+            if self._event.is_set():  # looked at after the assignment: set() sees the options, or this sees the event
+                self._run_options.terminate = True
+        return self._run_options
 
     @property
     def is_set(self) -> bool:

@@ -15,11 +15,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
-from piper.config import PiperConfig
 
 from ..errors import ConfigError, ModelError, SpeechError
 from ..onnx_tools.session import open_session, session_options
@@ -31,6 +29,9 @@ from .synthesizer import AudioChunk, Delivery, Stop
 from .vits_split import Part, Parts
 from .vits_windows import LOW_LATENCY_FRAMES, Feed, Float32, PartRunner, Prior, WindowedDecoder
 from .word_timing import Group
+
+if TYPE_CHECKING:
+    from piper.config import PiperConfig
 
 _log = logging.getLogger(__name__)
 
@@ -219,6 +220,8 @@ def check_backend(name: str) -> None:
 
 def load_config(path: Path) -> PiperConfig:
     """Read a voice's ``.onnx.json``. Raises ModelError."""
+    from piper.config import PiperConfig
+
     try:
         return PiperConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as e:
@@ -243,6 +246,8 @@ def _loaded(part: Part, threads: int, *, bounded: bool, images: bool = False) ->
     # but it spares the decoder 12 % of its time (a chunk of 192 frames has 6,000 page faults without it).
     options.enable_cpu_mem_arena = bounded
     if images:  # enables the layout that conv_layout.py prepares; the basic optimizations are as fast for the rest
+        import onnxruntime as ort
+
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         return OnnxPart(open_session(part.model, options), vits_split.without_model(part))
