@@ -11,7 +11,7 @@ from voice_agent.runtime.thread_priority import NICENESS, lower_priority
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
 @pytest.mark.parametrize("niceness", [0, NICENESS + 7])
-def test_only_the_thread_that_asks_stands_back_and_never_comes_forward(niceness: int) -> None:
+def test_only_the_calling_thread_changes_and_its_priority_never_rises(niceness: int) -> None:
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     before = max(mine, niceness)
     theirs: list[int] = []

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_agent.tts.chunker import Chunk, Chunker, Limits
+from voice_agent.tts.chunker import Chunk, Chunker, ChunkLimits
 
 
-def chunks(text: str, *, step: int = 4, low_buffer_chunks: int = 1, limits: Limits | None = None) -> list[Chunk]:
+def chunks(text: str, *, step: int = 4, low_buffer_chunks: int = 1, limits: ChunkLimits | None = None) -> list[Chunk]:
     """Push ``text`` ``step`` characters at a time; the buffer is low until ``low_buffer_chunks`` have come out."""
     chunker, out = Chunker(limits), list[Chunk]()
     for at in range(0, len(text), step):
@@ -63,7 +63,7 @@ _LIKELY = st.lists(st.sampled_from([" ", " ", "\n", *_MARKS.split(" ")]), max_si
 
 @given(_LIKELY, st.integers(1, 9), st.booleans())
 def test_nothing_is_lost_in_text_full_of_marks(text: str, step: int, always_low_buffer: bool) -> None:
-    got = chunks(text, step=step, low_buffer_chunks=1000 if always_low_buffer else 1, limits=Limits(max_chars=60))
+    got = chunks(text, step=step, low_buffer_chunks=1000 if always_low_buffer else 1, limits=ChunkLimits(max_chars=60))
     assert "".join(c.text for c in got) == text
     assert all(c.text for c in got)
 
@@ -102,7 +102,7 @@ def test_long_run_of_words_is_cut_before_a_word_to_breathe_at() -> None:
 
 
 def test_words_without_any_break_are_cut_by_number() -> None:
-    chunker = Chunker(Limits(low_buffer_words=12))
+    chunker = Chunker(ChunkLimits(low_buffer_words=12))
     chunker.push("one two three four five six seven eight nine ten eleven twelve thirteen ")
     assert chunker.take(low_buffer=True) == Chunk(
         "one two three four five six seven eight nine ten eleven twelve ", True
@@ -110,7 +110,7 @@ def test_words_without_any_break_are_cut_by_number() -> None:
 
 
 def test_no_chunk_is_longer_than_the_limit() -> None:
-    limits = Limits(max_chars=50)
+    limits = ChunkLimits(max_chars=50)
     for text in ("word " * 100 + ".", "x" * 500, "long clause here, " * 30):
         assert max(len(c.text) for c in chunks(text, limits=limits)) <= 50
 

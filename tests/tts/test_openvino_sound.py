@@ -86,26 +86,26 @@ def test_it_sounds_as_in_float32(voice: Voice, fast: Voice, text: str) -> None:
 
 @pytest.mark.parametrize("sizes", [LOW_LATENCY_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
 @pytest.mark.parametrize("text", TEXTS)
-def test_however_it_is_cut_it_is_one_sound(fast: Voice, text: str, sizes: tuple[int, ...]) -> None:
+def test_the_size_of_the_windows_does_not_change_the_audio(fast: Voice, text: str, sizes: tuple[int, ...]) -> None:
     prior = fast.prior(ids_of(fast, text))
     chunks = list(fast.windows.decode(prior, sizes))
     whole = joined(fast.windows.decode(prior, (prior.frames,)))
     assert whole.size == prior.frames * fast.windows.hop_samples
     assert apart_db(whole, joined(chunks)) > 30
     if sizes and prior.frames > 64:
-        # A piece may be longer than it was asked for, where a run has room for it, and is never longer than a run.
+        # A chunk may be longer than asked, where a run has room for it, and is never longer than a run.
         assert sizes[0] <= chunks[0].size / fast.windows.hop_samples <= fast.windows.decoder.widths[-1]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_text_half_says_the_same(voice: Voice, fast: Voice, text: str) -> None:
+def test_the_text_encoder_gives_the_same(voice: Voice, fast: Voice, text: str) -> None:
     exact, got = voice.prior(ids_of(voice, text), STILL), fast.prior(ids_of(fast, text), STILL)
     assert got.frames == pytest.approx(exact.frames, abs=3)  # a duration on the edge may be rounded up
     if got.frames == exact.frames:
         assert apart_db(exact.tensors[voice.windows.prior_name], got.tensors[fast.windows.prior_name]) > 25
 
 
-def test_a_text_longer_than_any_width_is_said_too(voice: Voice, fast: Voice) -> None:
+def test_a_text_longer_than_any_width_is_spoken_too(voice: Voice, fast: Voice) -> None:
     ids = ids_of(voice, " ".join(["and a few more words"] * 25))
     assert len(ids) > openvino_backend.ENCODER_PHONEMES[-1]
     exact, got = voice.prior(ids, STILL), fast.prior(ids, STILL)

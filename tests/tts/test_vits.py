@@ -51,7 +51,7 @@ def test_the_parts_give_the_samples_of_the_whole_graph(voice: Voice, text: str) 
 
 @pytest.mark.parametrize("sizes", [LOW_LATENCY_FRAMES, (), (1, 1, 2, 3, 5, 8), (7,) * 60])
 @pytest.mark.parametrize("text", TEXTS[:3])
-def test_however_it_is_cut_the_samples_are_the_same(voice: Voice, text: str, sizes: tuple[int, ...]) -> None:
+def test_the_size_of_the_windows_does_not_change_the_samples(voice: Voice, text: str, sizes: tuple[int, ...]) -> None:
     """With the voice's noise: it is drawn in the prior, which is the same for both."""
     prior = voice.prior(voice.phoneme_ids(text)[0])
     whole = joined(voice.windows.decode(prior, (prior.frames,)))

@@ -1,7 +1,7 @@
 """Carries out for one session what :mod:`voice_agent.budget.latency_policy` decides (docs/budget.md lists the steps).
 
 This knows the turn's deadlines and lets later turns go on with less (:mod:`.swaps`). The other steps are elsewhere: the
-hedge in :mod:`voice_agent.llm.hedging`, the smaller first chunk in :mod:`voice_agent.tts.stream`, the acknowledgement
+hedge in :mod:`voice_agent.llm.hedging`, the smaller first chunk in :mod:`voice_agent.tts`, the acknowledgement
 in :mod:`.acknowledgements`, the apology in :mod:`.apologies`.
 """
 

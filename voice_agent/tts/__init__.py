@@ -2,19 +2,19 @@
 
 Read :mod:`.chunker` (when is there enough text to speak?), :mod:`.normalize` (how is it read out?), :mod:`.vits`,
 :mod:`.vits_split` and :mod:`.vits_windows` (how does audio start before the sentence is computed?), :mod:`.trim` (which
-silences stay?), :mod:`.reply_speech` (the loop over a reply's chunks), then :mod:`.stream`, the LiveKit TTS.
+silences stay?), :mod:`.reply_speech` (the loop over a reply's chunks), then :mod:`.piper_tts`, the LiveKit TTS.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .chunker import Chunk, Chunker, Limits
+from .chunker import Chunk, Chunker, ChunkLimits
 from .normalize import speakable
 
 if TYPE_CHECKING:
+    from .piper_tts import DEFAULT_VOICE, PiperTTS
     from .reply_speech import TimedChunk
-    from .stream import DEFAULT_VOICE, PiperTTS
     from .synthesizer import AudioChunk, Delivery, Stop, Synthesizer
     from .vits import Voice
     from .vits_windows import LOW_LATENCY_FRAMES, UNDER_LOAD_FRAMES
@@ -25,7 +25,7 @@ else:
         __name__,
         {
             "reply_speech": ("TimedChunk",),
-            "stream": ("DEFAULT_VOICE", "PiperTTS"),
+            "piper_tts": ("DEFAULT_VOICE", "PiperTTS"),
             "synthesizer": ("AudioChunk", "Delivery", "Stop", "Synthesizer"),
             "vits": ("Voice",),
             "vits_windows": ("LOW_LATENCY_FRAMES", "UNDER_LOAD_FRAMES"),
@@ -38,9 +38,9 @@ __all__ = [
     "UNDER_LOAD_FRAMES",
     "AudioChunk",
     "Chunk",
+    "ChunkLimits",
     "Chunker",
     "Delivery",
-    "Limits",
     "PiperTTS",
     "Stop",
     "Synthesizer",

@@ -55,7 +55,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChunkLimits:
     """When text without punctuation is cut. Words are runs of non-space characters."""
 
     breath_words: int = 7
@@ -69,7 +69,7 @@ class Limits:
     gives no audio before it has finished."""
 
 
-FEW = Limits(breath_words=3, breath_min_words=3, low_buffer_words=4)
+FEW = ChunkLimits(breath_words=3, breath_min_words=3, low_buffer_words=4)
 """For a reply that is late: three or four words, if their audio lasts until that of the next ones is there."""
 
 
@@ -88,8 +88,8 @@ class Chunker:
     Chunk(text='Dr. Smith kn', joined=False)
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: ChunkLimits | None = None) -> None:
+        self._limits = limits or ChunkLimits()
         self._buffer = ""
         self._closed = False
         self._first = True

@@ -36,8 +36,8 @@ _CONVERTER = "openvino.tools.ovc"
 FLOW_FRAMES = 96
 """What a run of the flow gives in mid-sentence: a longer run is hardly cheaper a frame."""
 ENCODER_PHONEMES = (128, 256, 480)
-"""Widths of the phoneme encoder, in phoneme ids: 480 for the longest chunk (``Limits.max_chars``). A longer sentence
-runs on onnxruntime."""
+"""Widths of the phoneme encoder, in phoneme ids: 480 for the longest chunk (``ChunkLimits.max_chars``). A longer
+sentence runs on onnxruntime."""
 LATENTS_AGREE_DB, SAMPLES_AGREE_DB = 30.0, 25.0
 """A voice stays in float32 if bfloat16 differs by more than this: the latents differ by 42 to 46 dB and the decoder's
 samples by 40 dB with the embedded voice."""

@@ -15,7 +15,7 @@ from .. import trace
 from ..audio.samples import Int16
 from ..budget.latency_policy import few_words_first
 from ..clock import Clock
-from .chunker import FEW, Chunk, Chunker, Limits
+from .chunker import FEW, Chunk, Chunker, ChunkLimits
 from .normalize import speakable
 from .synthesizer import AudioChunk
 from .trim import SilenceTrimmer
@@ -39,11 +39,11 @@ class TimedChunk:
 
 
 class ChunkSource(Protocol):
-    """What a reply is spoken with: a :class:`~.stream.PiperTTS`."""
+    """What a reply is spoken with: a :class:`~.piper_tts.PiperTTS`."""
 
     language: str
     """espeak's name of the voice's language."""
-    limits: Limits
+    limits: ChunkLimits
     clock: Clock
 
     @property

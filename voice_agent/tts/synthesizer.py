@@ -82,7 +82,7 @@ class AudioChunk:
 
 
 class Synthesizer(Protocol):
-    """What a :class:`~.stream.PiperTTS` speaks with: a :class:`~.vits.Voice`, or one that many calls share."""
+    """What a :class:`~.piper_tts.PiperTTS` speaks with: a :class:`~.vits.Voice`, or one that many calls share."""
 
     def speak(
         self, text: str, delivery: Delivery | None = None, *, low_latency: bool = True, stop: Stop | None = None

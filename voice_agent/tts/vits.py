@@ -3,7 +3,7 @@
 Text -> phonemes (:mod:`.phonemes`) -> ``z_p`` of a sentence (the text encoder) -> ``z`` and samples in overlapping
 windows (:mod:`.vits_windows`), on the three parts of Piper's graph (:mod:`.vits_split`).
 
-Every method blocks; :mod:`.stream` calls them on a thread. Several threads may use one voice: it keeps nothing of a
+Every method blocks; :mod:`.piper_tts` calls them on a thread. Several threads may use one voice: it keeps nothing of a
 text, onnxruntime's sessions allow it, and espeak has a lock. A :class:`~.synthesizer.Stop` that another thread sets
 ends the work at the model's current operator (a few milliseconds), with OpenVINO at the end of a window (15 ms).
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, ModelError, SpeechError
-from ..onnx_tools.session import open_session, session_options
+from ..onnx_tools.onnx_session import open_session, session_options
 from ..runtime.malloc import trim_heap
 from . import openvino_backend as openvino
 from . import vits_split

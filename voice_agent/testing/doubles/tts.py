@@ -10,7 +10,7 @@ import numpy as np
 
 from ...clock import SYSTEM, Clock
 from ...errors import SpeechError
-from ...tts import AudioChunk, Delivery, Limits, PiperTTS, Stop, TimedChunk
+from ...tts import AudioChunk, ChunkLimits, Delivery, PiperTTS, Stop, TimedChunk
 from .deviations import Deviations
 from .synthetic_speech import spoken
 
@@ -50,7 +50,7 @@ class ScriptedTTS(PiperTTS):
         *,
         first_s: float = FIRST_S,
         fails_on: str | None = None,
-        limits: Limits | None = None,
+        limits: ChunkLimits | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(limits=limits, clock=clock)

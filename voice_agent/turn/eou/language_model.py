@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...onnx_tools.session import open_session, session_options
+from ...onnx_tools.onnx_session import open_session, session_options
 from ...runtime.malloc import trim_heap
 from .gguf import Gguf
 from .lm_graph import POSITIONS, llama, shape_of_past

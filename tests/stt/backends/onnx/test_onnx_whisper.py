@@ -13,7 +13,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from voice_agent.audio.files import read_audio
 from voice_agent.config import models
-from voice_agent.onnx_tools.session import session_options
+from voice_agent.onnx_tools.onnx_session import session_options
 from voice_agent.stt.backends.base import WhisperBackend
 from voice_agent.stt.backends.ctranslate2 import Ct2Whisper
 from voice_agent.stt.backends.onnx import onnx_whisper

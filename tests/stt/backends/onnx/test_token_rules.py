@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from voice_agent.onnx_tools.session import session_options
+from voice_agent.onnx_tools.onnx_session import session_options
 from voice_agent.stt.backends.onnx.token_rules import LEAST, Best, Rules
 from voice_agent.stt.backends.onnx.whisper_graph import Network, best
 

@@ -23,7 +23,7 @@ from ..clock import SYSTEM, Clock
 from ..config import models
 from ..errors import VoiceAgentError
 from ..livekit_compat.streams import TtsStream
-from .chunker import Chunker, Limits
+from .chunker import Chunker, ChunkLimits
 from .reply_speech import ReplySpeech, TimedChunk
 from .synthesizer import Delivery, Stop, Synthesizer
 from .vits import Voice, check_backend, load_config, speaker_id
@@ -47,7 +47,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         *,
         speaker: int | None = None,
         length_scale: float | None = None,
-        limits: Limits | None = None,
+        limits: ChunkLimits | None = None,
         loaded: Synthesizer | None = None,
         backend: str = "onnx",
         clock: Clock = SYSTEM,
@@ -64,7 +64,7 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         self.language: str = config.espeak_voice
         self._name = Path(voice).stem if str(voice).endswith(".onnx") else str(voice)
         self._delivery = Delivery(speaker=speaker, length_scale=length_scale)
-        self.limits, self.clock = limits or Limits(), clock
+        self.limits, self.clock = limits or ChunkLimits(), clock
         self._backend = backend
         self._voice = loaded
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
