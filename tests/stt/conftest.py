@@ -3,52 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from voice_agent.audio.files import read_audio
 from voice_agent.config import models
-from voice_agent.stt import WhisperEngine
+from voice_agent.stt import FastWhisperSTT, WhisperEngine
 
-Int16 = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A recording, 16 kHz mono, with its true words."""
-
-    name: str
-    pcm: Int16
-    text: str
-    end_s: float
-    synthetic: bool
-
-    @property
-    def float32(self) -> npt.NDArray[np.float32]:
-        return self.pcm.astype(np.float32) / 32768.0
+from .recorded_clips import Int16, RecordedClip
 
 
 @pytest.fixture(scope="session")
-def clips(speech: Path) -> dict[str, Clip]:
+def clips(speech: Path) -> dict[str, RecordedClip]:
     found = {}
     for path in sorted(speech.glob("*.json")):
         info = json.loads(path.read_text())
         if isinstance(info, dict):
             audio = read_audio(speech / info["file"])
             assert audio.sample_rate == 16_000
-            found[path.stem] = Clip(path.stem, audio.samples, info["text"], info["end_s"], info["synthetic"])
+            found[path.stem] = RecordedClip(path.stem, audio.samples, info["text"], info["end_s"], info["synthetic"])
     assert len(found) >= 9
     return found
 
 
 @pytest.fixture(scope="session")
-def read(clips: dict[str, Clip]) -> list[Clip]:
+def read(clips: dict[str, RecordedClip]) -> list[RecordedClip]:
     """The clips read by a person."""
     return [clip for clip in clips.values() if not clip.synthetic]
 
@@ -58,6 +41,14 @@ def engine() -> Iterator[WhisperEngine]:
     """tiny.en, used from one thread at a time, as everywhere."""
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(WhisperEngine, models.whisper("tiny.en")).result()
+
+
+@pytest.fixture
+async def whisper(engine: WhisperEngine) -> AsyncIterator[FastWhisperSTT]:
+    """A streaming STT on the shared engine."""
+    made = FastWhisperSTT("tiny.en", engine=engine)
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,6 @@ from voice_agent.stt.whisper_stream import WhisperStream
 Int16 = npt.NDArray[np.int16]
 Kind = stt.SpeechEventType
 FASTER = 4.0  # than real time: passes still come in between
-
-
-class SpokenClip(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def pcm(self) -> Int16: ...
 
 
 @dataclass

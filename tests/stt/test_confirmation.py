@@ -16,7 +16,7 @@ from voice_agent.stt.backends.base import WhisperBackend
 from voice_agent.stt.backends.load_backend import load_backend
 from voice_agent.stt.confirmation import MORE_SPEECH_S
 
-from .word_errors import Float32, RecordedClip, word_errors
+from .recorded_clips import Float32, RecordedClip, word_errors
 
 
 def confirmed(engine: WhisperEngine, pcm: Float32, early: Hypothesis, speech_s: float) -> Hypothesis | None:

@@ -20,7 +20,7 @@ from voice_agent.stt.encoder_window import ENGLISH_WINDOW, MULTILINGUAL_WINDOW, 
 from voice_agent.stt.generation import TOKENS
 from voice_agent.stt.hypothesis import words_key
 
-from .word_errors import RecordedClip, word_errors
+from .recorded_clips import RecordedClip, word_errors
 
 Int16 = npt.NDArray[np.int16]
 

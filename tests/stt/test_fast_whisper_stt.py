@@ -1,28 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import numpy as np
 import pytest
 from livekit import rtc
 
 from voice_agent.errors import ModelError
-from voice_agent.stt import FastWhisperSTT, WhisperEngine
+from voice_agent.stt import FastWhisperSTT
 from voice_agent.stt.hypothesis import words_key
 from voice_agent.stt.pcm import mono
 
-from .stream_feed import Kind, SpokenClip
-
-
-@pytest.fixture
-async def whisper(engine: WhisperEngine) -> AsyncIterator[FastWhisperSTT]:
-    made = FastWhisperSTT("tiny.en", engine=engine)
-    yield made
-    await made.aclose()
+from .recorded_clips import RecordedClip
+from .stream_feed import Kind
 
 
 class TestRecognize:
-    async def test_the_whole_of_a_recording(self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip]) -> None:
+    async def test_the_whole_of_a_recording(self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip]) -> None:
         pcm = clips["ask01"].pcm
         frames = [
             rtc.AudioFrame(pcm[i : i + 3000].tobytes(), 16_000, 1, len(pcm[i : i + 3000]))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +11,10 @@ from voice_agent.stt.hypothesis import Word, words_key
 from voice_agent.stt.incremental import FREEZE_FROM_S, IncrementalDecoder, PassResult, boundary, common_words, join
 from voice_agent.stt.pcm import quietest
 
+from .recorded_clips import RecordedClip
+
 RATE = 16_000
 Float32 = npt.NDArray[np.float32]
-
-
-class Clip(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def float32(self) -> Float32: ...
 
 
 @pytest.mark.parametrize(
@@ -191,13 +185,13 @@ def decode_growing(engine: WhisperEngine, pcm: Float32, step_s: float) -> tuple[
     return last, [*windows, last.hypothesis.window_s], longest
 
 
-def joined(clips: list[Clip], times: int) -> tuple[Float32, str]:
+def joined(clips: list[RecordedClip], times: int) -> tuple[Float32, str]:
     pause = np.zeros(round(0.15 * RATE), np.float32)
     pcm = np.concatenate([np.concatenate([clip.float32, pause]) for clip in clips * times])
     return pcm, " ".join(clip.text for clip in clips * times)
 
 
-def test_the_cost_of_a_pass_does_not_grow_with_the_utterance(engine: WhisperEngine, read: list[Clip]) -> None:
+def test_the_cost_of_a_pass_does_not_grow_with_the_utterance(engine: WhisperEngine, read: list[RecordedClip]) -> None:
     pcm, truth = joined(read, 2)
     assert len(pcm) / RATE > 30
     last, windows, longest_s = decode_growing(engine, pcm, 1.0)

@@ -10,10 +10,11 @@ from voice_agent.stt import FastWhisperSTT, Hypothesis
 from voice_agent.stt.pass_scheduler import pass_is_due
 from voice_agent.stt.silence_endpointing import SilenceEndpointing
 
-from .stream_feed import FakeEngine, Kind, SpokenClip, finals, listening
+from .recorded_clips import RecordedClip
+from .stream_feed import FakeEngine, Kind, finals, listening
 
 
-async def test_passes_run_one_at_a_time_on_a_thread_of_their_own(clips: dict[str, SpokenClip]) -> None:
+async def test_passes_run_one_at_a_time_on_a_thread_of_their_own(clips: dict[str, RecordedClip]) -> None:
     engine = FakeEngine()
     whisper = FastWhisperSTT("quick", engine=engine)  # type: ignore[arg-type]
     async with listening(whisper) as feed:
@@ -27,7 +28,7 @@ async def test_passes_run_one_at_a_time_on_a_thread_of_their_own(clips: dict[str
     assert feed.texts(Kind.INTERIM_TRANSCRIPT) == ["who wrote it"]  # the same words are not sent again
 
 
-async def test_a_pass_that_waits_reads_all_that_has_arrived_by_its_start(clips: dict[str, SpokenClip]) -> None:
+async def test_a_pass_that_waits_reads_all_that_has_arrived_by_its_start(clips: dict[str, RecordedClip]) -> None:
     decoded_s: list[float] = []
 
     class Noting(FakeEngine):
@@ -52,7 +53,7 @@ async def test_a_pass_that_waits_reads_all_that_has_arrived_by_its_start(clips: 
     assert len(decoded_s) <= 2
 
 
-async def test_a_pass_that_starts_after_the_end_of_the_speech_decodes_nothing(clips: dict[str, SpokenClip]) -> None:
+async def test_a_pass_that_starts_after_the_end_of_the_speech_decodes_nothing(clips: dict[str, RecordedClip]) -> None:
     class Forgetful(SilenceEndpointing):
         forgot = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -15,18 +14,12 @@ from voice_agent.stt import FastWhisperSTT, WhisperEngine
 from voice_agent.stt.hypothesis import words_key
 from voice_agent.turn_events import UserTurn
 
-from .stream_feed import FakeEngine, HastyEngine, Int16, Kind, SpokenClip, StreamFeed, finals, listening
-
-
-@pytest.fixture
-async def whisper(engine: WhisperEngine) -> AsyncIterator[FastWhisperSTT]:
-    made = FastWhisperSTT("tiny.en", engine=engine)
-    yield made
-    await made.aclose()
+from .recorded_clips import RecordedClip
+from .stream_feed import FakeEngine, HastyEngine, Int16, Kind, StreamFeed, finals, listening
 
 
 class TestHearing:
-    async def test_a_sentence_from_start_to_end(self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip]) -> None:
+    async def test_a_sentence_from_start_to_end(self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip]) -> None:
         async with listening(whisper) as feed:
             await feed.push(clips["sense05"].pcm)
             await feed.until(finals(1))
@@ -41,7 +34,7 @@ class TestHearing:
         assert interims[0] != final
         assert all(a != b for a, b in itertools.pairwise(interims))
 
-    async def test_two_sentences_are_two_turns(self, engine: WhisperEngine, clips: dict[str, SpokenClip]) -> None:
+    async def test_two_sentences_are_two_turns(self, engine: WhisperEngine, clips: dict[str, RecordedClip]) -> None:
         turns: list[UserTurn] = []
         whisper = FastWhisperSTT("tiny.en", engine=engine, on_turn=turns.append)
         async with listening(whisper) as feed:
@@ -67,7 +60,7 @@ class TestHearing:
         ],
     )
     async def test_frames_of_any_shape(
-        self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip], rate: int, channels: int, sizes: tuple[int, ...]
+        self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip], rate: int, channels: int, sizes: tuple[int, ...]
     ) -> None:
         async with listening(whisper, rate=rate, channels=channels, sizes=sizes) as feed:
             await feed.push(resample(clips["ask03"].pcm, 16_000, rate))
@@ -77,7 +70,7 @@ class TestHearing:
 
     @pytest.mark.parametrize("name", ["silence", "white noise", "pink noise", "mains hum", "music", "breath"])
     async def test_what_is_no_speech_is_no_turn(
-        self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip], noises: dict[str, Int16], name: str
+        self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip], noises: dict[str, Int16], name: str
     ) -> None:
         async with listening(whisper) as feed:
             await feed.push(noises[name])
@@ -90,7 +83,7 @@ class TestHearing:
 
 
 class TestClosing:
-    async def test_closed_in_mid_sentence(self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip]) -> None:
+    async def test_closed_in_mid_sentence(self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip]) -> None:
         async with listening(whisper) as feed:
             await feed.push(clips["sense05"].pcm[:24_000])
         assert Kind.FINAL_TRANSCRIPT not in feed.kinds()
@@ -98,7 +91,7 @@ class TestClosing:
             await second.push(clips["ask02"].pcm)
             await second.until(finals(1))
 
-    async def test_a_cancelled_reader(self, whisper: FastWhisperSTT, clips: dict[str, SpokenClip]) -> None:
+    async def test_a_cancelled_reader(self, whisper: FastWhisperSTT, clips: dict[str, RecordedClip]) -> None:
         feed = StreamFeed(whisper.stream())
         reader = asyncio.create_task(feed.collect())
         await feed.push(clips["ask02"].pcm)
@@ -113,7 +106,7 @@ class TestClosing:
         assert feed.events == []
 
 
-async def test_a_pass_that_fails_is_reported_and_the_stream_goes_on(clips: dict[str, SpokenClip]) -> None:
+async def test_a_pass_that_fails_is_reported_and_the_stream_goes_on(clips: dict[str, RecordedClip]) -> None:
     engine = FakeEngine(failing=True)
     whisper = FastWhisperSTT("failing", engine=engine)  # type: ignore[arg-type]
     errors: list[stt.STTError] = []
@@ -132,7 +125,7 @@ async def test_a_pass_that_fails_is_reported_and_the_stream_goes_on(clips: dict[
     assert "out of memory" in str(errors[0].error)
 
 
-async def test_a_hasty_pass_is_not_the_last(clips: dict[str, SpokenClip]) -> None:
+async def test_a_hasty_pass_is_not_the_last(clips: dict[str, RecordedClip]) -> None:
     whisper = FastWhisperSTT("hasty", engine=HastyEngine())  # type: ignore[arg-type]
     async with listening(whisper) as feed:
         for end in range(20_000, 20_000 + 6 * 512, 512):  # for one of them the last pass in speech ends with the speech

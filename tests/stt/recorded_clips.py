@@ -1,26 +1,31 @@
-"""Recorded clips, and the word errors of a text."""
+"""Recorded clips with their true words, and the word errors of a text."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from voice_agent.stt.hypothesis import words_key
 
+Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
 
 
-class RecordedClip(Protocol):
+@dataclass(frozen=True, slots=True)
+class RecordedClip:
+    """A recording, 16 kHz mono. ``end_s``: end of the speech; ``synthetic``: not spoken by a person."""
+
+    name: str
+    pcm: Int16
+    text: str
+    end_s: float
+    synthetic: bool
+
     @property
-    def name(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def end_s(self) -> float: ...
-    @property
-    def float32(self) -> Float32: ...
+    def float32(self) -> Float32:
+        return self.pcm.astype(np.float32) / 32768.0
 
 
 def word_errors(heard: str, truth: str) -> int:
