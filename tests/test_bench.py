@@ -22,7 +22,7 @@ def part(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def rows(degradation: ModuleType, *flags: str) -> list[str]:
     parser = argparse.ArgumentParser()
     degradation.add(parser)
-    return [name for name, _ in degradation._wanted(parser.parse_args(flags))]
+    return [name for name, _ in degradation.wanted_rows(parser.parse_args(flags))]
 
 
 def test_rows_are_named_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

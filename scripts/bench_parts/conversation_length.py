@@ -1,10 +1,10 @@
-"""Is the first content as soon in turn 200 as in turn 2? With the embedded model, whose prompt costs 7 ms a token.
+"""Measures the time to the first content over a long conversation with the embedded model (7 ms a prompt token).
 
-Each turn asks a short question; the answer counts as spoken for as long as the model needs to read ahead, as it would
-while the voice speaks. "sliding" is the common way, for comparison: the oldest turn is dropped in every turn.
+Each turn asks a short question. The next turn starts when the model has finished its prefill, as it would while TTS
+speaks. For comparison, ``--sliding`` drops the oldest turn in every turn.
 
-Beside the time stands what explains it, by the server's own count: how many tokens of the prompt were not in its cache
-and had to be read, and how long one of them took. A busy machine shows in the latter, a lost cache in the former.
+Two counts of the server explain the times: the prompt tokens that were not in its cache, and the time of one of them. A
+lost cache shows in the first, a busy machine in the second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ QUESTIONS = (
 
 
 class SlidingWindow(ContextWindow):
-    """The oldest turn goes in every turn, as much as it takes."""
+    """Drops as many of the oldest turns as needed in every turn."""
 
     def view(self, ctx: llm.ChatContext) -> llm.ChatContext:
         items, view = list(ctx.items), llm.ChatContext.empty()
@@ -56,7 +56,7 @@ class SlidingWindow(ContextWindow):
 
 @dataclass(frozen=True, slots=True)
 class TurnTiming:
-    """One turn. ``prompt`` tokens were sent, ``read`` of them were not in the cache and took ``read_ms``."""
+    """One turn: ``prompt`` tokens were sent, ``read`` of them were not in the cache and took ``read_ms``."""
 
     turn: int
     first_ms: float
@@ -74,7 +74,7 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    def keep(one: TurnTiming) -> None:  # at once: whoever stops the run keeps it
+    def keep(one: TurnTiming) -> None:  # at once, so that a stopped run keeps it
         if args.out is not None:
             write_lines(args.out, [asdict(one)])
 
@@ -108,7 +108,7 @@ def table(asked: Sequence[TurnTiming]) -> str:
 async def converse(
     turns: int, tokens: int, sliding: bool, keep: Callable[[TurnTiming], None]
 ) -> tuple[list[TurnTiming], int]:
-    """What each turn came to, and how often was dropped."""
+    """The timing of each turn, and how often turns were dropped."""
     patient = RequestDeadlines(first_content_s=120, stall_s=120, total_s=240)
     end = resolve(LlmConfig(spec="embedded"), provider_key)
     with contextlib.ExitStack() as stack:

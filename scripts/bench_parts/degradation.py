@@ -1,172 +1,37 @@
-"""What is done when a turn is late: each rung alone and all together, against a double with a heavy tail.
+"""Measures the degradation steps, each alone and all together, against a double of a provider with a heavy tail.
 
-Real: the session, the turn policy, the clients, the hedge, the chunks, the ledger. Doubled: user, ears, voice and the
+Real: the session, the turn policy, the LLM clients, the hedge, the chunker, the ledger. Doubles: user, STT, TTS and the
 providers, whose times are drawn. Virtual time: the same figures on any machine. ``--real N``: N turns in real time
-instead, with the real Whisper and Piper and the double in a process of its own (rows "nothing" and "all", or those
-that ``--rows`` names).
+instead, with the real Whisper and Piper and the provider's double in its own process (rows "nothing" and "all", or
+those that ``--rows`` names).
 
-What has been measured is kept at once, a line each in DIR/degradation.jsonl: stop it, and ``--resume`` measures
-the rest. ``--table`` prints what is kept. More than one row prints one table: virtual and real rows under one another.
+Results are kept at once, one line each in DIR/degradation.jsonl: after a stop, ``--resume`` measures the rest.
+``--table`` prints the kept results. Rows of virtual and real time are printed in one table.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
-import re
 import signal
 import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from tables import markdown, ms, percentile, write_lines
+from degradation_cases import ALL, CALL_TURNS, LONG_STARTS, QUESTIONS, SCENARIOS, SLOW, Case
+from degradation_results import REAL, ResultsFile, RowResult
 
 from voice_agent.clock import Clock
 from voice_agent.config import Config, FlagValue, load
 from voice_agent.errors import UsageError
 from voice_agent.testing.doubles import Reply, ScriptError, conversation, run
 from voice_agent.testing.doubles.conversation import Conversation, real_conversation
-
-OFF: Mapping[str, FlagValue] = {
-    "degradation.hedge": False, "degradation.small_first": False, "degradation.acknowledge": False,
-    "degradation.degrade": False,
-    "degradation.breaker": False,
-}  # fmt: skip
-TAIL = "sim:ttft=lognormal(170ms,0.4),stall=5%x3s,tps=2314"
-SLOW = "sim:ttft=lognormal(420ms,0.2),tps=59"
-OUT = "sim:ttft=170ms,error=503"
-GOOD = "sim:ttft=lognormal(170ms,0.4),tps=2314"
-ALL = "all (default)"
-CALL_TURNS = 100
-"""Turns of one call; each call has draws and a history of its own."""
-QUESTIONS = (
-    "What is the weather like today?", "Please book a table for two.", "How far is it to the station?",
-    "I would like to change my order.", "Where can I buy a ticket?", "Tell me about the old bridge.",
-)  # fmt: skip
-
-
-LONG_STARTS = (
-    "The old bridge over the wide river was built by the people of this town about a hundred years ago.",
-    "You can take the number five bus from the corner of the main street to the station every ten minutes.",
-)
-"""What the slow model says: canned replies begin with a short clause, which no rung can make shorter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One row: a scenario's models, and what is switched on."""
-
-    name: str
-    llm: str
-    on: Mapping[str, FlagValue] = field(default_factory=dict)
-    share: int = 1
-    """Of the turns asked for, one in so many is enough."""
-
-    @property
-    def short(self) -> str:
-        """The name without its number and what is said in brackets: ``all`` of ``all (default)``."""
-        return re.sub(r"^\d+ | \(.*\)$", "", self.name)
-
-
-def _on(*names: str, **more: FlagValue) -> dict[str, FlagValue]:
-    only = {f"degradation.{name}": True for name in names}
-    return {**OFF, **only, **{k.replace("__", "."): v for k, v in more.items()}}
-
-
-SCENARIOS: Mapping[str, tuple[str, tuple[Case, ...]]] = {
-    "tail": (
-        "5 % of the requests stall for 3 s; time to first token log-normal around 170 ms (sigma 0.4); 2,314 tok/s",
-        (
-            Case("nothing", TAIL, _on()),
-            Case("1 hedge", TAIL, _on("hedge")),
-            Case("2 smaller first chunk", TAIL, _on("small_first")),
-            Case("3 acknowledge", TAIL, _on("acknowledge")),
-            Case("4 degrade", TAIL, _on("degrade")),
-            Case("5 give up after 2 s", TAIL, _on("breaker", degradation__give_up_ms=2000)),
-            Case(ALL, TAIL, {}),
-        ),
-    ),
-    "slow": (
-        "a slow model: log-normal around 420 ms (sigma 0.2), 59 tok/s; second provider: 170 ms, 2,314 tok/s",
-        (
-            Case("nothing", SLOW, _on(), 10),
-            Case("2 smaller first chunk", SLOW, _on("small_first"), 10),
-            Case("4 degrade to the second provider", SLOW, _on("degrade", llm__hedge=GOOD), 10),
-            Case(ALL, SLOW, {"llm.hedge": GOOD}, 10),
-        ),
-    ),
-    "outage": (
-        "the first provider answers 503 after 170 ms; second provider: log-normal around 170 ms, 2,314 tok/s",
-        (
-            Case("nothing", OUT, _on(), 10),
-            Case("5 breaker", OUT, _on("breaker"), 10),
-            Case("second provider, no breaker", OUT, _on("hedge", llm__hedge=GOOD), 10),
-            Case(ALL, OUT, {"llm.hedge": GOOD}, 10),
-        ),
-    ),
-}
-
-
-@dataclass(slots=True)
-class Found:
-    """What the turns of one row came to. Times in seconds."""
-
-    answers: list[float] = field(default_factory=list)
-    firsts: list[float] = field(default_factory=list)
-    turns: int = 0
-    failed: int = 0
-    gaps: int = 0
-    cut_offs: int = 0
-    degradation_steps: Counter[str] = field(default_factory=lambda: Counter[str]())
-    counts: Counter[str] = field(default_factory=lambda: Counter[str]())
-
-    def add(self, other: Found) -> None:
-        self.answers += other.answers
-        self.firsts += other.firsts
-        self.turns += other.turns
-        self.failed += other.failed
-        self.gaps += other.gaps
-        self.cut_offs += other.cut_offs
-        self.degradation_steps += other.degradation_steps
-        self.counts += other.counts
-
-    @property
-    def extra_share(self) -> float:
-        needed = self.counts["tokens"] - self.counts["extra_tokens"]
-        return self.counts["extra_tokens"] / needed if needed else 0.0
-
-    def line(self) -> dict[str, Any]:
-        """As JSON; :meth:`of` reads it back."""
-        return {**asdict(self), "rungs": dict(self.degradation_steps), "counts": dict(self.counts)}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Found:
-        known = {name: row[name] for name in ("answers", "firsts", "turns", "failed", "gaps", "cut_offs")}
-        return cls(**known, degradation_steps=Counter(row["rungs"]), counts=Counter(row["counts"]))
-
-    def cells(self, name: str) -> list[object]:
-        p50, p95, p99 = (percentile(self.answers, q) for q in (50, 95, 99))
-        return [
-            name, self.turns, ms(p50), ms(p95), ms(p99), ms(percentile(self.firsts, 99)), self.failed,
-            f"{100 * self.counts['hedged'] / max(1, self.counts['answers']):.1f} %", f"{100 * self.extra_share:.1f} %",
-            self.counts["trials"], self.degradation_steps["acknowledge"],
-            self.degradation_steps["small_first"], self.gaps,
-        ]  # fmt: skip
-
-
-HEAD = [
-    "rungs", "turns", "P50", "P95", "P99", "P99 first sound", "failed", "requests hedged", "extra tokens",
-    "trials", "acknowledged", "small first", "gaps",
-]  # fmt: skip
-
 
 KEPT = "degradation.jsonl"
 
@@ -184,8 +49,8 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    kept = Kept(args.out / KEPT)
-    todo = [] if args.table else list(_wanted(args))
+    kept = ResultsFile(args.out / KEPT)
+    todo = [] if args.table else list(wanted_rows(args))
     if not args.resume:
         kept.forget(name for name, _ in todo)
     stopped = False
@@ -204,8 +69,8 @@ def run_bench(args: argparse.Namespace) -> int:
     return 130 if stopped else 0
 
 
-def _wanted(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
-    """Scenario and row of each. Raises UsageError for a name that no row has."""
+def wanted_rows(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
+    """The name and the case of each selected row. Raises UsageError for an unknown row."""
     names = [part.strip() for part in args.rows.split(",")] if args.rows else []
     cases = {name: SCENARIOS[name][1] for name in args.scenario.split(",")}
     known = dict.fromkeys(short for some in cases.values() for case in some for short in (case.name, case.short))
@@ -219,58 +84,8 @@ def _wanted(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
                 yield f"{scenario}/{case.name}" + (REAL if args.real is not None else ""), case
 
 
-class Kept:
-    """What has been measured, a line a call (real time: a turn), by row; ``found``: added up."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[dict[str, Any]] = []
-        self.found: dict[str, Found] = {}
-        if path.exists():
-            for line in map(json.loads, path.read_text().splitlines()):
-                self._take(line)
-
-    def _take(self, line: dict[str, Any]) -> None:
-        self.lines.append(line)
-        self.found.setdefault(line["row"], Found()).add(Found.of(line))
-
-    def add(self, row: str, seed: int, found: Found) -> None:
-        """Written at once: whoever stops the run keeps it."""
-        self._take({"row": row, "seed": seed, **found.line()})
-        write_lines(self.path, self.lines[-1:])
-
-    def forget(self, rows: Iterable[str]) -> None:
-        gone = set(rows)
-        lines = [line for line in self.lines if line["row"] not in gone]
-        if len(lines) == len(self.lines):
-            return
-        self.path.unlink()
-        write_lines(self.path, lines)
-        self.lines, self.found = [], {}
-        for line in lines:
-            self._take(line)
-
-    def calls(self, row: str) -> dict[int, int]:
-        """Seed -> turns of that call."""
-        return {line["seed"]: line["turns"] for line in self.lines if line["row"] == row}
-
-    def tables(self) -> str:
-        """One for each scenario, rows in the order of the scenario, virtual before real."""
-        out = []
-        for scenario, (about, cases) in SCENARIOS.items():
-            names = [f"{scenario}/{case.name}{how}" for how in ("", REAL) for case in cases]
-            rows = [self.found[name].cells(name.split("/", 1)[1]) for name in names if name in self.found]
-            if rows:
-                out.append(f"{about}; ms from the end of speech to the first sound\n\n{markdown(HEAD, rows)}\n")
-        return "\n".join([*out, f"Simulated: {SIMULATED}. Lines: {self.path}"])
-
-
-REAL = ", real time"
-SIMULATED = "user, ears, voice, provider and time; in rows of real time: the provider, and the user (a Piper voice)"
-
-
-def virtual(case: Case, turns: int, jobs: int, kept: Kept, row: str) -> None:
-    """``turns`` in calls of CALL_TURNS, each in a run of its own; those that are kept already are not run again."""
+def virtual(case: Case, turns: int, jobs: int, kept: ResultsFile, row: str) -> None:
+    """``turns`` in calls of CALL_TURNS, each with its own seed; calls that are in ``kept`` are not run again."""
     sizes = {seed: min(CALL_TURNS, turns - start) for seed, start in enumerate(range(0, turns, CALL_TURNS), 1)}
     done = kept.calls(row)
     with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
@@ -286,12 +101,12 @@ def virtual(case: Case, turns: int, jobs: int, kept: Kept, row: str) -> None:
             raise
 
 
-def call(case: Case, seed: int, turns: int) -> Found:
+def call(case: Case, seed: int, turns: int) -> RowResult:
     """One call in virtual time."""
     warnings.simplefilter("ignore")
-    logging.disable(logging.ERROR)  # failures are what some rows are about
+    logging.disable(logging.ERROR)  # some rows measure failures
 
-    async def main(clock: Clock) -> Found:
+    async def main(clock: Clock) -> RowResult:
         replies = _long_starts if case.llm == SLOW else None
         async with conversation(clock, settings(case, seed), replies=replies) as talk:
             return await spoken(talk, turns)
@@ -303,8 +118,8 @@ def _long_starts(user_text: str) -> Reply:
     return Reply(LONG_STARTS[zlib.crc32(user_text.encode()) % len(LONG_STARTS)])
 
 
-def real(case: Case, turns: int, kept: Kept, row: str) -> None:
-    """One call in real time, with the real models; the provider is simulated. Resumed: a further call for the rest."""
+def real(case: Case, turns: int, kept: ResultsFile, row: str) -> None:
+    """One call in real time, with the real models and a simulated provider. Resumed: a further call for the rest."""
     done = kept.found[row].turns if row in kept.found else 0
     if done >= turns:
         return
@@ -312,7 +127,8 @@ def real(case: Case, turns: int, kept: Kept, row: str) -> None:
 
     async def main() -> None:
         async with real_conversation(settings(case, seed)) as talk:
-            # Whisper's "Where can I buy a ticket" is judged unfinished: its wait is the turn's, not the model's.
+            # The end-of-turn model takes Whisper's "Where can I buy a ticket" for unfinished: its wait is not the
+            # LLM's.
             questions = [q for q in QUESTIONS if not q.startswith("Where can")]
             await spoken(talk, turns - done, questions, lambda one: kept.add(row, seed, one))
 
@@ -323,8 +139,8 @@ def settings(case: Case, seed: int) -> Config:
     def seeded(value: FlagValue, by: int) -> FlagValue:
         return f"{value},seed={by}" if isinstance(value, str) and value.startswith("sim:") else value
 
-    # Short answers, so that two thousand of them take minutes; only the first words are timed. Of a slow model longer
-    # ones: whether a gap follows the first words is seen in the next.
+    # Short answers, so that two thousand turns take minutes; only the first words are timed. Longer ones of a slow
+    # model: a gap after the first words shows in the next ones.
     tokens = 26 if "tps=59" in case.llm else 8
     flags: dict[str, FlagValue] = {"llm.max_completion_tokens": tokens, **case.on}
     flags = {key: seeded(value, 1000 + seed) for key, value in flags.items()}
@@ -335,11 +151,12 @@ async def spoken(
     talk: Conversation,
     turns: int,
     questions: Sequence[str] = QUESTIONS,
-    each: Callable[[Found], None] = lambda _: None,
-) -> Found:
-    """The user asks ``turns`` questions; each is answered, or given up, before the next. Failed: also not heard."""
+    each: Callable[[RowResult], None] = lambda _: None,
+) -> RowResult:
+    """The user asks ``turns`` questions, each after the answer to the last. A question that STT misses counts as
+    failed."""
     model = talk.pipeline.llm
-    total, counted = Found(), Counter(asdict(model.snapshot()))
+    total, counted = RowResult(), Counter(asdict(model.snapshot()))
     for number in range(turns):
         found = await _turn(talk, questions[number % len(questions)])
         counts = Counter(asdict(model.snapshot()))
@@ -349,8 +166,8 @@ async def spoken(
     return total
 
 
-async def _turn(talk: Conversation, question: str) -> Found:
-    found = Found(turns=1)
+async def _turn(talk: Conversation, question: str) -> RowResult:
+    found = RowResult(turns=1)
     try:
         turn = await talk.say(question)
     except ScriptError as error:
@@ -359,7 +176,7 @@ async def _turn(talk: Conversation, question: str) -> Found:
         return found
     found.failed = int(turn.error is not None)
     found.cut_offs, found.gaps = int(turn.cut_off), turn.audio_gaps
-    found.degradation_steps.update(list(turn.degradation))
+    found.steps.update(list(turn.degradation))
     if turn.counts_for_latency and turn.voice_to_voice_ms is not None:
         found.answers.append(turn.voice_to_voice_ms / 1000)
         heard_ms = turn.voice_to_voice_ms if turn.acknowledged_ms is None else turn.acknowledged_ms
