@@ -100,7 +100,7 @@ class Running:
         access = LiveKitAccess(server.url, server.key, Secret(server.secret))
         self.notes: list[str] = []
         self.worker = Worker(
-            config, access, agent_name=AGENT, listen=Listen(port=0), full=False, progress=self.notes.append
+            config, access, agent_name=AGENT, listen=Listen(port=0), limited=False, progress=self.notes.append
         )
         self.error: BaseException | None = None
         self._ended: asyncio.Event | None = None
@@ -110,9 +110,9 @@ class Running:
         self._thread.start()
 
     @property
-    def shared(self) -> ModelPool:
-        assert self.worker.shared is not None
-        return self.worker.shared
+    def models(self) -> ModelPool:
+        assert self.worker.models is not None
+        return self.worker.models
 
     def wait(self) -> None:
         assert self._registered.wait(90), f"the worker did not register: {self.error or self.notes}"
@@ -262,22 +262,22 @@ class Provider:
 @pytest.fixture
 def long_answers(running: Running) -> Iterator[None]:
     """The calls that begin during the test get answers of more than half a minute."""
-    whole = running.shared.endpoint
+    whole = running.models.endpoint
     with SimServer(parse_spec("sim:ttft=170ms,tps=2314,reply=long")) as server:
-        running.shared.endpoint = dataclasses.replace(whole, base_url=server.base_url)
+        running.models.endpoint = dataclasses.replace(whole, base_url=server.base_url)
         try:
             yield
         finally:
-            running.shared.endpoint = whole
+            running.models.endpoint = whole
 
 
 @pytest.fixture
 async def provider(running: Running) -> AsyncIterator[Provider]:
     """The language model of the calls that begin during the test."""
-    whole = running.shared.endpoint
+    whole = running.models.endpoint
     async with Provider(whole.base_url).serving() as between:
-        running.shared.endpoint = dataclasses.replace(whole, base_url=between.base_url)
+        running.models.endpoint = dataclasses.replace(whole, base_url=between.base_url)
         try:
             yield between
         finally:
-            running.shared.endpoint = whole
+            running.models.endpoint = whole

@@ -16,6 +16,7 @@ from tests.support.livekit_server import LiveKitServer
 from voice_agent import meter
 from voice_agent.audio.resampling import resample
 from voice_agent.config import MeterConfig
+from voice_agent.livekit_compat import room_output
 from voice_agent.stt.decoder import WhisperEngine
 
 from .conftest import Clip, Join, Provider, Running, ask, with_room
@@ -47,6 +48,17 @@ async def test_a_conversation(join: Join, clip: Callable[[str], Clip]) -> None:
         assert row["agent_text"] == theirs[0].strip()
         assert row["voice_to_voice_ms"] == pytest.approx(sum(row["spans_ms"].values()), abs=0.11)
         assert first * 1000 > row["voice_to_voice_ms"], "the room's way comes on top of what the ledger knows"
+
+
+async def test_a_release_without_our_outputs_base_is_heard_and_measured(
+    join: Join, clip: Callable[[str], Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiveKit's own output is used then."""
+    monkeypatch.setattr(room_output, "available", lambda: False)
+    async with join(attributes={"voice_agent.ledger": "1"}) as heard:
+        assert await ask(heard, clip("ask03")) is not None
+        await heard.until(lambda: heard.rows)
+        assert heard.rows[0]["voice_to_voice_ms"] > 0
 
 
 async def test_the_ledger_is_not_for_strangers(join: Join, clip: Callable[[str], Clip]) -> None:
@@ -240,8 +252,8 @@ class BrokenEngine:
 async def test_an_stt_that_fails_is_apologised_for_and_the_call_goes_on(
     join: Join, running: Running, clip: Callable[[str], Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = BrokenEngine(running.shared.engine("en"))
-    monkeypatch.setattr(running.shared, "engine", lambda language, model=None: broken)
+    broken = BrokenEngine(running.models.engine("en"))
+    monkeypatch.setattr(running.models, "engine", lambda language, model=None: broken)
     async with join() as heard:
         assert await ask(heard, clip("ask02")) is not None, "nobody said a word"
         agent = heard.caller.agent
@@ -298,11 +310,11 @@ async def test_a_call_survives_a_short_break_of_the_network(
 
 async def test_several_rooms_share_the_models(join: Join, running: Running, clip: Callable[[str], Clip]) -> None:
     """Three at once, each with another question: everybody gets an answer, and no call hears another's words."""
-    engine = running.shared.engine("en")
+    engine = running.models.engine("en")
     async with join() as one, join() as two, join() as three:
         calls = {"ask03": one, "ask02": two, "ask04": three}
         replies = await asyncio.gather(*(ask(heard, clip(name), 20) for name, heard in calls.items()))
         assert all(reply is not None for reply in replies)
         mine = {name: " ".join(text for who, text, final in heard.said if final) for name, heard in calls.items()}
         assert ["France" in text for text in mine.values()] == [True, False, False]
-    assert running.shared.engine("en") is engine
+    assert running.models.engine("en") is engine

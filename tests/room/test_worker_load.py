@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from voice_agent.config import RoomConfig
-from voice_agent.room.worker import FULL, told
+from voice_agent.room.worker import FULL, reported_load
 from voice_agent.room.worker_load import LATE_S, CoresUsed, load
 
 ROOM = RoomConfig(calls_per_core=4)
@@ -33,9 +33,9 @@ def test_a_late_stt_makes_the_machine_full() -> None:
 def test_the_server_sends_calls_until_the_machine_is_full(calls: int) -> None:
     target_load = 0.7  # from there on livekit-server sends none
     now = load(RoomConfig(max_calls=8), calls, 8.0, CoresUsed(0.0, 0.0), 0.0)
-    assert (told(now, full=True) < target_load) is (calls < 8)
-    assert (told(now, full=True) >= FULL) is (calls == 8)
-    assert told(now, full=False) < target_load, "without a limit it always takes another one"
+    assert (reported_load(now, limited=True) < target_load) is (calls < 8)
+    assert (reported_load(now, limited=True) >= FULL) is (calls == 8)
+    assert reported_load(now, limited=False) < target_load, "without a limit it always takes another one"
 
 
 def test_a_limit_is_kept() -> None:

@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
             access,
             agent_name=getattr(args, "agent_name", ""),
             listen=Listen(args.host, args.port, args.metrics_port),
-            full=args.mode == "start",
+            limited=args.mode == "start",
             tools=agent.tools,
             # A connection belongs to the loop of its call, so each call gets servers of its own.
             mcp=(lambda: load_agent(args, config).mcp) if agent.mcp else tuple,

@@ -5,7 +5,7 @@ test (tests/livekit_compat) looks for each name in the installed release, and fo
 
 - ``streams``: what a stage reads and writes (LiveKit's STT, TTS, LLM and VAD streams)
 - ``speech``: which speech a generation is for, and when it is scheduled
-- ``output``, ``transcription``: LiveKit's audio output into a room, and the words beside it
+- ``room_output``, ``transcription``: LiveKit's audio output into a room, and the words beside it
 - ``ffi``: events of the native library, and how it is started
 - ``inference``: request fields that a model refuses
 - ``httpx_pool``: the connections under an HTTP client

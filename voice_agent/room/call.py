@@ -17,7 +17,7 @@ from ..budget.ledger import Turn
 from ..budget.turn_verdict import Budget
 from ..clock import SYSTEM, Clock
 from ..config import Config
-from ..livekit_compat import output as livekit_output
+from ..livekit_compat import room_output as livekit_output
 from ..livekit_compat.ffi import route_room
 from ..livekit_compat.transcription import skip_speaking_rate
 from ..pipeline.hooks import PipelineHooks
@@ -128,7 +128,7 @@ class UserInput:
 async def open_call(
     ctx: JobContext,
     config: Config,
-    shared: ModelPool,
+    models: ModelPool,
     *,
     tools: Sequence[Any] = (),
     mcp: Sequence[Any] = (),
@@ -140,7 +140,7 @@ async def open_call(
     connecting = asyncio.create_task(ctx.connect())
     async with (
         open_session(
-            config, on_turn=reports.closed, tools=tools, mcp=mcp, shared=shared, hooks=hooks, clock=clock
+            config, on_turn=reports.closed, tools=tools, mcp=mcp, shared=models, hooks=hooks, clock=clock
         ) as pipeline,
         contextlib.AsyncExitStack() as ending,
     ):
@@ -155,7 +155,7 @@ async def open_call(
             ending.enter_context(keypad_of(room, session, user.keys, wait_s=config.room.dtmf_wait_s))
         await pipeline.start(
             room=room,
-            room_options=_room_options(config, user, published, many_calls=shared.under_load()),
+            room_options=_room_options(config, user, published, many_calls=models.under_load()),
             record=False,
             session_host=config.room.remote_session,
         )

@@ -18,7 +18,7 @@ from livekit import rtc
 
 from ..audio.timeline import AUDIBLE
 from ..clock import SYSTEM, Clock
-from ..livekit_compat.output import ParticipantOutput
+from ..livekit_compat.room_output import ParticipantOutput
 from .track import publish_options
 
 SAMPLE_RATE = 24_000

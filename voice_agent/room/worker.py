@@ -14,19 +14,19 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from livekit import api
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest, tokenize
 from livekit.agents.telemetry.loop_monitor import ENV_WARN_THRESHOLD_MS
-from livekit.agents.telemetry.metrics import job_ended, job_started
 from livekit.agents.utils.hw import get_cpu_monitor
 from livekit.agents.worker import ServerEnvOption
 
 from ..clock import SYSTEM, Clock
 from ..config import Config, environment_default
-from ..errors import ConfigError, VoiceAgentError
+from ..errors import VoiceAgentError
 from ..livekit_compat.ffi import route_events, start_library
 from ..livekit_compat.startup import check as check_dependencies
 from ..pipeline.hooks import PipelineHooks
@@ -35,15 +35,15 @@ from ..pipeline.model_pool import ModelPool
 from ..runtime.gc import startup_objects_frozen
 from .access import LiveKitAccess
 from .call import RoomCall, open_call
+from .job import Job
 from .metadata import configured
-from .metrics import count_call
 from .worker_load import LoadMonitor
 
 log = logging.getLogger("voice_agent.room")
 
 FULL = 0.999
 """LiveKit refuses calls from this load on; :func:`voice_agent.room.worker_load.load` gives 1 for a full machine."""
-TARGET = 0.69
+REPORTED_BELOW_FULL = 0.69
 """A LiveKit server sends no call to a worker whose load has reached its ``agents.target_load``, 0.7 by default, even to
 the only one, and does not try again (livekit-server 1.13.5, JobRequestAffinity): the room stays without an agent."""
 IDLE_THREADS = 2
@@ -51,15 +51,15 @@ SWITCH_S = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms add up over several calls."""
 
 
-def told(load: float, full: bool) -> float:
-    """What the server is told of our load (0 to 1): below its target as long as a call can be taken; with ``full``
-    False, always."""
-    return 1.0 if full and load >= FULL else load * TARGET
+def reported_load(load: float, limited: bool) -> float:
+    """What is reported to the server of our ``load`` (0 to 1): below its target as long as a call can be taken; with
+    ``limited`` False, always."""
+    return 1.0 if limited and load >= FULL else load * REPORTED_BELOW_FULL
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the worker itself is asked: health on ``port``, metrics on ``metrics_port`` (None: nowhere)."""
+    """Where the worker serves its health (``port``) and its metrics (``metrics_port``; None: not)."""
 
     host: str = "127.0.0.1"
     port: int = 8081
@@ -69,7 +69,7 @@ class Listen:
 class Worker:
     """Takes calls. ``agent_name`` "" joins every new room; a name waits to be dispatched.
 
-    ``room``: join this one room only, whether or not there is anybody, and end with it. ``full`` False takes calls
+    ``room``: join this one room only, whether or not there is anybody, and end with it. ``limited`` False takes calls
     without a limit, as LiveKit's ``dev`` does. ``tools`` as LiveKit's Agent takes them;
     ``mcp`` makes MCP servers for one call. ``hooks``: what is put between the stages of every call.
     """
@@ -82,7 +82,7 @@ class Worker:
         agent_name: str = "",
         room: str | None = None,
         listen: Listen | None = None,
-        full: bool = True,
+        limited: bool = True,
         tools: Sequence[Any] = (),
         mcp: Callable[[], Sequence[Any]] = tuple,
         hooks: PipelineHooks | None = None,
@@ -91,11 +91,11 @@ class Worker:
     ) -> None:
         listen = listen or Listen()
         self.config = config
-        self.shared: ModelPool | None = None
+        self.models: ModelPool | None = None
         self._progress = progress
         self._tools, self._mcp, self._hooks = tools, mcp, hooks
         self._clock = clock
-        self._full = full
+        self._limited = limited
         self._room = room
         self._access = access
         self._started = asyncio.Event()
@@ -105,8 +105,8 @@ class Worker:
         self.cores = get_cpu_monitor().cpu_count()
         self.server = AgentServer(
             job_executor_type=JobExecutorType.THREAD,
-            load_fnc=lambda: 0.0,  # until the models are there
-            load_threshold=FULL if full else math.inf,
+            load_fnc=lambda: 0.0,  # until the models are loaded
+            load_threshold=FULL if limited else math.inf,
             num_idle_processes=IDLE_THREADS,
             drain_timeout=config.room.drain_s,
             ws_url=access.url,
@@ -115,7 +115,7 @@ class Worker:
             host=listen.host,
             port=listen.port,
             prometheus_port=listen.metrics_port,
-            max_retry=sys.maxsize,  # a server that is away comes back: retried for ever, at most every 10 s
+            max_retry=sys.maxsize,  # retry for ever, at most every 10 s: a server may be away
             log_level=ServerEnvOption("INFO", "INFO"),
         )
         self.server.rtc_session(self._entry, agent_name=agent_name, on_request=self._request)
@@ -124,18 +124,18 @@ class Worker:
 
     @property
     def calls(self) -> int:
-        """Calls that run."""
+        """How many calls run."""
         return len(self.server.active_jobs)
 
     @property
-    def taken(self) -> int:
-        """Calls that cost something: a room that everybody has left, and that is waited in, does not."""
+    def active_calls(self) -> int:
+        """Calls that cost something: all but those that wait in a room that everybody has left."""
         held = tuple(self._held)
         return max(0, self.calls - sum(not one.any_present for one in held))
 
     @property
-    def most(self) -> int:
-        """As many calls as this machine carries when nothing else runs on it."""
+    def max_calls(self) -> int:
+        """How many calls this machine carries when nothing else runs on it."""
         most = max(1, int(self.config.room.calls_per_core * self.cores))
         return min(most, self.config.room.max_calls or most)
 
@@ -144,8 +144,10 @@ class Worker:
         await self._ready.wait()
 
     async def run(self, ended: asyncio.Event | None = None) -> None:
-        """Load the models, then take calls until ``ended`` is set: then no new ones, and the running ones come to
-        their end (for at most ``room.drain_s``; at once with ``full`` False).
+        """Load the models, then take calls until ``ended`` is set.
+
+        Then it takes no more, and the running ones may end by themselves for ``room.drain_s`` at most (with ``limited``
+        False they end at once).
 
         Raises DependencyError, ModelError, ConfigError, ProviderError before anything is joined.
         """
@@ -154,29 +156,29 @@ class Worker:
         sys.setswitchinterval(SWITCH_S)
         start_library()
         route_events()
-        # LiveKit's watch over event loops wakes two threads a call 50 times a second; who wants it sets the variable.
+        # LiveKit's monitor of event loops wakes two threads a call 50 times a second; set the variable to have it.
         environment_default(ENV_WARN_THRESHOLD_MS, "0")
-        async with load_models(self.config, calls=self.most, progress=self._progress, clock=self._clock) as shared:
-            self._progress(f"connecting to {shared.endpoint.label}")
-            await shared.choose_model()
-            for note in shared.notes:
+        async with load_models(self.config, calls=self.max_calls, progress=self._progress, clock=self._clock) as models:
+            self._progress(f"connecting to {models.endpoint.label}")
+            await models.choose_model()
+            for note in models.notes:
                 self._progress(note)
-            self.shared = shared
-            # The first reply's words would load it: 0.1 s in which no other call gets on, and once a thread.
+            self.models = models
+            # The first reply would load it: 0.1 s in which no other call gets on, and once a thread.
             await asyncio.get_running_loop().run_in_executor(None, tokenize.basic.hyphenate_word, "")
             with startup_objects_frozen():
-                await self._serve(shared, ended)
+                await self._serve(models, ended)
 
-    async def _serve(self, shared: ModelPool, ended: asyncio.Event) -> None:
-        machine = LoadMonitor(self.config.room, self.cores, lambda: self.taken, shared.scheduler.urgent_wait_s)
-        self.server.load_fnc = lambda: told(machine.load(), self._full)
-        running = asyncio.create_task(self.server.run(devmode=not self._full, unregistered=self._room is not None))
+    async def _serve(self, models: ModelPool, ended: asyncio.Event) -> None:
+        machine = LoadMonitor(self.config.room, self.cores, lambda: self.active_calls, models.scheduler.urgent_wait_s)
+        self.server.load_fnc = lambda: reported_load(machine.load(), self._limited)
+        running = asyncio.create_task(self.server.run(devmode=not self._limited, unregistered=self._room is not None))
         ending = asyncio.create_task(ended.wait())
         try:
             if self._room is not None:
                 await self._join(self._room, ended)
             await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.is_set() and self._full:
+            if ended.is_set() and self._limited:
                 await self._drain()
         finally:
             ending.cancel()
@@ -184,7 +186,7 @@ class Worker:
                 self._watching.cancel()
             await self.server.aclose()
             await asyncio.gather(running, ending, return_exceptions=True)
-            self.shared = None
+            self.models = None
         if running.done() and not running.cancelled() and (error := running.exception()) is not None:
             raise error
 
@@ -192,14 +194,14 @@ class Worker:
         """Join without being dispatched; ``ended`` is set when the call is over."""
         access = self._access
         async with api.LiveKitAPI(access.url, access.api_key, access.api_secret.reveal()) as livekit:
-            found = await livekit.room.create_room(api.CreateRoomRequest(name=room))  # one that is there stays as it is
+            found = await livekit.room.create_room(api.CreateRoomRequest(name=room))  # an existing room stays as it is
         await self._started.wait()
         await self.server.simulate_job(room, agent_identity=f"agent-{found.sid}", room_info=found)
         self._progress(f"joining {room}")
         self._ready.set()
 
         async def over() -> None:
-            while self.calls:  # noqa: ASYNC110  # LiveKit tells no event for it
+            while self.calls:  # noqa: ASYNC110  # LiveKit has no event for it
                 await asyncio.sleep(0.5)
             ended.set()
 
@@ -208,7 +210,7 @@ class Worker:
     async def _drain(self) -> None:
         self._progress(f"ending: no new calls; {self.calls} still running, {self.config.room.drain_s} s at most")
         draining = asyncio.create_task(self.server.drain())
-        await asyncio.sleep(0)  # it says so to the server first: nobody is sent to a room that is about to be left
+        await asyncio.sleep(0)  # it first reports this to the server, which then sends no more calls
         for held in tuple(self._held):
             held.worker_ends()
         try:
@@ -217,17 +219,17 @@ class Worker:
             self._progress(f"{self.calls} calls were still running and are ended now")
 
     def _registered(self, worker_id: str, info: Any) -> None:
-        self._progress(f"registered as {worker_id}; waiting for calls, {self.most} at most")
+        self._progress(f"registered as {worker_id}; waiting for calls, {self.max_calls} at most")
         self._ready.set()
 
     async def _request(self, request: JobRequest) -> None:
-        """A call is offered: refuse what cannot be held, so that no caller waits in a silent room."""
+        """A call is offered. What cannot be held is refused, so that no caller waits in a silent room."""
         try:
-            wanted = configured(self.config, request.job.metadata)
-            assert self.shared is not None
+            asked = configured(self.config, request.job.metadata)
+            assert self.models is not None
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, self.shared.engine, wanted.stt.language)
-            await loop.run_in_executor(None, self.shared.voice, wanted.tts.voice)
+            await loop.run_in_executor(None, self.models.engine, asked.stt.language)
+            await loop.run_in_executor(None, self.models.voice, asked.tts.voice)
         except VoiceAgentError as e:
             log.error("room %s: refused: %s", request.room.name, e)
             await request.reject(terminate=True)  # another worker would find the same
@@ -236,56 +238,20 @@ class Worker:
 
     async def _entry(self, ctx: JobContext) -> None:
         """LiveKit calls this on the call's own thread and loop; it returns once the call is under way."""
-        ended, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+        await Job(ctx, lambda: self._open(ctx), self._held, lambda: self.server.draining).start()
 
-        async def hold() -> None:
-            # One task enters and leaves everything: MCP clients insist on that.
-            job_started()  # LiveKit counts processes, not threads (1.8.9)
-            try:
-                assert self.shared is not None
-                config = configured(self.config, ctx.job.metadata)
-                async with open_call(
-                    ctx,
-                    config,
-                    self.shared,
-                    tools=self._tools,
-                    mcp=self._mcp(),
-                    hooks=self._hooks,
-                    clock=self._clock,
-                ) as held:
-                    started.set_result(held)
-                    self._held.add(held)
-                    if self.server.draining:
-                        held.worker_ends()
-                    try:
-                        await ended.wait()
-                    finally:
-                        self._held.discard(held)
-            except Exception as e:
-                count_call("failed")
-                if started.done():
-                    log.exception("room %s: the call did not end well", ctx.room.name)
-                else:
-                    started.set_exception(e)
-            else:
-                count_call("ended")
-            finally:
-                job_ended()
-
-        holding = asyncio.create_task(hold(), name="call")
-
-        async def end() -> None:
-            ended.set()
-            await holding
-
-        ctx.add_shutdown_callback(end)
-        try:
-            await started
-        except ConfigError:
-            raise
-        except Exception as e:
-            log.error("room %s: the call could not begin: %s", ctx.job.room.name, e)
-            ctx.shutdown(reason="the call could not begin")
+    def _open(self, ctx: JobContext) -> AbstractAsyncContextManager[RoomCall]:
+        """Raises ConfigError for metadata that is not allowed."""
+        assert self.models is not None
+        return open_call(
+            ctx,
+            configured(self.config, ctx.job.metadata),
+            self.models,
+            tools=self._tools,
+            mcp=self._mcp(),
+            hooks=self._hooks,
+            clock=self._clock,
+        )
 
 
 async def until_signal(worker: Worker, signals: Sequence[int]) -> None:

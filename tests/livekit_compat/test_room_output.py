@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from livekit import rtc
 
-from voice_agent.livekit_compat import output
-from voice_agent.livekit_compat.output import ParticipantOutput
+from voice_agent.livekit_compat import room_output
+from voice_agent.livekit_compat.room_output import ParticipantOutput
 from voice_agent.livekit_compat.symbols import Symbol
 from voice_agent.room.track import publish_options
 
@@ -68,11 +68,11 @@ async def test_another_source_takes_the_place_of_livekits(unpublished: Participa
     assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("symbol", [output.OUTPUT, *output.PARTS, output.SOURCE_HANDLE], ids=str)
+@pytest.mark.parametrize("symbol", [room_output.OUTPUT, *room_output.PARTS, room_output.SOURCE_HANDLE], ids=str)
 def test_a_release_that_lacks_a_part_is_not_built_upon(
     symbol: Symbol, without: Callable[[Symbol], None], warnings: Callable[[], list[str]]
 ) -> None:
-    assert output.available()
+    assert room_output.available()
     without(symbol)
-    assert not output.available()
+    assert not room_output.available()
     assert any(f"has no {symbol}: in rooms, voice-to-voice is measured to the start" in text for text in warnings())
