@@ -12,13 +12,13 @@ from voice_agent.room.metadata import MAX_BYTES, configured
 CONFIG = Config(room=RoomConfig(voices="en_US-amy-low, de_DE-thorsten-medium", languages="de"))
 
 
-def test_nothing_said_changes_nothing() -> None:
+def test_empty_metadata_changes_nothing() -> None:
     assert configured(CONFIG, "") is CONFIG
     assert configured(CONFIG, "  \n") is CONFIG
     assert configured(CONFIG, "{}") == CONFIG
 
 
-def test_what_is_said_is_taken() -> None:
+def test_allowed_keys_change_the_configuration() -> None:
     about = {
         "instructions": "You sell tickets.",
         "greeting": "Hello.",
@@ -63,7 +63,7 @@ def test_the_configured_voice_may_be_named_and_keeps_its_speaker() -> None:
         (json.dumps({"greeting": "x" * MAX_BYTES}), "bytes"),
     ],
 )
-def test_what_is_not_allowed_is_refused_by_name(metadata: str, named: str) -> None:
+def test_metadata_that_is_not_allowed_is_refused_by_name(metadata: str, named: str) -> None:
     with pytest.raises(ConfigError, match="job metadata") as raised:
         configured(CONFIG, metadata)
     assert named in str(raised.value)

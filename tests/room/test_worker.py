@@ -117,7 +117,9 @@ async def test_a_worker_joins_every_room_and_ends_when_its_calls_have(
 
 
 @pytest.mark.e2e
-async def test_outages_and_deaths_are_got_over(tmp_path: Path, clip: Callable[[str], Clip]) -> None:
+async def test_a_worker_survives_an_outage_and_is_replaced_when_it_dies(
+    tmp_path: Path, clip: Callable[[str], Clip]
+) -> None:
     with server_running(tmp_path) as server:
         async with worker(server, "dev", "--agent-name", "one", "--set", "room.max_calls=1") as first:
             await first.says(READY.pattern)
@@ -151,7 +153,7 @@ async def test_outages_and_deaths_are_got_over(tmp_path: Path, clip: Callable[[s
 
 
 @pytest.mark.e2e
-async def test_it_joins_the_room_it_is_told_to_and_ends_with_it(
+async def test_connect_joins_one_room_and_ends_with_it(
     livekit_server: LiveKitServer, clip: Callable[[str], Clip]
 ) -> None:
     lobby = new_room("lobby")

@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     access = find_access({URL: args.url, API_KEY: args.livekit_api_key, API_SECRET: args.livekit_api_secret})
     if not args.verbose:
         logging.getLogger("voice_agent.room").setLevel(logging.INFO)
-        # What LiveKit warns of (a server that is away, and when it is tried again) is for whoever runs this.
+        # LiveKit's warnings (a server that is away, and when it is tried again) are for the operator.
         logging.getLogger("livekit").setLevel(logging.WARNING)
         logging.getLogger("livekit").addFilter(is_no_double_drop)
     for note in agent.notes:
@@ -87,8 +87,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def is_no_double_drop(record: logging.LogRecord) -> bool:
-    """When a room is closed, LiveKit's native side drops the handles of all tracks that were in it, and warns of those
-    that were dropped already, when their participants left (livekit 1.1.21, livekit-ffi's FfiRoom::close). No harm."""
+    """A log filter: False for a warning that means no harm.
+
+    When a room is closed, LiveKit's native side drops the handles of all tracks that were in it, and warns of those
+    that were dropped already, when their participants left (livekit 1.1.21, livekit-ffi's FfiRoom::close).
+    """
     return "Attempted to drop unknown FFI handle" not in record.getMessage()
 
 

@@ -1,4 +1,4 @@
-"""Where a LiveKit server is, and the names under which page, worker and callers find each other's messages there."""
+"""The address and key of a LiveKit server, and the topics and attributes that page, worker and callers share."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ LEDGER_ATTRIBUTE = "voice_agent.ledger"
 """A participant whose token carries this attribute as ``1`` is sent the rows."""
 
 URL, API_KEY, API_SECRET = "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"
-"""The variables in which LiveKit's own programs look too."""
+"""The variables that LiveKit's own programs read too."""
 
 _ADDRESS = re.compile(r"(ws|http)(s?)://([\w.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(/[\w./\-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveKitAccess:
-    """Where the LiveKit server is, and the key to it. ``url`` as ``ws://`` or ``wss://``."""
+    """Address and key of the LiveKit server. ``url`` begins with ``ws://`` or ``wss://``."""
 
     url: str
     api_key: str
     api_secret: Secret
 
     def environment(self) -> dict[str, str]:
-        """For a child that is to reach the same server."""
+        """The variables for a child process that uses the same server."""
         return {URL: self.url, API_KEY: self.api_key, API_SECRET: self.api_secret.reveal()}
 
 
 def find_access(
     given: Mapping[str, str | None] | None = None, lookup: Callable[[str], Secret | None] = provider_key
 ) -> LiveKitAccess:
-    """The server that the three variables name; what is in ``given``, by a variable's name, comes before ``lookup``.
+    """The server that the three variables name; ``given`` (by a variable's name) comes before ``lookup``.
 
-    Raises ConfigError, naming what is missing, or for a URL that is none.
+    Raises ConfigError, naming what is missing, or for something that is no URL.
     """
     given = given or {}
     found = {name: Secret(value) if (value := given.get(name)) else lookup(name) for name in (URL, API_KEY, API_SECRET)}

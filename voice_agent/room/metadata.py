@@ -1,7 +1,7 @@
 """What the metadata of a job may change, and how it is checked.
 
-A dispatch carries a text that somebody outside wrote: JSON with the keys below, nothing else, of bounded size. Voices
-and languages are chosen from lists in the settings, since loading one costs memory, and a voice may be a path.
+The metadata of a dispatch comes from outside: JSON of bounded size with the keys below, and no others. Voices and
+languages are chosen from lists in the settings, because loading one costs memory, and a voice may be a path.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ KEYS = ("instructions", "greeting", "voice", "language", "budget")
 
 
 def configured(config: Config, metadata: str) -> Config:
-    """``config`` for one call: with what the job's ``metadata`` says ("" says nothing).
+    """``config`` for one call: changed by the job's ``metadata`` ("" changes nothing).
 
-    Raises ConfigError that names the key, for metadata that is no JSON object, too long, or asks for what is not
-    allowed.
+    Raises ConfigError, naming the key, for metadata that is no JSON object, too long, or not allowed.
     """
     if not metadata.strip():
         return config
@@ -76,10 +75,10 @@ def _choice(found: dict[str, Any], key: str, allowed: str, present: str) -> str:
 def _budget(budget: BudgetConfig, found: dict[str, Any]) -> BudgetConfig:
     if "budget" not in found:
         return budget
-    wanted, known = found["budget"], [f.name for f in dataclasses.fields(BudgetConfig) if f.name.endswith("_ms")]
-    if not isinstance(wanted, dict) or not set(wanted) <= set(known):
+    asked, known = found["budget"], [f.name for f in dataclasses.fields(BudgetConfig) if f.name.endswith("_ms")]
+    if not isinstance(asked, dict) or not set(asked) <= set(known):
         raise ConfigError(f"job metadata: budget wants an object with {', '.join(known)}")
-    shares: dict[str, Any] = {k: float(v) for k, v in wanted.items() if _number(k, v)}
+    shares: dict[str, Any] = {k: float(v) for k, v in asked.items() if _number(k, v)}
     try:
         return dataclasses.replace(budget, **shares)
     except ConfigError as e:
