@@ -1,9 +1,9 @@
-"""The same scripts through the same room against two agents: the stock LiveKit worker and ours, set side by side.
+"""The same scripts through the same room against two agents: the stock LiveKit worker and ours, side by side.
 
-``voice-agent test --target ws://...`` knows nothing of either: a caller joins, speaks, and measures by sound alone. The
+``voice-agent test --target ws://...`` knows neither: a caller joins, speaks, and measures by sound alone. The
 stock worker is ``stock_room.py``, with the same Whisper, voice and simulated language model. Leaves, in OUT: a run
 directory a script and agent, report.html and report.md; and stock.jsonl, the rows of the ledger that one line attached
-to the stock worker's session. docs/any_agent.md shows what came of it.
+to the stock worker's session. docs/any_agent.md says how to run it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _all(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder, SimServer(parse_spec(args.llm)) as mind:
+    with tempfile.TemporaryDirectory() as folder, SimServer(parse_spec(args.llm)) as llm_server:
         server, access = await livekit_server.start(livekit_server.find(), Path(folder))
         try:
             # A worker of ours writes its own; this one is for the worker that is not ours.
@@ -73,7 +73,7 @@ async def _all(args: argparse.Namespace) -> None:
             os.environ["BENCH_LEDGER"] = str(ledger.resolve())
             for system in NAMES:
                 print(f"bench: {system}", file=sys.stderr, flush=True)
-                async with rooms.worker(args, system, access, mind.base_url):
+                async with rooms.worker(args, system, access, llm_server.base_url):
                     await _play(args, access, args.out / system)
         finally:
             await server.stop(5.0)

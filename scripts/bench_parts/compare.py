@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 SYSTEMS = ("ours", "livekit", "livekit-mini", "pipecat")
 # After a hold a stock system may still answer the rest: the next clip waits longer for that.
 SETTLE_S = {"whole": 0.7, "hold": 2.5}
-LABEL = "simulated: language model ({pace}); the user is recorded speech on a real-time line"
+LABEL = "simulated: language model ({pace}); the user is recorded speech on a real-time timeline"
 
 
 @dataclass(frozen=True, slots=True)

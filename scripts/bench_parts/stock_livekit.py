@@ -1,8 +1,8 @@
-"""Stock LiveKit Agents on the real-time line of ``voice-agent script``: the yardstick, not ours.
+"""Stock LiveKit Agents on the real-time timeline of ``voice-agent script``, for comparison.
 
 Its own VAD and turn detection, a plain faster-whisper STT (one ``transcribe`` of the finished utterance), a plain
-Piper TTS (Piper's own ``synthesize``), LiveKit's OpenAI plug-in. Only the ends are ours, so that it leaves the same
-recording.
+Piper TTS (Piper's own ``synthesize``), LiveKit's OpenAI plug-in. Only input and output are ours, so that it leaves the
+same recording.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from voice_agent.testing.harness.script_output import ScriptOutput
 
 
 class PlainWhisper(stt.STT):
-    """faster-whisper as everybody uses it first."""
+    """faster-whisper in its simplest use."""
 
     def __init__(self, path: str) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
         self._model = WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=2)
 
-    def hear(self, pcm: np.ndarray) -> str:
+    def transcribe(self, pcm: np.ndarray) -> str:
         segments, _ = self._model.transcribe(
             pcm, language="en", beam_size=1, condition_on_previous_text=False, without_timestamps=True
         )
@@ -48,13 +48,13 @@ class PlainWhisper(stt.STT):
         frame = rtc.combine_audio_frames(buffer)
         if frame.sample_rate != USER_RATE:
             raise ValueError(f"{frame.sample_rate} Hz; Whisper wants {USER_RATE}")
-        text = await asyncio.to_thread(self.hear, np.frombuffer(frame.data, np.int16).astype(np.float32) / 32768)
+        text = await asyncio.to_thread(self.transcribe, np.frombuffer(frame.data, np.int16).astype(np.float32) / 32768)
         data = stt.SpeechData(language="en", text=text)  # type: ignore[arg-type]
         return stt.SpeechEvent(type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[data])
 
 
 class PlainPiper(tts.TTS):
-    """Piper as everybody uses it first."""
+    """Piper in its simplest use."""
 
     def __init__(self, path: str) -> None:
         self.voice = PiperVoice.load(path)
@@ -89,37 +89,37 @@ async def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     vad = inference.VAD()
-    ears, mouth = PlainWhisper(options.whisper), PlainPiper(options.voice)
-    ears.hear(np.zeros(USER_RATE, np.float32))
-    list(mouth.voice.synthesize("hello there"))
+    whisper, piper = PlainWhisper(options.whisper), PlainPiper(options.voice)
+    whisper.transcribe(np.zeros(USER_RATE, np.float32))
+    list(piper.voice.synthesize("hello there"))
     detection: Any = "vad" if options.turn == "vad" else inference.TurnDetector(version="v1-mini")
     session: AgentSession[None] = AgentSession(
         vad=vad,
-        stt=stt.StreamAdapter(stt=ears, vad=vad),
+        stt=stt.StreamAdapter(stt=whisper, vad=vad),
         llm=openai.LLM(model="simulated-70b", base_url=options.base_url, api_key="none"),
-        tts=mouth,
+        tts=piper,
         turn_handling={"turn_detection": detection},
     )
-    with Timeline(options.record) as line:
-        microphone = ScriptInput(line)
-        ear = ScriptOutput(line, on_audible=lambda at: None, on_gaps=lambda count, total_ms: None)
-        session.input.audio, session.output.audio = microphone, ear
+    with Timeline(options.record) as timeline:
+        microphone = ScriptInput(timeline)
+        loudspeaker = ScriptOutput(timeline, on_audible=lambda at: None, on_gaps=lambda count, total_ms: None)
+        session.input.audio, session.output.audio = microphone, loudspeaker
         await session.start(Agent(instructions="You are a helpful voice assistant. Be brief."))
-        line.start()
+        timeline.start()
         feeding = asyncio.create_task(microphone.feed())
         await asyncio.sleep(0.5)
         for item in json.loads(options.clips.read_text()):
             start = microphone.say(read(Path(item["wav"])))
             await heard_out(
-                line.started_at + start / USER_RATE + item["end_s"],
+                timeline.started_at + start / USER_RATE + item["end_s"],
                 SYSTEM.now,
-                lambda: ear.last_audible_end,
-                lambda: microphone.speaking or ear.playing or session.agent_state in ("thinking", "speaking"),
+                lambda: loudspeaker.last_audible_end,
+                lambda: microphone.speaking or loudspeaker.playing or session.agent_state in ("thinking", "speaking"),
                 options.settle,
             )
         feeding.cancel()
     print(json.dumps({"worst_lag_ms": round(microphone.worst_lag_s * 1000, 1), "threads": threading.active_count()}))
-    os._exit(0)  # the recording is written; what the session still has to say does not matter
+    os._exit(0)  # the recording is written; what the session still says does not matter
 
 
 if __name__ == "__main__":

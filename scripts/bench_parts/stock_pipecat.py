@@ -1,7 +1,7 @@
-"""Stock Pipecat on the real-time line of ``voice-agent script``: the yardstick, not ours.
+"""Stock Pipecat on the real-time timeline of ``voice-agent script``, for comparison.
 
 Its own Silero VAD, Smart Turn, Whisper, OpenAI and Piper services in its default pipeline. It runs in a virtual
-environment of its own; of this project it imports the line alone, so that it leaves the same recording.
+environment of its own; of this project it imports only the timeline, so that it leaves the same recording.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ OUTPUT_RATE = 22_050  # the voice's own
 class Microphone(BaseInputTransport):
     """Recorded speech in real time."""
 
-    def __init__(self, line: Timeline) -> None:
+    def __init__(self, timeline: Timeline) -> None:
         super().__init__(TransportParams(audio_in_enabled=True, audio_in_sample_rate=USER_RATE))
         self.ready = asyncio.Event()
-        self._line = line
+        self._timeline = timeline
         self._speech, self._speech_at, self._position = np.zeros(0, np.int16), 0, 0
 
     async def start(self, frame: Any) -> None:
@@ -55,7 +55,7 @@ class Microphone(BaseInputTransport):
 
     def say(self, pcm: np.ndarray) -> int:
         self._speech, self._speech_at = pcm, (self._position // GRID + 2) * GRID
-        self._line.place_user(self._speech_at, pcm)
+        self._timeline.place_user(self._speech_at, pcm)
         return self._speech_at
 
     @property
@@ -65,7 +65,7 @@ class Microphone(BaseInputTransport):
     async def feed(self) -> None:
         """10 ms frames, each when its last sample has been spoken; after a stall the missed ones follow at once."""
         while True:
-            wait = self._line.started_at + (self._position + FRAME) / USER_RATE - SYSTEM.now()
+            wait = self._timeline.started_at + (self._position + FRAME) / USER_RATE - SYSTEM.now()
             if wait > 0:
                 await asyncio.sleep(wait)
             frame = np.zeros(FRAME, np.int16)
@@ -77,12 +77,12 @@ class Microphone(BaseInputTransport):
             self._position += FRAME
 
 
-class Ear(BaseOutputTransport):
+class Loudspeaker(BaseOutputTransport):
     """A sink that plays in real time."""
 
-    def __init__(self, line: Timeline) -> None:
+    def __init__(self, timeline: Timeline) -> None:
         super().__init__(TransportParams(audio_out_enabled=True, audio_out_sample_rate=OUTPUT_RATE))
-        self._line = line
+        self._timeline = timeline
         self._until = 0.0
         self.last_audible_end = 0.0
 
@@ -97,7 +97,7 @@ class Ear(BaseOutputTransport):
         self._until = begin + len(pcm) / frame.sample_rate
         if len(pcm) and int(np.abs(pcm.astype(np.int32)).max()) > AUDIBLE:
             self.last_audible_end = self._until
-        self._line.place_agent(begin, pcm, frame.sample_rate)
+        self._timeline.place_agent(begin, pcm, frame.sample_rate)
         # A device takes one buffer at a time.
         await asyncio.sleep(max(0.0, self._until - now - 0.002))
         return True
@@ -120,18 +120,18 @@ async def main() -> None:
     options = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    ears = WhisperSTTService(
+    stt = WhisperSTTService(
         device="cpu",
         compute_type="int8",
         settings=WhisperSTTService.Settings(model=options.whisper, no_speech_prob=0.6),
     )
-    mouth = PiperTTSService(
+    tts = PiperTTSService(
         download_dir=options.voice.parent, settings=PiperTTSService.Settings(voice=options.voice.stem)
     )
     # Warm, as the others are. No public name leads to the two models.
-    list(mouth._voice.synthesize("hello there"))
-    list(ears._model.transcribe(np.zeros(USER_RATE, np.float32))[0])
-    mind = OpenAILLMService(
+    list(tts._voice.synthesize("hello there"))
+    list(stt._model.transcribe(np.zeros(USER_RATE, np.float32))[0])
+    llm = OpenAILLMService(
         api_key="none",
         base_url=options.base_url,
         settings=OpenAILLMService.Settings(
@@ -140,10 +140,10 @@ async def main() -> None:
     )
     user_params = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
     pair = LLMContextAggregatorPair(LLMContext(), user_params=user_params)
-    with Timeline(options.record) as line:
-        microphone, ear = Microphone(line), Ear(line)
+    with Timeline(options.record) as timeline:
+        microphone, loudspeaker = Microphone(timeline), Loudspeaker(timeline)
         worker = PipelineWorker(
-            Pipeline([microphone, ears, pair.user(), mind, mouth, ear, pair.assistant()]),
+            Pipeline([microphone, stt, pair.user(), llm, tts, loudspeaker, pair.assistant()]),
             params=PipelineParams(audio_in_sample_rate=USER_RATE, audio_out_sample_rate=OUTPUT_RATE),
             idle_timeout_secs=None,
             enable_rtvi=False,
@@ -153,16 +153,16 @@ async def main() -> None:
         running = asyncio.create_task(runner.run())
         await microphone.ready.wait()
         await asyncio.sleep(1)
-        line.start()
+        timeline.start()
         feeding = asyncio.create_task(microphone.feed())
         await asyncio.sleep(0.5)
         for item in json.loads(options.clips.read_text()):
             start = microphone.say(read(item["wav"]))
             await heard_out(
-                line.started_at + start / USER_RATE + item["end_s"],
+                timeline.started_at + start / USER_RATE + item["end_s"],
                 SYSTEM.now,
-                lambda: ear.last_audible_end,
-                lambda: microphone.speaking or ear.last_audible_end > SYSTEM.now(),
+                lambda: loudspeaker.last_audible_end,
+                lambda: microphone.speaking or loudspeaker.last_audible_end > SYSTEM.now(),
                 options.settle,
             )
         feeding.cancel()

@@ -43,7 +43,7 @@ options: dict[str, Any] = json.loads(os.environ.get("VOICE_AGENT_BENCH", "{}"))
 def warm(process: JobProcess) -> None:
     """Load the models before a call comes: LiveKit's ``prewarm``."""
     whisper, piper = PlainWhisper(options["whisper"]), PlainPiper(options["voice"])
-    whisper.hear(np.zeros(RATE, np.float32))
+    whisper.transcribe(np.zeros(RATE, np.float32))
     list(piper.voice.synthesize("hello there"))
     process.userdata.update(stt=whisper, tts=piper)
 

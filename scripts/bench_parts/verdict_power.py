@@ -1,12 +1,12 @@
 """Does the verdict find a stage that got 40 ms slower, and only then? Faults injected for real, on this machine.
 
-First it collects: the agent answers four questions over and over, in rounds; in each round every stage is late once
+First it collects: the agent answers four questions over and over, in rounds. In each round every stage is late once
 ([debug] delay_stage, so really late) and none twice, in random order. Each block of four goes to a file at once: after
-Ctrl-C what was collected is judged, and the same command goes on where it stopped.
+Ctrl-C what was collected is evaluated, and the same command continues where it stopped.
 
-Then it judges: for each seed it draws a baseline from the rounds without a fault, and a run from those with one (or
-from other rounds without), and asks the comparison. The turns are real; which of them make up a run is drawn, so runs
-of different seeds share turns. docs/verdict.md says what follows from that.
+Then it evaluates: for each seed it draws a baseline from the rounds without a fault, and a run from those with one (or
+from other rounds without), and compares them. The turns are real; which of them make up a run is drawn, so runs of
+different seeds share turns. docs/verdict.md says what follows from that.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SETTINGS: dict[str, Any] = {
     "llm.max_completion_tokens": 3,
 }
 FAULTS = {NONE: "-", "stt": "stt", "turn": "endpointing", "llm": "llm", "tts": "tts", "output": "output"}
-"""The switch's name, and the stage that the verdict is to name."""
+"""The value of delay_stage, and the stage that the verdict must name."""
 BEGIN, END = "<!-- scripts/bench verdict -->", "<!-- end -->"
 SCRIPT = """
 name: verdict-power
@@ -95,7 +95,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--into", type=Path, metavar="PAGE", help="put the table into this page (docs/verdict.md), between its marks"
     )
-    verb.add_argument("--judge-only", action="store_true", help="do not collect: judge the turns of --pool")
+    verb.add_argument("--judge-only", action="store_true", help="do not collect: evaluate the turns of --pool")
     verb.set_defaults(run=run)
 
 
@@ -191,7 +191,7 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
                     out.flush()
                     print(f"block {place} of {len(wanted)}", file=sys.stderr)
             except asyncio.CancelledError:
-                print("interrupted: what was collected is judged", file=sys.stderr)
+                print("interrupted: what was collected is evaluated", file=sys.stderr)
 
 
 def _block(fault: str, number: int, steps: Sequence[StepResult], calibration_ms: Sequence[float]) -> Block:
@@ -202,7 +202,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no turns to judge ({error}); collect some first") from None
+        raise UsageError(f"{path}: no turns to evaluate ({error}); collect some first") from None
 
 
 def _made(path: Path) -> list[dict[str, Any]]:
@@ -222,7 +222,7 @@ def read_pool(path: Path, *, about: dict[str, Any] | None = None) -> list[Block]
     ]
 
 
-# --- judging --------------------------------------------------------------------------------------------------------
+# --- evaluating --------------------------------------------------------------------------------------------------
 
 
 def decide(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparison:

@@ -1,4 +1,4 @@
-"""What several verbs share: the flags for models and settings, and a scripted run with its table."""
+"""What several verbs share: the flags for models and settings, and a run of recordings with its table."""
 
 from __future__ import annotations
 

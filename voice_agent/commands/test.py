@@ -1,4 +1,4 @@
-"""``voice-agent test``: run scripts against an agent, hold each to what was expected and to how fast it was before."""
+"""``voice-agent test``: run scripts against an agent, check expectations, and compare with a baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS = Path("out/runs")
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
-    test = verbs.add_parser("test", help="run scripted conversations (*.voice.yaml) and judge them")
+    test = verbs.add_parser("test", help="run scripted conversations (*.voice.yaml) and check them")
     test.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="scripts, or folders of them")
     test.add_argument("--repeat", type=int, default=1, metavar="N", help="go through each script N times (default 1)")
     test.add_argument(
@@ -104,15 +104,15 @@ async def _run_all(
         try:
             result = await _run_one(args, script, config)
         except VoiceAgentError as error:
-            # What kept one script from starting need not keep the next.
+            # The next script may still start.
             result = not_begun(
                 script, config, args.runs / name, error,
                 target=args.target, repeat=args.repeat, warmup=args.warmup or 0, seed=args.seed,
             )  # fmt: skip
         except asyncio.CancelledError:
-            break  # before the first turn: nothing was measured
+            break  # before the first turn: there is nothing to keep
         results.append(result)
-        _judge_against(args, script, config, result, tolerance_ms)
+        _compare(args, script, config, result, tolerance_ms)
         _show(result)
         if result.interrupted:
             break
@@ -142,9 +142,7 @@ async def _run_one(args: argparse.Namespace, script: Script, config: Config) -> 
         )
 
 
-def _judge_against(
-    args: argparse.Namespace, script: Script, config: Config, result: Result, tolerance_ms: float
-) -> None:
+def _compare(args: argparse.Namespace, script: Script, config: Config, result: Result, tolerance_ms: float) -> None:
     from ..testing.scenario.against_baseline import against, baseline_of
     from ..testing.scenario.results import rewrite_verdict
     from ..testing.verdict.baseline import Baseline, place, public_config

@@ -1,4 +1,4 @@
-"""``voice-agent tune``: sweep a dial of the turn over recorded conversations and draw the trade-off."""
+"""``voice-agent tune``: try values of one turn setting on recorded conversations, and draw the trade-off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .replay import read
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("tune", help="sweep a dial over recorded conversations: delay against cut-offs")
+    verb = verbs.add_parser(
+        "tune", help="try values of a turn setting on recorded conversations: delay against cut-offs"
+    )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="rows (.jsonl), or a run's directory")
     verb.add_argument(
         "--dial", required=True, metavar="KEY=LOW..HIGH/N", help="such as turn.patience=0..1/5, or =0,0.5,1"

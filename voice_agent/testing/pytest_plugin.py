@@ -1,7 +1,7 @@
-"""The pytest plugin: ``*.voice.yaml`` files are tests, and ``voice_session`` is a conversation to drive by hand.
+"""The pytest plugin: ``*.voice.yaml`` files are tests, and ``voice_session`` is a conversation that a test drives.
 
 Installed with the package (entry point ``pytest11``); nothing needs to be imported. docs/testing.md is its page. This
-module is loaded by every pytest run, so what is heavy is imported only when a voice test is collected.
+module is loaded by every pytest run, so heavy modules are imported only when a voice test is collected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=MODES,
         default="deterministic",
         help="deterministic: virtual time and doubled models, the same on every run (default);"
-        " real: the real models on the real-time line",
+        " real: the real models on the real-time timeline",
     )
     group.addoption("--voice-runs", type=Path, metavar="DIR", help="recordings and rows (default: in pytest's cache)")
     group.addoption("--voice-config", type=Path, metavar="FILE", help="TOML file with settings for voice tests")
@@ -186,7 +186,7 @@ def waterfall(turn: Any, width: int = 48) -> list[str]:
 
 @dataclass(slots=True)
 class VoiceSession:
-    """What the fixture gives the plugin, which runs the test and hands it a
+    """What the fixture gives the plugin, which runs the test and gives it a
     :class:`~voice_agent.testing.doubles.conversation.Conversation`."""
 
     mode: str
