@@ -1,4 +1,4 @@
-"""``voice-agent devices``: which microphones and loudspeakers there are."""
+"""``voice-agent devices``: lists microphones and loudspeakers."""
 
 from __future__ import annotations
 

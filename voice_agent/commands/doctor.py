@@ -1,4 +1,4 @@
-"""``voice-agent doctor``: look at everything a conversation needs, and say what to do about what is wrong."""
+"""``voice-agent doctor``: checks everything that a call needs, and says what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``voice-agent web``: a page to call the agent from, with everything that it needs."""
+"""``voice-agent web``: serves a page to call the agent from, and starts what it needs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _web(args: argparse.Namespace) -> int:
 
 
 def _agent_flags(args: argparse.Namespace) -> list[str]:
-    """The flags of ``add_agent_flags``, handed on: the worker loads persona and tools, this process does not."""
+    """The flags of ``add_agent_flags`` for the worker: it loads persona and tools, not this process."""
     flags: list[str] = []
     for name in ("instructions", "persona", "language", "tools", "mcp"):
         value = getattr(args, name)
