@@ -24,5 +24,5 @@ def named(service: Service) -> str:
     return service.row.default_model or "llama-3.3-70b"
 
 
-async def said(mind: ChatLLM, **kwargs: Any) -> str:
-    return (await mind.chat(chat_ctx=context(), **kwargs).collect()).text
+async def said(client: ChatLLM, **kwargs: Any) -> str:
+    return (await client.chat(chat_ctx=context(), **kwargs).collect()).text

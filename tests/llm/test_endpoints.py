@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from voice_agent.config import LlmConfig, Secret
-from voice_agent.config.redaction import redact_message
 from voice_agent.errors import ConfigError, ProviderAuthError, ProviderModelError
 from voice_agent.llm.choice import check_model, choose_model, is_reasoning, opens_thinking, reasoning_params
 from voice_agent.llm.endpoints import configured, resolve
@@ -137,20 +136,6 @@ def test_an_endpoint_does_not_show_its_key() -> None:
     assert KEY.reveal() not in repr(resolve(LlmConfig(api_key=KEY), keys()))
 
 
-@pytest.mark.parametrize(
-    "text", ["Incorrect key: sk-abcdEFGH12345678", "Bearer abc.def", "key csk-aaaa****bbbb1234", "x" * 40, KEY.reveal()]
-)
-def test_scrub(text: str) -> None:
-    shown = redact_message(text, KEY)
-    assert "***" in shown
-    assert not any(part in shown for part in ("EFGH", "abc.def", "bbbb", "xxxx", KEY.reveal()))
-
-
-def test_scrub_keeps_words() -> None:
-    assert redact_message("Tokens per minute limit exceeded", KEY) == "Tokens per minute limit exceeded"
-    assert len(redact_message("word " * 100, None)) == 200
-
-
 ADDRESSES = {
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/",
@@ -199,7 +184,7 @@ def test_configured() -> None:
     assert resolve(LlmConfig(), keys("AZURE_OPENAI_API_KEY")).kind == "embedded"
 
 
-def test_a_used_up_provider_is_passed_over() -> None:
+def test_a_provider_without_quota_is_skipped() -> None:
     both = keys("CEREBRAS_API_KEY", "GROQ_API_KEY")
     assert resolve(LlmConfig(), both, exhausted=lambda name: name == "cerebras").provider.name == "groq"
     assert resolve(LlmConfig(), both, exhausted=lambda name: True).provider.name == "cerebras"

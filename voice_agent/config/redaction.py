@@ -15,11 +15,12 @@ from .secret import Secret
 STARS = "***"
 MESSAGE_CHARS = 200
 # "name = value" and "Bearer value"; then the prefixes that the providers document, Google's, AWS's and JSON web tokens.
+# A match ends before a quote or markup, so that XML and JSON stay well-formed.
 _KNOWN_FORM = re.compile(
-    r"(?i)\b(?:authorization\s*[=:]\s*)?bearer\s+\S{6,}"
+    r"(?i)\b(?:authorization\s*[=:]\s*)?bearer\s+[^\s\"'<>&]{6,}"
     r"|\b(?:api[_-]?key|access[_-]?token|auth[_-]?token|authorization|password|secret)[\"']?\s*[=:]\s*[\"']?[^\s\"',}<>&]{3,}"
     r"|\b(?:c?sk|gsk|xai|pk|hf|ghp|gho|github_pat|glpat|xox[abps])[-_][\w*.-]{8,}"
-    r"|\bAIza[\w-]{20,}|\bA[KS]IA[A-Z0-9]{8,}|\bya29\.\S+"
+    r"|\bAIza[\w-]{20,}|\bA[KS]IA[A-Z0-9]{8,}|\bya29\.[\w.-]+"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"
 )
 # A short prefix and a tail, or 32 characters without a space.

@@ -52,7 +52,7 @@ def waits(b: Breaker, trials: int) -> list[float]:
     return out
 
 
-def test_trials_in_vain_grow_rare_up_to_a_limit_unless_nobody_else_can_be_asked() -> None:
+def test_failed_trials_back_off_up_to_a_limit_if_there_is_a_second_provider() -> None:
     assert waits(breaker(), 6) == [10, 20, 40, 80, 80, 80]
     assert waits(Breaker.of(DegradationConfig(breaker_open_s=200)), 3) == [200, 200, 200]
     assert waits(Breaker.of(DegradationConfig(), backs_off=False), 3) == [10, 10, 10]

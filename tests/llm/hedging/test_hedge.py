@@ -79,7 +79,7 @@ def test_without_a_second_provider_the_same_is_asked_twice() -> None:
     run(main)
 
 
-def test_off_means_off_and_so_does_an_empty_purse() -> None:
+def test_without_hedge_or_without_its_budget_there_is_one_request() -> None:
     async def main(clock: Clock) -> None:
         for config in (
             DegradationConfig(hedge=False),
@@ -116,7 +116,7 @@ def test_calls_of_two_answers_are_those_of_one() -> None:
     run(main)
 
 
-def test_with_tools_it_can_be_forbidden() -> None:
+def test_hedging_can_be_off_for_requests_with_tools() -> None:
     async def book() -> str:
         """Book a table."""
         return "booked"
@@ -154,7 +154,7 @@ def test_the_same_provider_is_not_asked_again_after_an_error() -> None:
     run(main)
 
 
-def test_it_gives_up_when_it_is_told_to_though_both_are_still_asked() -> None:
+def test_it_gives_up_at_its_deadline_and_cancels_both_requests() -> None:
     async def main(clock: Clock) -> None:
         pair = HedgedPair(clock, STALLED, STALLED)
         began = clock.now()

@@ -19,7 +19,7 @@ from voice_agent.testing.doubles import ScriptedLLM, run
 from .pair import FAST, FIRST, SECOND, STALLED, HedgedPair
 
 
-def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> None:
+def test_an_open_breaker_sends_no_request_but_a_background_trial() -> None:
     async def main(clock: Clock) -> None:
         pair = HedgedPair(clock, "sim:ttft=50ms,error=503", FAST)
         config = DegradationConfig(breaker_failures=3, breaker_open_s=10)
@@ -31,7 +31,7 @@ def test_the_breaker_leaves_a_failing_provider_alone_and_tries_it_aside() -> Non
         await pair(config, times=15)  # the budget is a share of what has been used
         assert pair.first.requests == 3
         await asyncio.sleep(11)
-        pair.first.pace = SimSpec(ttft_s=2.0)  # back, but slow: nobody waits for it
+        pair.first.pace = SimSpec(ttft_s=2.0)  # back, but slow: no turn waits for it
         began = clock.now()
         text, trace = await pair(config)
         assert text == SECOND
@@ -74,7 +74,7 @@ def test_what_trials_cost_in_an_outage_stays_within_the_budget_and_they_grow_rar
     assert [round(b - a) for a, b in itertools.pairwise(at)] == sorted(round(b - a) for a, b in itertools.pairwise(at))
 
 
-def test_a_trial_that_is_answered_costs_tokens_and_with_an_empty_purse_the_user_s_request_is_the_trial() -> None:
+def test_a_trial_costs_tokens_and_without_a_token_budget_the_users_request_is_the_trial() -> None:
     async def main(clock: Clock) -> None:
         for share, trials in ((0.08, 1), (0.0, 0)):
             pair = HedgedPair(clock, "sim:ttft=50ms,error=503", FAST)
@@ -93,7 +93,7 @@ def test_a_trial_that_is_answered_costs_tokens_and_with_an_empty_purse_the_user_
     run(main)
 
 
-def test_a_second_provider_that_failed_is_tried_aside_when_it_would_be_needed() -> None:
+def test_a_failed_second_provider_gets_a_trial_when_a_hedge_needs_it() -> None:
     async def main(clock: Clock) -> None:
         pair = HedgedPair(clock, "sim:ttft=600ms", "sim:ttft=50ms,error=503")
         config = DegradationConfig(hedge_start_ms=400, hedge_tokens=1.0)
@@ -139,18 +139,18 @@ def counted(model: ScriptedLLM, meter: UsageMeter) -> None:
     model.connection.account = QuotaAccount(meter, "simulated", "openai")
 
 
-def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path: Path) -> None:
+def test_a_provider_without_quota_gets_no_hedge_no_trial_and_is_not_asked_first(tmp_path: Path) -> None:
     """``simulated`` is the name of both; only one of the two is metered."""
     config = MeterConfig(limits="simulated.requests_day=1", at_limit="route")
 
-    def used_up(clock: Clock) -> UsageMeter:
+    def without_quota(clock: Clock) -> UsageMeter:
         made = UsageMeter(config, tmp_path / "m.sqlite", clock=clock, on_warning=lambda _: None)
         made.used("simulated", "m", requests=1)
         assert made.flush()
         return made
 
     async def late(clock: Clock) -> None:
-        meter, pair = used_up(clock), HedgedPair(clock, "sim:ttft=2s", FAST)
+        meter, pair = without_quota(clock), HedgedPair(clock, "sim:ttft=2s", FAST)
         counted(pair.models[1], meter)
         text, trace = await pair(DegradationConfig())
         assert text == FIRST
@@ -160,7 +160,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
         meter.close()
 
     async def first(clock: Clock) -> None:
-        meter, pair = used_up(clock), HedgedPair(clock, FAST, FAST)
+        meter, pair = without_quota(clock), HedgedPair(clock, FAST, FAST)
         counted(pair.models[0], meter)
         text, trace = await pair(DegradationConfig(), times=5)
         assert text == SECOND
@@ -171,7 +171,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
         meter.close()
 
     async def alone(clock: Clock) -> None:
-        meter, pair = used_up(clock), HedgedPair(clock, FAST, None)
+        meter, pair = without_quota(clock), HedgedPair(clock, FAST, None)
         counted(pair.models[0], meter)
         for _ in range(5):  # its breaker would say something else after three
             with pytest.raises(RateLimitedError, match="requests a day are used"):
@@ -183,7 +183,7 @@ def test_a_used_up_provider_is_not_hedged_to_nor_tried_nor_asked_first(tmp_path:
         run(main)
 
 
-def test_with_nobody_else_to_ask_an_open_breaker_says_so_at_once() -> None:
+def test_without_a_second_provider_an_open_breaker_fails_at_once() -> None:
     async def main(clock: Clock) -> None:
         pair = HedgedPair(clock, "sim:ttft=2s,error=503", None)
         for _ in range(3):

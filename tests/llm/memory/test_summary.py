@@ -1,4 +1,4 @@
-"""What is dropped from a long conversation is summarised aside: in virtual time, with a scripted provider."""
+"""Dropped turns are summarised in the background: in virtual time, with a scripted provider."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PACE = parse_spec("sim:ttft=100ms,tps=1000")
 class Call:
     """A conversation of ``turns``; the answer counts as spoken for ``spoken_s``."""
 
-    def __init__(self, clock: Clock, aside: Callable[[str], Reply], when: str = "on") -> None:
+    def __init__(self, clock: Clock, summary: Callable[[str], Reply], when: str = "on") -> None:
         self.provider = ScriptedProvider(lambda _: Reply("That one is the green one. " * 3), pace=PACE)
-        self.provider.background_reply = aside
+        self.provider.background_reply = summary
         self.model = ScriptedLLM(self.provider, clock=clock)
         self.model.memory.window = ContextWindow(LIMIT)
         self.model.memory.summaries.mode = when  # type: ignore[assignment]  # one of the three

@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 import pytest
 
 from voice_agent.cli import main
-from voice_agent.config.redaction import redact_values
 from voice_agent.errors import UsageError
 from voice_agent.testing.report import markdown, write_html
 from voice_agent.testing.report.collect import collect, label
@@ -125,23 +124,6 @@ def test_no_secret_leaves(make: Make, tmp_path: Path) -> None:
         assert "hunter2" not in text, path
         assert "***" in text.replace("\\", "")
     ElementTree.fromstring(out[2].read_text())
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "Bearer abcdefgh12345", "api_key=abcdef", 'API-KEY: "abcdef"', "gsk_abcdefgh1234", "hf_abcdefghijkl",
-        "ghp_abcdefghijklmnop", "AIza" + "x" * 30, "eyJabcdefgh.eyJabcdefgh.abcdefghijk", "wss://a:b@h.example",
-    ],
-)  # fmt: skip
-def test_what_looks_like_a_key_is_struck_out(secret: str) -> None:
-    found = redact_values({"text": [f"it is {secret} ."], "api_secret": "x", "tokens": 4})
-    assert "***" in found["text"][0]
-    assert "abcdef" not in found["text"][0]
-    assert found["api_secret"] == "***"
-    assert found["tokens"] == 4
-    kept = {"a": "the bearer of bad news; a password is long; sky-high", "b": [1, None, 0.5, True]}
-    assert redact_values(kept) == kept
 
 
 def test_sound_that_does_not_fit_is_linked(make: Make, tmp_path: Path) -> None:
