@@ -141,12 +141,14 @@ def test_plain_lines_when_it_is_no_terminal(turns: list[Turn]) -> None:
 
 
 def test_a_console_without_unicode(turns: list[Turn]) -> None:
-    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
     report = ConsoleReport(Console(file=out, width=80, force_terminal=True))
     for turn in turns:
         report.turn(turn)
     report.summary()
     out.flush()
+    assert raw.getvalue().decode("ascii").count(" ms") >= len(turns)
 
 
 def test_summary_fits_and_lists_every_stage(turns: list[Turn]) -> None:

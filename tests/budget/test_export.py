@@ -215,7 +215,9 @@ def test_a_pipe_will_do(full: Turn) -> None:
         assert json.loads(pipe.read())["turn"] == 7
 
 
-def test_closing_twice_is_fine(tmp_path: Path) -> None:
+def test_closing_twice_is_fine(full: Turn, tmp_path: Path) -> None:
     writer = JsonlWriter(tmp_path / "turns.jsonl")
+    writer.write(full)
     writer.close()
     writer.close()
+    assert writer.path.read_bytes().count(b"\n") == 1

@@ -162,7 +162,7 @@ class TestVerdict:
         budget = Budget()  # shares of 610 ms in a total of 500
         judged = verdict(make_turn(marks), budget)
         assert judged.over is True
-        assert judged.guilty is Stage.LLM or judged.guilty is Stage.ENDPOINTING
+        assert judged.guilty is Stage.LLM
         assert judged.guilty_by_ms == pytest.approx(190 - 200 * 500 / 610)
 
     def test_no_answer_is_neither_in_time_nor_late(self, make_turn: MakeTurn) -> None:

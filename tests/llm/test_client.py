@@ -103,11 +103,13 @@ async def test_cancelling_before_the_first_byte_closes_it_too(provider: FakeProv
         raise AssertionError
 
     provider.chat = waits
-    stream = make_llm().chat(chat_ctx=context())
+    model = make_llm()
+    stream = model.chat(chat_ctx=context())
     async with asyncio.timeout(5):
         await asked.wait()
         await stream.aclose()
         await provider.disconnected.wait()
+    assert model.snapshot().cancelled == 1
 
 
 async def _until(stream: llm.LLMStream, count: int) -> Any:

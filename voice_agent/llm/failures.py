@@ -56,7 +56,7 @@ class RequestTarget:
         return f"{self.key_env} (or llm.api_key)" if self.key_env else "llm.api_key"
 
 
-def _words(body: object, asked: RequestTarget) -> str:
+def _words(body: object, target: RequestTarget) -> str:
     """The provider's own message as `` (it said: ...)``, or an empty string."""
     text = ""
     body = _unlisted(body)
@@ -65,7 +65,7 @@ def _words(body: object, asked: RequestTarget) -> str:
         text = str(inner.get("message") or inner.get("detail") or "") if isinstance(inner, Mapping) else str(inner)
     elif isinstance(body, str) and not body.lstrip().startswith("<"):
         text = body
-    text = redact_message(text, asked.api_key).rstrip(".")
+    text = redact_message(text, target.api_key).rstrip(".")
     return f' (it said: "{text}")' if text else ""
 
 
@@ -109,22 +109,22 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def from_status(
-    status: int, body: object, asked: RequestTarget, headers: Mapping[str, str] | None = None
+    status: int, body: object, target: RequestTarget, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
     """The exception for an HTTP answer (or an error object in a stream) of ``status``."""
     inside = status_in(body)
     if inside is not None and (status < 400 or status >= 500):
         status = inside  # a 429 wrapped by a router
-    who, words = asked.provider, _words(body, asked)
+    who, words = target.provider, _words(body, target)
     if status in (401, 403):
         # The provider's text is omitted: some providers quote parts of the key.
-        what = "refused the key" if asked.api_key else "wants a key, and none is set"
-        return ProviderAuthError(f"{who} {what} ({status}); check {asked.key_setting} and what the key may use")
+        what = "refused the key" if target.api_key else "wants a key, and none is set"
+        return ProviderAuthError(f"{who} {what} ({status}); check {target.key_setting} and what the key may use")
     if status == 402:
         return ProviderAuthError(f"{who} wants payment (402){words}; check the account, or use another provider")
     if status == 404:
         return ProviderModelError(
-            f"{who} found no model {asked.model!r} at this address (404){words}; check llm.model and llm.base_url"
+            f"{who} found no model {target.model!r} at this address (404){words}; check llm.model and llm.base_url"
         )
     if status == 429:
         wait_s = retry_after_s(headers or {})
@@ -156,10 +156,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _from_connection(error: BaseException, asked: RequestTarget, connect_s: float) -> ProviderError:
+def _from_connection(error: BaseException, target: RequestTarget, connect_s: float) -> ProviderError:
     chain = list(_chain(error))
     texts = " ".join(str(link) for link in chain)
-    where = f"{asked.provider} at {asked.host}"
+    where = f"{target.provider} at {target.host}"
     if any(isinstance(link, ssl.SSLError) for link in chain) or "CERTIFICATE" in texts or "SSL" in texts:
         return ProviderUnavailableError(
             f"no safe connection to {where} (TLS failed); check that llm.base_url says https only where the server"
@@ -171,46 +171,46 @@ def _from_connection(error: BaseException, asked: RequestTarget, connect_s: floa
             deadline_s=connect_s,
         )
     if any(isinstance(link, socket.gaierror) for link in chain) or "Name or service" in texts or "getaddr" in texts:
-        return ProviderUnavailableError(f"the name {asked.host} is not known; check llm.base_url and the network")
+        return ProviderUnavailableError(f"the name {target.host} is not known; check llm.base_url and the network")
     if any(isinstance(link, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError) for link in chain):
-        return ProviderStreamError(f"{asked.provider} hung up in mid-answer; try again, or use another provider")
+        return ProviderStreamError(f"{target.provider} hung up in mid-answer; try again, or use another provider")
     return ProviderUnavailableError(
         f"no connection to {where}; check that the server runs, llm.base_url, and the network"
     )
 
 
-def explain(error: Exception, asked: RequestTarget, connect_s: float) -> ProviderError:
+def explain(error: Exception, target: RequestTarget, connect_s: float) -> ProviderError:
     """An exception of the ``openai`` package or of its transport -> ours. Raise it ``from None``."""
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, openai.APIStatusError):
-        return from_status(error.status_code, error.body, asked, error.response.headers)
+        return from_status(error.status_code, error.body, target, error.response.headers)
     if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | OSError):
-        return _from_connection(error, asked, connect_s)
+        return _from_connection(error, target, connect_s)
     if isinstance(error, openai.APIError):
         # An error object in the stream; the status was 200.
-        return from_status(200, error.body, asked)
+        return from_status(200, error.body, target)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return not_understood(asked)
+        return not_understood(target)
     if isinstance(error, openai.OpenAIError):
         # Raised by the package's own providers (AWS, Google) before the request is sent.
-        words = redact_message(str(error), asked.api_key).rstrip(".")
-        return ProviderAuthError(f"{asked.provider} could not be asked: {words}; check {asked.key_setting}")
-    return ProviderError(f"asking {asked.provider} failed ({type(error).__name__}); try again, or another provider")
+        words = redact_message(str(error), target.api_key).rstrip(".")
+        return ProviderAuthError(f"{target.provider} could not be asked: {words}; check {target.key_setting}")
+    return ProviderError(f"asking {target.provider} failed ({type(error).__name__}); try again, or another provider")
 
 
-def not_understood(asked: RequestTarget) -> ProviderStreamError:
+def not_understood(target: RequestTarget) -> ProviderStreamError:
     """The error for an answer that is not a chat-completions stream."""
     return ProviderStreamError(
-        f"{asked.provider} sent something that is not a chat-completions stream; check that llm.base_url ends where"
+        f"{target.provider} sent something that is not a chat-completions stream; check that llm.base_url ends where"
         " the API starts (mostly /v1)"
     )
 
 
-def late(what: str, deadline_s: float, setting: str, asked: RequestTarget) -> DeadlineError:
+def late(what: str, deadline_s: float, setting: str, target: RequestTarget) -> DeadlineError:
     """The error for one of our deadlines. ``setting``: the one that raises it."""
     return DeadlineError(
-        f"{asked.provider} gave no {what} within {deadline_s:g} s; try again, use a faster provider or model, or raise"
+        f"{target.provider} gave no {what} within {deadline_s:g} s; try again, use a faster provider or model, or raise"
         f" {setting}",
         deadline_s=deadline_s,
     )

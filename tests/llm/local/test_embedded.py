@@ -87,7 +87,6 @@ async def test_cancelling_frees_the_slot(model: EmbeddedModel) -> None:
     llm = ChatLLM(model.endpoint(resolve(LlmConfig(spec="embedded"), lambda name: None)), deadlines=PATIENT)
     stream = llm.chat(chat_ctx=context("Count to one thousand."), extra_kwargs={"max_tokens": 3000, "ignore_eos": True})
     await anext(stream)
-    await stream.aclose()
     root = model.serve().removesuffix("/v1")
 
     def busy() -> bool:
@@ -95,9 +94,12 @@ async def test_cancelling_frees_the_slot(model: EmbeddedModel) -> None:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return bool(json.load(answer)[CHAT_SLOT]["is_processing"])
 
+    assert await asyncio.to_thread(busy)
+    await stream.aclose()
     async with asyncio.timeout(20):  # 3,000 tokens would take longer
         while await asyncio.to_thread(busy):  # noqa: ASYNC110 - the state is another thread's or process's
             await asyncio.sleep(0.02)
+    assert llm.snapshot().cancelled == 1
     await llm.aclose()
 
 

@@ -100,6 +100,8 @@ async def test_it_counts_cancelled_requests() -> None:
         async with asyncio.timeout(5):
             while (await asyncio.to_thread(server.stats)).cancelled == 0:  # noqa: ASYNC110 - the state is another thread's or process's
                 await asyncio.sleep(0.01)
+        stats = await asyncio.to_thread(server.stats)
+        assert (stats.requests, stats.cancelled, stats.completed) == (1, 1, 0)
         await model.aclose()
 
 
