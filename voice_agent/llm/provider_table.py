@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 MaxTokensField = Literal["max_completion_tokens", "max_tokens"]
 Auth = Literal["bearer", "api-key", "aws", "google", "none"]
-UNKNOWN = "not documented"
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,4 +176,3 @@ def test_published_speeds_are_simulated_as_published() -> None:
 def test_paces_take_the_single_requests() -> None:
     many = [RequestTiming("a", 200, 4, 900.0, None, 1, None), timing("a", 100.0), timing("a", None, error="X")]
     assert speeds(many) == {"a": ProviderSpeed((100.0,), 100.0, 0.5, 2)}
-    assert speeds(many, context_tokens=4000) == {}

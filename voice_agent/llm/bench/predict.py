@@ -53,16 +53,12 @@ class ProviderSpeed:
     n: int
 
 
-def speeds(timings: Sequence[RequestTiming], context_tokens: int | None = None) -> dict[str, ProviderSpeed]:
-    """By provider, at the lowest concurrency that was measured; with one length of context, or with all."""
+def speeds(timings: Sequence[RequestTiming]) -> dict[str, ProviderSpeed]:
+    """By provider, at the lowest concurrency that was measured."""
     least = min((s.concurrency for s in timings), default=1)
     found = {}
     for name in dict.fromkeys(s.provider for s in timings):
-        own = [
-            s
-            for s in timings
-            if s.provider == name and s.concurrency == least and context_tokens in (None, s.context_tokens)
-        ]
+        own = [s for s in timings if s.provider == name and s.concurrency == least]
         times = tuple(s.ttft_ms for s in own if s.ttft_ms is not None)
         rates = [s.tokens_per_s for s in own if s.tokens_per_s is not None]
         if times:
