@@ -173,6 +173,6 @@ def test_published_speeds_are_simulated_as_published() -> None:
     assert all(one.fact.source and one.fact.as_of for one in PUBLISHED.values())
 
 
-def test_paces_take_the_single_requests() -> None:
+def test_speeds_count_the_lowest_concurrency() -> None:
     many = [RequestTiming("a", 200, 4, 900.0, None, 1, None), timing("a", 100.0), timing("a", None, error="X")]
     assert speeds(many) == {"a": ProviderSpeed((100.0,), 100.0, 0.5, 2)}
