@@ -31,14 +31,15 @@ from voice_agent.budget.export import from_row, to_row
 from voice_agent.budget.ledger import Turn
 from voice_agent.budget.stats import percentile
 from voice_agent.budget.turn_verdict import Budget
+from voice_agent.clock import SYSTEM
 from voice_agent.config import load, models
 from voice_agent.errors import UsageError
 from voice_agent.testing.harness.call_harness import call_harness
-from voice_agent.testing.harness.faults import Faults
 from voice_agent.testing.scenario.director import Director
 from voice_agent.testing.scenario.harness_end import HarnessEnd
 from voice_agent.testing.scenario.results import StepResult
 from voice_agent.testing.scenario.script_file import parse
+from voice_agent.testing.scenario.stage_timing import StageTiming
 from voice_agent.testing.scenario.utterances import UtteranceSource
 from voice_agent.testing.verdict.baseline import this_machine, versions
 from voice_agent.testing.verdict.calibrate import Calibration
@@ -172,11 +173,12 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
     script = parse(SCRIPT, models.assets() / "speech" / "verdict-power.voice.yaml")
     calibration = await asyncio.get_running_loop().run_in_executor(None, Calibration)
     with pool.open("a") as out:
-        faults = Faults(config.debug)
-        async with call_harness(config, hooks=faults, on_note=lambda text: print(text, file=sys.stderr)) as s:
+        timing = StageTiming(config.debug, SYSTEM)  # the switch of the delay, too
+        async with call_harness(config, hooks=timing, on_note=lambda text: print(text, file=sys.stderr)) as s:
             steps: list[StepResult] = []
-            director = Director(script, HarnessEnd(s), UtteranceSource(config.tts.voice), calibration, steps.append)
-            faults.stage = NONE
+            end = HarnessEnd(s, timing)
+            director = Director(script, end, UtteranceSource(config.tts.voice), calibration, steps.append)
+            timing.stage = NONE
             await director.play(0, 2)  # warm-up
             if not out.tell():
                 out.write(json.dumps({"about": about}) + "\n")
@@ -184,7 +186,7 @@ async def _collect(pool: Path, wanted: Sequence[tuple[int, str]], about: dict[st
                 for place, (number, fault) in enumerate(wanted, 1):
                     steps.clear()
                     calibration.samples_ms.clear()
-                    faults.stage = fault
+                    timing.stage = fault
                     await director.play(1, 0)
                     block = _block(fault, number, steps, calibration.samples_ms)
                     out.write(json.dumps(block.row()) + "\n")

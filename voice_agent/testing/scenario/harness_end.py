@@ -72,6 +72,7 @@ class HarnessTarget:
     ) -> AsyncIterator[End]:
         """A call with the agent; its recording goes to ``folder``."""
         echo = script.scenario.perturb.echo
+        timing = StageTiming(config.debug, self.clock)
         async with call_harness(
             config,
             record=folder / AUDIO,
@@ -79,10 +80,11 @@ class HarnessTarget:
             on_note=on_note,
             tools=tools_of(script.scenario),
             shared=self.shared,
+            hooks=timing,
             clock=self.clock,
         ) as call:
             # A doubled voice is no speech that the VAD could find.
-            yield HarnessEnd(call, checks_recording=self.shared is None or not self.shared.factories.doubled)
+            yield HarnessEnd(call, timing, checks_recording=self.shared is None or not self.shared.factories.doubled)
 
 
 @dataclass(slots=True)
@@ -90,8 +92,8 @@ class HarnessEnd:
     """The end of a :class:`~voice_agent.testing.harness.call_harness.PipelineCallHarness`."""
 
     call: PipelineCallHarness
+    timing: StageTiming
     checks_recording: bool = True
-    _timing: StageTiming = field(init=False)
     _history: ChatContext = field(init=False)
     _calls: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     _turns: list[Turn] = field(default_factory=list)  # rows closed in the present scene
@@ -100,7 +102,6 @@ class HarnessEnd:
 
     def __post_init__(self) -> None:
         pipeline = self.call.pipeline
-        self._timing = StageTiming(pipeline, self.call.timeline.clock)
         self._history = pipeline.agent.chat_ctx.copy()
         pipeline.session.on("function_tools_executed", self._executed)
 
@@ -179,7 +180,7 @@ class HarnessEnd:
                 self.call.timeline,
                 synthetic=one.audio.synthetic,
             )
-            evidence = {**row.evidence, **self._timing.own_times(began, row)}
+            evidence = {**row.evidence, **self.timing.own_times(began, row)}
             changed = ("user sound",) if one.changed else ()
             row = dataclasses.replace(row, evidence=evidence, simulated=(*row.simulated, *changed))
         answered = row is not None and row.answered

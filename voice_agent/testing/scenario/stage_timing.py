@@ -14,8 +14,9 @@ from ...audio.timeline import AUDIBLE, RECORD_RATE
 from ...budget.ledger import Mark, Turn
 from ...budget.stats import percentile
 from ...clock import Clock
-from ...pipeline.session import PipelineSession
+from ...config import DebugConfig
 from ...tts import AudioChunk, Delivery, Stop, Synthesizer
+from ..harness.faults import Faults
 from ..verdict.processor import Read, Span, Watch, engine_usage, own_usage, told_by
 from ..verdict.work import FIRST_SOUND_OWN_MS, OTHERS_MS, PASS_MS, PASS_OWN_MS
 
@@ -80,23 +81,36 @@ class TimedVoice:
         return next((s for s in list(self.first_sounds) if begin - 0.001 <= s.begin <= end), None)
 
 
-class StageTiming:
-    """Times the STT passes and the first sounds of ``pipeline``: puts itself in front of its thread and its voice."""
+class StageTiming(Faults):
+    """Times the STT passes and the first sounds of a session. Hooks for ``call_harness``; a delay of ``[debug]`` is in
+    the times."""
 
-    def __init__(self, pipeline: PipelineSession, clock: Clock) -> None:
-        self._passes = pipeline.stt.thread = TimedThread(pipeline.stt.thread, clock)
-        self._voice = pipeline.tts.voice = TimedVoice(pipeline.tts.voice, clock)
+    def __init__(self, config: DebugConfig, clock: Clock) -> None:
+        super().__init__(config)
+        self._clock = clock
+        self._passes: TimedThread | None = None
+        self._voice: TimedVoice | None = None
+
+    def stt_executor(self, inner: Executor) -> Executor:
+        self._passes = TimedThread(super().stt_executor(inner), self._clock)
+        return self._passes
+
+    def voice(self, inner: Synthesizer) -> Synthesizer:
+        self._voice = TimedVoice(super().voice(inner), self._clock)
+        return self._voice
 
     def own_times(self, began: float, row: Turn) -> dict[str, float]:
         """Milliseconds that STT and TTS worked in this turn, and that other programs took from them (work.py)."""
         found: dict[str, float] = {}
-        if passes := self._passes.between(began, row.marks[Mark.TURN_COMMITTED]):
+        if self._passes and (passes := self._passes.between(began, row.marks[Mark.TURN_COMMITTED])):
             found[PASS_MS] = statistics.median(span.taken_ms for span in passes)
             # The lower quartile: later passes hear more, and what cannot be taken off makes longer, never shorter.
             found[PASS_OWN_MS] = percentile((span.own_ms for span in passes), 25)
             found[OTHERS_MS] = statistics.median(span.taken_ms - span.own_ms for span in passes)
         chunk, sound = row.marks[Mark.CHUNK_READY], row.marks[Mark.TTS_FIRST_AUDIO]
-        if chunk is not None and sound is not None and (first := self._voice.between(chunk, sound)) is not None:
+        voice = self._voice
+        first = voice.between(chunk, sound) if voice is not None and chunk is not None and sound is not None else None
+        if first is not None:
             found[FIRST_SOUND_OWN_MS] = first.own_ms
             found[OTHERS_MS] = found.get(OTHERS_MS, 0.0) + first.taken_ms - first.own_ms
         return {name: round(ms, 2) for name, ms in found.items()}
