@@ -118,9 +118,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# --- collecting -----------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def disturbed(programs: int) -> Iterator[None]:
     """While ``programs`` others (disturb.py) take the processor in bursts, each half of the time."""
@@ -222,9 +219,6 @@ def read_pool(path: Path, *, about: dict[str, Any] | None = None) -> list[Block]
         for row in rows
         if "about" not in row
     ]
-
-
-# --- evaluating --------------------------------------------------------------------------------------------------
 
 
 def decide(blocks: Sequence[Block], fault: str, seed: int, size: int) -> Comparison:

@@ -16,7 +16,7 @@ from voice_agent.testing.doubles import conversation, run
 
 
 def converse(path: Path, minutes: float) -> tuple[int, float]:
-    """Talk for so long and write the ledger; returns the number of turns and the seconds of virtual time."""
+    """Talk for that long and write the ledger; returns the number of turns and the seconds of virtual time."""
 
     async def main(clock: Clock) -> tuple[int, float]:
         config = load(env={}, flags={"llm.spec": "sim:ttft=230ms,tps=90", "turn.record_evidence": "true"})

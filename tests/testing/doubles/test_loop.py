@@ -107,7 +107,7 @@ async def _intruder() -> None:
 @pytest.mark.parametrize(
     ("main", "says"),
     [
-        (_forever, "nobody does. Tasks: .*_forever"),
+        (_forever, "never happens. Tasks: .*_forever"),
         (_connect, "socket or pipe.*double"),
         (_tick, "limit of virtual time"),
         (_intruder, "thread 'poller'.*run_in_executor"),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import RECORD_RATE, USER_RATE, Timeline
 from voice_agent.clock import ManualClock
 from voice_agent.testing.harness.script_input import FRAME, GRID, ScriptInput, SimulatedEcho
-
-Int16 = npt.NDArray[np.int16]
 
 
 def level(n: int, value: int = 1000) -> Int16:

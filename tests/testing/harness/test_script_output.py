@@ -7,17 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from livekit import rtc
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from livekit.agents.voice.io import PlaybackFinishedEvent
 
+from voice_agent.audio.samples import Int16
 from voice_agent.audio.timeline import AUDIBLE, RECORD_RATE, Timeline
 from voice_agent.clock import ManualClock
 from voice_agent.testing.harness.script_output import ScriptOutput
 
-Int16 = npt.NDArray[np.int16]
 RATE = 22_050
 
 

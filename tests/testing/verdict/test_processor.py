@@ -43,7 +43,7 @@ def test_helpers_count_and_bystanders_do_not() -> None:
     assert undisturbed_ms(142.0, before, after, 1) == pytest.approx(82.0)  # 40 ms of sleep are all seen
     assert undisturbed_ms(90.0, before, after, 1) == pytest.approx(42.0)  # waits at the same time: not less than it ran
     assert undisturbed_ms(140.0, before, {2: after[2], 3: after[3]}, 2) == pytest.approx(80.0)  # 2 works itself
-    assert undisturbed_ms(100.0, before, {1: (0.5, 0.0), 4: (1.0, 90.0)}, 1) == 100.0  # asleep: nobody helped
+    assert undisturbed_ms(100.0, before, {1: (0.5, 0.0), 4: (1.0, 90.0)}, 1) == 100.0  # asleep: no helper
     assert undisturbed_ms(100.0, before, {1: (2.0, 8.0), 2: (40.0, 50.0)}, 1) == pytest.approx(42.0)  # one helper
 
 
@@ -88,16 +88,16 @@ def test_a_pass_lasts_until_its_thread_is_free() -> None:
     """The fault's delay comes after the function returned: a pass measured inside it would not see it."""
     faults = Faults(DebugConfig(delay_stage="stt", delay_ms=30.0))
     with ThreadPoolExecutor(1) as pool:
-        ears = TimedThread(faults.stt_executor(pool), SYSTEM, own_usage)
-        assert ears.submit(lambda: 7).result() == 7
+        timed = TimedThread(faults.stt_executor(pool), SYSTEM, own_usage)
+        assert timed.submit(lambda: 7).result() == 7
         faults.stage = ""
-        assert ears.submit(lambda: 8).result() == 8
-    late, usual = ears.passes
+        assert timed.submit(lambda: 8).result() == 8
+    late, usual = timed.passes
     assert late.taken_ms >= 30.0
     assert late.own_ms >= 29.0  # a sleep is not the scheduler's queue
     assert usual.taken_ms < late.taken_ms
-    assert ears.between(usual.end, None) == [usual]
-    assert ears.between(0.0, late.end - 0.002) == []
+    assert timed.between(usual.end, None) == [usual]
+    assert timed.between(0.0, late.end - 0.002) == []
 
 
 class Voice:

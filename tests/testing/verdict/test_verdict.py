@@ -175,7 +175,7 @@ def test_the_tolerance_grows_by_what_the_processor_may_explain() -> None:
 def test_a_slower_machine_is_not_the_code() -> None:
     before, after = run(1), run(2, speed=1.6)
     blamed = compare(before, after)
-    assert blamed.outcome is VerdictOutcome.REGRESSION  # without a calibration nobody can know
+    assert blamed.outcome is VerdictOutcome.REGRESSION  # without a calibration it cannot be told
     known = compare(before, after, calibration=(calibration(1), calibration(2, 1.6)))
     assert known.outcome is VerdictOutcome.MACHINE
     assert known.machine is not None

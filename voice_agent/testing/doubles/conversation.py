@@ -134,7 +134,7 @@ class Conversation:
         return " ".join(new)
 
     async def silence(self, seconds: float) -> None:
-        """The user says nothing for so long."""
+        """The user says nothing for ``seconds``."""
         await asyncio.sleep(seconds)
         self._collect()
 

@@ -54,7 +54,7 @@ class VirtualClock:
 
 
 class _Selector(selectors.BaseSelector):
-    """Holds the loop's own wake-up pipe and nothing else; instead of waiting it moves the clock."""
+    """Holds only the loop's own wake-up pipe; it moves the clock instead of waiting."""
 
     def __init__(self) -> None:
         self.loop: VirtualLoop | None = None
@@ -64,7 +64,7 @@ class _Selector(selectors.BaseSelector):
         number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         if self.loop is not None:
             raise VirtualTimeError(
-                "a socket or pipe was opened on virtual time, and nobody can say how long it takes to answer."
+                "a socket or pipe was opened on virtual time, and how long it takes to answer is unknown."
                 " Give the code under test a double (voice_agent.testing.doubles has them), or test it in real time"
             )
         key = selectors.SelectorKey(fileobj, number, events, data)
@@ -90,7 +90,7 @@ class _Selector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Virtual time from ``start_s`` on. ``limit_s``: so much virtual time may pass before a test counts as hanging."""
+    """Virtual time from ``start_s`` on. ``limit_s``: the virtual time after which a test counts as hanging."""
 
     def __init__(self, *, start_s: float = START_S, limit_s: float = 7200.0) -> None:
         self._now_s = start_s
@@ -113,12 +113,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._intruder:
             who, self._intruder = self._intruder, ""
             raise VirtualTimeError(
-                f"the thread {who!r} called into the event loop on its own, and on virtual time nobody can say when."
+                f"the thread {who!r} called into the event loop on its own, at an undefined virtual time."
                 " Use loop.run_in_executor (the loop waits for it), or a double"
             )
         if timeout is None:
             raise VirtualTimeError("nothing is scheduled and nothing can happen any more: a task waits for something"
-                                   " that nobody does. Tasks: " + _names(self))  # fmt: skip
+                                   " that never happens. Tasks: " + _names(self))  # fmt: skip
         if timeout > 0:
             if self._now_s + timeout > self._limit_s:
                 self._limit_s = float("inf")  # once: what ends the tasks needs time too
@@ -140,7 +140,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             _spent.s = 0.0
             try:
                 return [func(*args)], None, _spent.s
-            except BaseException as error:  # handed to whoever waits for it
+            except BaseException as error:  # raised where it is awaited
                 return [], error, _spent.s
 
         job = executor.submit(work)

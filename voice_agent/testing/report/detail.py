@@ -87,6 +87,6 @@ def _turn(turn: Turn, run: Loaded) -> dict[str, Any]:
         "models": [m for m in asdict(turn.models).values() if m],
         "gaps": [turn.audio_gaps, turn.audio_gaps_ms],
         "acknowledged_ms": turn.acknowledged_ms,
-        "ladder": dict(turn.degradation),
+        "degradation": dict(turn.degradation),
         "evidence": evidence_of(turn),
     }  # fmt: skip

@@ -30,7 +30,7 @@ class ScriptTurn(Strict):
     text: str | None = Field(default=None, description="What a recording says (for word errors, and for the reader).")
     voice: str | None = None
     dtmf: Annotated[str, Field(pattern=r"^[0-9*#A-D]+$")] | None = Field(default=None, description="Keys, in quotes.")
-    silence: Duration | None = Field(default=None, description="The user says nothing for so long.")
+    silence: Duration | None = Field(default=None, description="The user says nothing for this long.")
     listen: Duration | None = Field(default=None, description="The agent speaks first, within this time.")
     interrupt: Interrupt | None = None
     backchannel: Annotated[

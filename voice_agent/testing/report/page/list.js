@@ -1,4 +1,4 @@
-// The list of turns. Only the rows that are seen exist: five thousand are as quick as five.
+// The list of turns. Only the visible rows exist: five thousand are as quick as five.
 
 import { count, h, ms, stageClass } from "./dom.js";
 import { chosen, data, STAGE_WORDS, STAGES, view } from "./store.js";

@@ -1,4 +1,4 @@
-// Puts the page together and holds it to the filter.
+// Builds the page and applies the filter.
 
 import { h } from "./dom.js";
 import { data, view } from "./store.js";

@@ -1,4 +1,4 @@
-// Plays the sound of a turn: mu-law from the page, or a stretch of the recording beside it.
+// Plays the sound of a turn: mu-law from the page, or a part of the recording beside it.
 
 import { bytes } from "./dom.js";
 import { audio } from "./store.js";

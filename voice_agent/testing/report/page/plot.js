@@ -1,4 +1,4 @@
-// A turn on one time axis: waterfall and marks, both sides' sound, and what the turn policy went by.
+// A turn on one time axis: waterfall and marks, both sides' sound, and the turn policy's evidence.
 
 import { bytes, h, ms, s, stageClass, ticks } from "./dom.js";
 import { MARK_WORDS, STAGE_WORDS } from "./store.js";
@@ -18,7 +18,7 @@ export function extent(turn, whole) {
   return [begin, Math.max(heard, 0, ...at) + 450];
 }
 
-/** The drawing, as wide as it is told to be. `onSeek`: called with ms where somebody points. */
+/** The drawing, `width` pixels wide. `onSeek`: called with the milliseconds of a click. */
 export function plot(turn, [from, to], width, onSeek) {
   const x = (value) => GUTTER + ((value - from) / (to - from)) * (width - GUTTER - RIGHT);
   const inside = (value) => value >= from && value <= to;
@@ -26,8 +26,8 @@ export function plot(turn, [from, to], width, onSeek) {
   const body = s("g");
   const grid = s("g");
   let y = 6;
-  const lane = (name, height, note) => {
-    body.append(s("text", { x: 0, y: y + (note ? 13 : height / 2 + 4), class: "lane" }, name));
+  const chartRow = (name, height, note) => {
+    body.append(s("text", { x: 0, y: y + (note ? 13 : height / 2 + 4), class: "row-name" }, name));
     if (note) body.append(s("text", { x: 0, y: y + 27, class: "soft small" }, note));
     y += height + 8;
     return y - height - 8;
@@ -51,13 +51,13 @@ export function plot(turn, [from, to], width, onSeek) {
   // The waterfall.
   for (const [stage, first, last, begin, end, hidden] of turn.path ?? []) {
     if (end - begin <= 0 && hidden <= 0) continue;
-    const top = lane(STAGE_WORDS[stage] ?? stage, ROW - 8);
+    const top = chartRow(STAGE_WORDS[stage] ?? stage, ROW - 8);
     const label = `${STAGE_WORDS[stage]}: ${MARK_WORDS[first]} to ${MARK_WORDS[last]}`;
     const absolute = (turn.path[0]?.[3] ?? 0);
     const b = begin - absolute, e = end - absolute;
     if (hidden > 0 && clamp(b - hidden) < clamp(b)) {
       body.append(s("rect", { class: `hidden-work ${stageClass(stage)}`, x: x(clamp(b - hidden)), width: x(clamp(b)) - x(clamp(b - hidden)), y: top, height: ROW - 8, rx: 2 },
-        s("title", {}, `${label}: ${ms(hidden)} while the user still spoke; nobody waited for it`)));
+        s("title", {}, `${label}: ${ms(hidden)} while the user still spoke: no latency`)));
     }
     if (e > b) body.append(s("rect", { class: stageClass(stage), x: x(clamp(b)), width: Math.max(1.5, x(clamp(e)) - x(clamp(b))), y: top, height: ROW - 8, rx: 2 }, s("title", {}, `${label}: ${ms(end - begin)}`)));
     if (e > b) {
@@ -75,16 +75,16 @@ export function plot(turn, [from, to], width, onSeek) {
   // Both sides' sound.
   if (turn.wave) {
     for (const [side, name] of [["user", "user"], ["agent", "agent"]]) {
-      const top = lane(name, 46);
+      const top = chartRow(name, 46);
       body.append(s("path", { class: `wave ${side}`, d: envelope(bytes(turn.wave[side]), turn.wave, x, from, to, top + 23, 22, width) }));
       body.append(s("line", { class: "grid", x1: GUTTER, x2: width - RIGHT, y1: top + 23, y2: top + 23 }));
     }
   }
 
-  // What the policy was given.
+  // The evidence of the turn policy.
   const evidence = turn.evidence ?? {};
   if (evidence.vad?.some(([at]) => inside(at))) {
-    const top = lane("speech", 40, "probability");
+    const top = chartRow("speech", 40, "probability");
     const level = (p) => top + 40 - (p / 100) * 40;
     const points = evidence.vad.filter(([at]) => at >= from - 64 && at <= to + 64);
     body.append(s("line", { class: "threshold", x1: GUTTER, x2: width - RIGHT, y1: level(50), y2: level(50) }));
@@ -92,7 +92,7 @@ export function plot(turn, [from, to], width, onSeek) {
   }
   const passes = (evidence.passes ?? []).filter(([, ready]) => inside(ready));
   if (passes.some((pass) => pass[3] !== null)) {
-    const top = lane("complete?", 40, "log probability");
+    const top = chartRow("end of turn", 40, "log probability");
     const level = (score) => top + 40 - ((Math.max(-12, score) + 12) / 12) * 40;
     body.append(s("line", { class: "grid", x1: GUTTER, x2: width - RIGHT, y1: level(0), y2: level(0) }), s("line", { class: "grid", x1: GUTTER, x2: width - RIGHT, y1: level(-12), y2: level(-12) }));
     body.append(s("text", { class: "small soft", x: GUTTER - 4, "text-anchor": "end", y: level(0) + 8 }, "0"), s("text", { class: "small soft", x: GUTTER - 4, "text-anchor": "end", y: level(-12) }, "−12"));

@@ -1,4 +1,4 @@
-// What is always seen: the verdict, the runs in a table, how the times are spread, what moved.
+// What is always visible: the verdict, a table of the runs, the distribution of the times, what moved.
 
 import { count, h, ms, percentile, tenth } from "./dom.js";
 import { data, latencies, ofRun, STAGE_WORDS, STAGES, view } from "./store.js";

@@ -1,4 +1,4 @@
-// What was measured: the index is read at once, a turn when somebody looks at it.
+// The measurements: the index is read at once, a turn when it is opened.
 
 function block(id) {
   const element = document.getElementById(id);

@@ -157,7 +157,7 @@ export class TurnPanel {
   }
 
   evidence() {
-    const found = [...Object.entries(this.turn.evidence.facts), ...Object.entries(this.turn.ladder).map(([rung, said]) => [`late: ${rung}`, said])];
+    const found = [...Object.entries(this.turn.evidence.facts), ...Object.entries(this.turn.degradation).map(([step, said]) => [`degradation: ${step}`, said])];
     if (!found.length) return null;
     return h("div", {}, h("h4", {}, "The decision"), facts(found.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)])));
   }
