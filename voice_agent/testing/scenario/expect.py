@@ -133,7 +133,7 @@ def check_whole(expect: WholeExpect, turns: Sequence[Turn], unanswered: int) -> 
 
 
 def word_error_rate(wanted: str, heard: str) -> float:
-    """Substitutions, deletions and insertions over the wanted words (Levenshtein); case and punctuation do not count."""
+    """Substitutions, deletions and insertions over the wanted words (Levenshtein), without case and punctuation."""
     left, right = _plain(wanted), _plain(heard)
     row = list(range(len(right) + 1))
     for i, word in enumerate(left, 1):
