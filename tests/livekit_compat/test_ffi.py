@@ -24,24 +24,41 @@ from voice_agent.livekit_compat.symbols import Symbol
 SAMPLE_RATE = 24_000
 
 
-async def test_a_waiting_request_is_not_woken_by_audio() -> None:
+async def test_a_subscriber_that_asks_for_nothing_receives_everything() -> None:
+    """Also when, a step of the loop later, somebody else on its thread makes a request."""
     route_events()
-    ffi = FfiClient.instance.queue
-    queue = ffi.subscribe()
+    client = FfiClient.instance
+    queue = client.queue.subscribe()
     try:
+        await asyncio.sleep(0)
+        other, _ = request_of(source := rtc.AudioSource(SAMPLE_RATE, 1, 1000), subscribes=False)
+        assert other is None
         frame, answer = ffi_pb2.FfiEvent(), ffi_pb2.FfiEvent()
         frame.audio_stream_event.stream_handle = 7
-        answer.capture_audio_frame.async_id = 3
-        ffi.put(frame)
-        ffi.put(answer)
-        got = [await asyncio.wait_for(queue.get(), 5)]
-        while got[-1].capture_audio_frame.async_id != 3:  # a room of an earlier test may have its last words
-            got.append(await asyncio.wait_for(queue.get(), 5))
-        while not queue.empty():
-            got.append(queue.get_nowait())
-        assert "audio_stream_event" not in [event.WhichOneof("message") for event in got]
+        answer.capture_audio_frame.async_id = 3_000_000
+        client.queue.put(frame)
+        client.queue.put(answer)
+        got: list[Any] = []
+        async with asyncio.timeout(5):
+            while (
+                not got or got[-1].capture_audio_frame.async_id != 3_000_000
+            ):  # an earlier test may have its last words
+                got.append(await queue.get())
+        assert frame in got
     finally:
-        ffi.unsubscribe(queue)
+        client.queue.unsubscribe(queue)
+    await source.aclose()
+
+
+def request_of(source: rtc.AudioSource, *, subscribes: bool = True) -> tuple[Any, int]:
+    """Ask the library to play 10 ms; the queue of who waits for the answer (None: nobody), and the request's number."""
+    pcm = np.ones(SAMPLE_RATE // 100, np.int16)
+    message = ffi_pb2.FfiRequest()
+    message.capture_audio_frame.source_handle = source._ffi_handle.handle
+    frame = rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE, 1, len(pcm))
+    message.capture_audio_frame.buffer.CopyFrom(frame._proto_info())
+    queue = FfiClient.instance.queue.subscribe() if subscribes else None
+    return queue, FfiClient.instance.request(message).capture_audio_frame.async_id
 
 
 async def test_an_answer_goes_to_its_request_alone() -> None:
@@ -49,23 +66,13 @@ async def test_an_answer_goes_to_its_request_alone() -> None:
     client = FfiClient.instance
     source = rtc.AudioSource(SAMPLE_RATE, 1, 1000)
 
-    def ask() -> tuple[Any, int]:
-        pcm = np.ones(SAMPLE_RATE // 100, np.int16)
-        message = ffi_pb2.FfiRequest()
-        message.capture_audio_frame.source_handle = source._ffi_handle.handle
-        message.capture_audio_frame.buffer.CopyFrom(
-            rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE, 1, len(pcm))._proto_info()
-        )
-        queue = client.queue.subscribe()
-        return queue, client.request(message).capture_audio_frame.async_id
-
-    first, second = ask(), ask()
+    first, second = request_of(source), request_of(source)
     try:
         for queue, number in (first, second):
-            # Until its request has been answered with a number, a queue hears the answers to others.
+            # Until its request has a number, a queue receives the answers to others.
             while (await asyncio.wait_for(queue.get(), 5)).capture_audio_frame.async_id != number:
                 pass
-        later, number = ask()
+        later, number = request_of(source)
         client.queue.unsubscribe(later)
         other = ffi_pb2.FfiEvent()
         other.send_text.async_id = number + 1_000_000  # another call's word

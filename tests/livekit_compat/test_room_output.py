@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -76,3 +78,19 @@ def test_a_release_that_lacks_a_part_is_not_built_upon(
     without(symbol)
     assert not room_output.available()
     assert any(f"has no {symbol}: in rooms, voice-to-voice is measured to the start" in text for text in warnings())
+
+
+WITHOUT = """
+from livekit.agents.voice.room_io import _output
+del _output._ParticipantAudioOutput
+from voice_agent.livekit_compat import room_output
+from voice_agent.room import worker  # can be imported all the same
+print(room_output.available())
+"""
+
+
+def test_a_worker_can_be_imported_without_the_base_of_our_output() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "False"
+    assert done.stderr.count("has no livekit.agents.voice.room_io._output._ParticipantAudioOutput:") == 1

@@ -56,7 +56,7 @@ def route_events() -> None:
     """From now on deliver audio frames to the ``rtc.AudioStream`` they belong to, and an answer to who waits for it;
     neither to anybody else but connected rooms (:func:`route_room`). For this process; once is enough.
 
-    Call it before a stream or a room is made. A subscriber of its own kind is served as before.
+    Call it before a stream or a room is made. Any other subscriber receives what it did before.
     """
     global _router
     if _router is None and all_found(FFI_CLIENT, *ROUTING) and (kinds := _kinds()) is not None:
@@ -172,12 +172,19 @@ class _Router:
     def subscribe(
         self, loop: asyncio.AbstractEventLoop | None = None, filter_fn: Callable[[Any], bool] | None = None
     ) -> Any:
-        """As LiveKit's. Who waits for an answer subscribes without a filter, and asks in the next line."""
-        if filter_fn is not None:
-            return self._subscribe(loop, filter_fn)
-        answers = self._kinds.answers
-        self._asking.queue = queue = self._subscribe(loop, lambda event: event.WhichOneof("message") in answers)
+        """As LiveKit's. Who waits for an answer subscribes without a filter, and sends the request in the next line;
+        whoever else does so receives everything."""
+        queue = self._subscribe(loop, filter_fn)
+        if filter_fn is None:
+            self._asking.queue = queue
+            with contextlib.suppress(RuntimeError):  # no loop runs on this thread
+                asyncio.get_running_loop().call_soon(self._no_request, queue)
         return queue
+
+    def _no_request(self, queue: Any) -> None:
+        """The step of the loop in which ``queue`` was made is over: a request that comes now is another's."""
+        if getattr(self._asking, "queue", None) is queue:
+            self._asking.queue = None
 
     def request(self, message: Any) -> Any:
         """As ``FfiClient.request``."""
