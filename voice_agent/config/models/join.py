@@ -22,7 +22,7 @@ def workshop(place: Path) -> Iterator[Path]:
 def join_parts(parts: Sequence[Path], beside: Sequence[Path], folder: Path) -> Path:
     """Make ``folder`` with ``model.bin``, the ``parts`` joined, and copies of the files ``beside``.
 
-    Does nothing if that has been done (told by the sizes). Safe in several processes at once. Returns ``folder``.
+    Does nothing if the files are there with these sizes. Safe in several processes at once. Returns ``folder``.
     """
     expected = {"model.bin": sum(part.stat().st_size for part in parts)}
     expected |= {path.name: path.stat().st_size for path in beside}
