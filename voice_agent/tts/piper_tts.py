@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 from livekit.agents import APIConnectOptions, APIError, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
@@ -28,6 +28,9 @@ from .reply_speech import ReplySpeech, TimedChunk
 from .synthesizer import Delivery, Stop, Synthesizer
 from .vits import Voice, check_backend, load_config, speaker_id
 
+if TYPE_CHECKING:
+    from piper.config import PiperConfig
+
 DEFAULT_VOICE = "en_US-joe-medium"
 
 
@@ -36,7 +39,8 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
 
     ``voice`` is an embedded name, the name of a Piper voice, or the path of an ``.onnx`` with its ``.onnx.json``
     beside it. :meth:`prewarm`, :meth:`load` or the first text loads the model (~1 s) on the thread that speaks.
-    ``loaded``: a voice that is loaded already (if it is shared, it must be safe for several threads). ``backend``:
+    ``loaded``: a voice that is loaded already (if it is shared, it must be safe for several threads); with its
+    ``config`` no file is read. ``backend``:
     ``onnx``, ``openvino`` or ``auto`` (:meth:`Voice.load`). Raises ModelError for a voice that is missing, SpeechError
     for a speaker that the voice lacks. Later failures reach LiveKit as an APIError with our error as its cause.
     """
@@ -49,12 +53,14 @@ class PiperTTS(tts.TTS[Never]):  # Never: it emits no events beyond LiveKit's ow
         length_scale: float | None = None,
         limits: ChunkLimits | None = None,
         loaded: Synthesizer | None = None,
+        config: PiperConfig | None = None,
         backend: str = "onnx",
         clock: Clock = SYSTEM,
     ) -> None:
         check_backend(backend)
-        self._model_path, self._config_path = models.piper(str(voice))
-        config = load_config(self._config_path)
+        if config is None:
+            self._model_path, self._config_path = models.piper(str(voice))
+            config = load_config(self._config_path)
         speaker_id(config, speaker)
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=True, aligned_transcript=True),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,8 +16,21 @@ from ...tts import AudioChunk, ChunkLimits, Delivery, PiperTTS, Stop, TimedChunk
 from .deviations import Deviations
 from .synthetic_speech import spoken
 
+if TYPE_CHECKING:
+    from piper.config import PiperConfig
+
 FIRST_S, PIECE_S = 0.045, 0.4  # until the first piece sounds (docs/tts.md); sound in a piece
 SPEED = 20.0  # seconds of sound made in one
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedVoiceConfig:
+    """What :class:`PiperTTS` reads of a Piper voice's configuration."""
+
+    sample_rate: int = 22_050
+    espeak_voice: str = "en-us"
+    num_speakers: int = 1
+    default_speaker_id: int = 0
 
 
 class ScriptedVoice:
@@ -53,7 +68,7 @@ class ScriptedTTS(PiperTTS):
         limits: ChunkLimits | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
-        super().__init__(limits=limits, clock=clock)
+        super().__init__(limits=limits, config=cast("PiperConfig", ScriptedVoiceConfig()), clock=clock)
         self.voice = self.script = ScriptedVoice(self.sample_rate)
         self._first_s = first_s
         self._fails_on = None if fails_on is None else re.compile(fails_on, re.IGNORECASE)
