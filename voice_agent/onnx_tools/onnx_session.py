@@ -21,7 +21,7 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def open_session(model: bytes, options: Any) -> Any:
+def onnx_session(model: bytes, options: Any) -> Any:
     """Raises onnxruntime's exceptions, which share no base class but Exception."""
     import onnxruntime as ort
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, ModelError, SpeechError
-from ..onnx_tools.onnx_session import open_session, session_options
+from ..onnx_tools.onnx_session import onnx_session, session_options
 from ..runtime.malloc import trim_heap
 from . import openvino_backend as openvino
 from . import vits_split
@@ -250,7 +250,7 @@ def _loaded(part: Part, threads: int, *, bounded: bool, images: bool = False) ->
 
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
-        return OnnxPart(open_session(part.model, options), vits_split.without_model(part))
+        return OnnxPart(onnx_session(part.model, options), vits_split.without_model(part))
     except Exception as e:  # onnxruntime's exceptions share no base class but this
         raise ModelError(f"onnxruntime refuses the voice ({e}): download it again, or use one made by Piper") from e
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...onnx_tools.onnx_session import open_session, session_options
+from ...onnx_tools.onnx_session import onnx_session, session_options
 from ...runtime.malloc import trim_heap
 from .gguf import Gguf
 from .lm_graph import POSITIONS, llama, shape_of_past
@@ -31,7 +31,7 @@ class TextModel:
         self._tokenizer = _tokenizer(file)
         self._embeddings = file.rows("token_embd.weight")
         try:
-            self._session = open_session(llama(file), session_options(1))
+            self._session = onnx_session(llama(file), session_options(1))
         except ModelError:
             raise
         except Exception as e:  # onnxruntime's errors have no base of their own

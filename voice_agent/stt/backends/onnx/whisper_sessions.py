@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import ModelError
-from ....onnx_tools.onnx_session import open_session, session_options
+from ....onnx_tools.onnx_session import onnx_session, session_options
 from ....runtime.malloc import trim_heap
 from ...pcm import Float32
 from ..base import MAX_TOKENS
@@ -177,6 +177,6 @@ def _session(model: bytes, threads: int) -> Any:
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return open_session(model, options)
+        return onnx_session(model, options)
     except Exception as e:
         raise ModelError(f"onnxruntime refuses the Whisper model ({e}): set stt.backend to ctranslate2") from e
