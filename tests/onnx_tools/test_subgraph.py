@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voice_agent.onnx_tools import subgraph
-from voice_agent.onnx_tools.onnx_session import open_session, session_options
+from voice_agent.onnx_tools.onnx_session import onnx_session, session_options
 from voice_agent.onnx_tools.writer import Graph
 
 X = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
@@ -25,7 +25,7 @@ def written() -> bytes:
 
 
 def run(model: bytes, feed: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    outputs: list[NDArray[np.float32]] = open_session(model, session_options(1)).run(None, feed)
+    outputs: list[NDArray[np.float32]] = onnx_session(model, session_options(1)).run(None, feed)
     return outputs
 
 
