@@ -94,7 +94,9 @@ def test_a_pass_lasts_until_its_thread_is_free() -> None:
         assert timed.submit(lambda: 8).result() == 8
     late, usual = timed.passes
     assert late.taken_ms >= 30.0
-    assert late.own_ms >= 29.0  # a sleep is not the scheduler's queue
+    # A sleep is not the scheduler's queue: counted as such, it would leave next to nothing of the pass. A busy machine
+    # does queue a few milliseconds of it.
+    assert late.own_ms >= 15.0
     assert usual.taken_ms < late.taken_ms
     assert timed.between(usual.end, None) == [usual]
     assert timed.between(0.0, late.end - 0.002) == []
