@@ -116,6 +116,9 @@ async def test_a_worker_joins_every_room_and_ends_when_its_calls_have(
         assert await process.ended() == 0
 
 
+# The caller's own room loses its server here: LiveKit's native side drops the handles of what was in it, and the Python
+# object that is collected later asserts that it is the one to drop it (livekit 1.1.21, FfiHandle.dispose).
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function FfiHandle:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.e2e
 async def test_a_worker_survives_an_outage_and_is_replaced_when_it_dies(
     tmp_path: Path, clip: Callable[[str], Clip]
