@@ -88,15 +88,14 @@ def test_a_pass_lasts_until_its_thread_is_free() -> None:
     """The fault's delay comes after the function returned: a pass measured inside it would not see it."""
     faults = Faults(DebugConfig(delay_stage="stt", delay_ms=30.0))
     with ThreadPoolExecutor(1) as pool:
-        timed = TimedThread(faults.stt_executor(pool), SYSTEM, own_usage)
+        # Nobody waits for a processor here, whatever runs beside the test: the readings are given.
+        timed = TimedThread(faults.stt_executor(pool), SYSTEM, lambda: {threading.get_native_id(): (0.0, 0.0)})
         assert timed.submit(lambda: 7).result() == 7
         faults.stage = ""
         assert timed.submit(lambda: 8).result() == 8
     late, usual = timed.passes
     assert late.taken_ms >= 30.0
-    # A sleep is not the scheduler's queue: counted as such, it would leave next to nothing of the pass. A busy machine
-    # does queue a few milliseconds of it.
-    assert late.own_ms >= 15.0
+    assert late.own_ms >= 29.0  # a sleep is not the scheduler's queue
     assert usual.taken_ms < late.taken_ms
     assert timed.between(usual.end, None) == [usual]
     assert timed.between(0.0, late.end - 0.002) == []
